@@ -1,0 +1,25 @@
+"""simulacra: generative models of particle detectors and collisions, one command for any model,
+data set and trainer.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from simulacra.models.base import GenerativeModule
+
+__version__ = version("simulacra")
+
+
+def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> GenerativeModule:
+    """A trained model, ready to sample, from its checkpoint alone; see
+    :func:`simulacra.models.checkpoint.load`.
+    """
+    from simulacra.models import (
+        checkpoint,
+    )  # torch takes a second to import; the package itself should not
+
+    return checkpoint.load(path, allow=allow)

@@ -1,0 +1,21 @@
+"""Data types that every part shares: no ``torch.nn``, no input or output."""
+
+from simulacra.core.batch import Batch, Conditions, Latent
+from simulacra.core.errors import FormatError, IncompatibleError, UserError
+from simulacra.core.geometry import Geometry, Layer, regular_grid
+from simulacra.core.spec import Field, Prior, Spec
+
+__all__ = [
+    "Batch",
+    "Conditions",
+    "Field",
+    "FormatError",
+    "Geometry",
+    "IncompatibleError",
+    "Latent",
+    "Layer",
+    "Prior",
+    "Spec",
+    "UserError",
+    "regular_grid",
+]

@@ -1,0 +1,190 @@
+"""Values that travel between loaders, modules, metrics and files.
+
+Outside a module every number is in the physical unit that the data set's
+:class:`~simulacra.core.spec.Spec` names; only a :class:`Latent` holds normalised values, and it
+never leaves a module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from simulacra.core.errors import UserError
+
+Index = slice | Tensor | Sequence[int]
+
+
+def _map(values: Mapping[str, Tensor], function: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    return {name: function(value) for name, value in values.items()}
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What a generator is asked for.
+
+    Args:
+        n: Number of events; explicit, since some data sets have no condition.
+        values: One tensor ``(n, dim)`` per field, physical units, int64 for classes.
+    """
+
+    n: int
+    values: dict[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.values.items():
+            if value.ndim != 2 or value.shape[0] != self.n:
+                raise UserError(
+                    f"condition {name!r} has shape {tuple(value.shape)}, expected ({self.n}, dim)"
+                )
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, index: Index) -> Conditions:
+        n = len(torch.arange(self.n)[index])
+        return Conditions(n, _map(self.values, lambda value: value[index]))
+
+    def to(self, device: torch.device | str) -> Conditions:
+        """Copy on a device."""
+        return Conditions(self.n, _map(self.values, lambda value: value.to(device)))
+
+    @staticmethod
+    def cat(parts: Sequence[Conditions]) -> Conditions:
+        """One after the other."""
+        names = parts[0].values
+        return Conditions(
+            sum(p.n for p in parts), {k: torch.cat([p.values[k] for p in parts]) for k in names}
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Events in physical units.
+
+    Args:
+        x: Values ``(B, *spec.shape)``.
+        cond: Conditions by name, each ``(B, dim)``.
+        event: Further truths per event by name, each ``(B, dim)``.
+        mask: True for real points of a cloud, bool ``(B, N)``; ``x`` is exactly 0 where it is
+            False.
+        weight: Event weights ``(B,)``, or None for unit weights.
+    """
+
+    x: Tensor
+    cond: dict[str, Tensor] = field(default_factory=dict)
+    event: dict[str, Tensor] = field(default_factory=dict)
+    mask: Tensor | None = None
+    weight: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def __getitem__(self, index: Index) -> Batch:
+        return self._apply(lambda value: value[index])
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Copy on a device."""
+        return self._apply(lambda value: value.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """Copy in page-locked memory, called by loaders with ``pin_memory``."""
+        return self._apply(lambda value: value.pin_memory())
+
+    def conditions(self, names: Sequence[str] | None = None) -> Conditions:
+        """The fields a generator is given: by default all conditions, else those named, from
+        ``cond`` or ``event``.
+        """
+        known = {**self.event, **self.cond}
+        wanted = list(self.cond) if names is None else names
+        missing = [name for name in wanted if name not in known]
+        if missing:
+            raise UserError(f"the events lack {missing}: they have {sorted(known)}")
+        return Conditions(len(self), {name: known[name] for name in wanted})
+
+    def validate(self) -> None:
+        """Check what holds for every data set.
+
+        Raises:
+            UserError: For lengths that differ, NaN or infinity, or values outside the mask.
+        """
+        tensors = {"x": self.x, **self.cond, **self.event}
+        for name, value in tensors.items():
+            if value.shape[0] != len(self):
+                raise UserError(
+                    f"field {name!r} has {value.shape[0]} entries for {len(self)} events"
+                )
+            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+                raise UserError(
+                    f"field {name!r} holds {int((~torch.isfinite(value)).sum())} NaN or infinite values"
+                )
+        for name, value in (*self.cond.items(), *self.event.items()):
+            if value.ndim != 2:
+                raise UserError(
+                    f"field {name!r} has shape {tuple(value.shape)}, expected ({len(self)}, dim)"
+                )
+        if self.mask is not None:
+            if self.mask.dtype != torch.bool or self.mask.shape != self.x.shape[:2]:
+                raise UserError(
+                    f"the mask is {self.mask.dtype} {tuple(self.mask.shape)}, expected bool (B, N)"
+                )
+            if bool((self.x[~self.mask] != 0).any()):
+                raise UserError("points outside the mask must be exactly 0")
+        if self.weight is not None and self.weight.shape != (len(self),):
+            raise UserError(
+                f"weights have shape {tuple(self.weight.shape)}, expected ({len(self)},)"
+            )
+
+    @staticmethod
+    def cat(parts: Sequence[Batch]) -> Batch:
+        """One after the other; all parts must hold the same fields."""
+        first = parts[0]
+        return Batch(
+            torch.cat([part.x for part in parts]),
+            {name: torch.cat([part.cond[name] for part in parts]) for name in first.cond},
+            {name: torch.cat([part.event[name] for part in parts]) for name in first.event},
+            None
+            if first.mask is None
+            else torch.cat([part.mask for part in parts if part.mask is not None]),
+            None
+            if first.weight is None
+            else torch.cat([part.weight for part in parts if part.weight is not None]),
+        )
+
+    def _apply(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(
+            function(self.x),
+            _map(self.cond, function),
+            _map(self.event, function),
+            None if self.mask is None else function(self.mask),
+            None if self.weight is None else function(self.weight),
+        )
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Normalised values inside a module.
+
+    Args:
+        x: One tensor per stage, e.g. ``{"shower": (B, D)}`` or ``{"jet": (B, 3), "points": (B, N,
+            F)}``.
+        cond: All given fields, scaled and concatenated ``(B, C)``, or None where nothing is given.
+        mask: True for real points ``(B, N)``, or None.
+    """
+
+    x: dict[str, Tensor]
+    cond: Tensor | None = None
+    mask: Tensor | None = None
+
+    def __len__(self) -> int:
+        return next(iter(self.x.values())).shape[0]
+
+    def __getitem__(self, index: Index) -> Latent:
+        return Latent(
+            _map(self.x, lambda value: value[index]),
+            None if self.cond is None else self.cond[index],
+            None if self.mask is None else self.mask[index],
+        )

@@ -1,0 +1,259 @@
+"""What a data set promises: shapes, units, geometry, conditions and their prior, known before a
+file is opened.
+
+A :class:`Spec` is plain data: it survives ``to_dict`` / ``from_dict`` unchanged and is stored in
+every checkpoint, so that a checkpoint samples, thresholds and validates with no data file present.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from simulacra.core.batch import Batch
+from simulacra.core.errors import UserError
+from simulacra.core.geometry import Geometry
+
+Kind = Literal["grid", "layers", "cloud", "image", "table"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A quantity with its unit and allowed range.
+
+    Args:
+        name: Name of the quantity, the key in ``Batch.cond`` or ``Batch.event`` (or of a feature
+            column of a cloud).
+        unit: Unit, empty for a pure number.
+        dim: Number of components.
+        low: Smallest value, or None for no bound.
+        high: Largest value, or None for no bound.
+        log: Whether the quantity spans decades, so that networks and bins use its logarithm.
+        classes: Names of the classes of a categorical field, whose values are int64 class numbers
+            ``(B, 1)``.
+    """
+
+    name: str
+    unit: str = ""
+    dim: int = 1
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.classes is not None and (self.dim != 1 or len(self.classes) < 1):
+            raise ValueError(
+                f"field {self.name!r} has classes, so it needs dim 1 and at least one class"
+            )
+        if self.log and (self.low is None or self.low <= 0):
+            raise ValueError(
+                f"field {self.name!r} is logarithmic, so it needs a positive lower bound, got {self.low}"
+            )
+
+    @property
+    def width(self) -> int:
+        """Columns that the field takes as a network input: one per class or per component."""
+        return self.dim if self.classes is None else len(self.classes)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """How one condition is distributed, so that events can be drawn with no data file.
+
+    Args:
+        name: Name of the condition.
+        kind: ``"discrete"`` (``values`` with ``weights``), ``"uniform"`` or ``"loguniform"``
+            (``values = (low, high)``).
+        values: Values or bounds, in the field's unit.
+        weights: Relative frequencies of discrete values, equal if empty.
+    """
+
+    name: str
+    kind: Literal["discrete", "uniform", "loguniform"]
+    values: tuple[float, ...]
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.kind != "discrete" and (len(self.values) != 2 or self.values[0] > self.values[1]):
+            raise ValueError(f"prior of {self.name!r} needs (low, high), got {self.values}")
+        if self.weights and len(self.weights) != len(self.values):
+            raise ValueError(
+                f"prior of {self.name!r} has {len(self.values)} values and {len(self.weights)} weights"
+            )
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` values, float32 ``(n, 1)``, on the CPU."""
+        if self.kind == "discrete":
+            weights = torch.tensor(self.weights or [1.0] * len(self.values), dtype=torch.float64)
+            index = torch.multinomial(weights, n, replacement=True, generator=generator)
+            return torch.tensor(self.values, dtype=torch.float64)[index].float()[:, None]
+        unit = torch.rand(n, 1, generator=generator, dtype=torch.float64)
+        low, high = self.values
+        if self.kind == "uniform":
+            return (low + (high - low) * unit).float()
+        return torch.exp(math.log(low) + (math.log(high) - math.log(low)) * unit).float()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Contract between data, model, metric and file; see the module's docstring.
+
+    Args:
+        name: Name of the data set (and, after a ``+``, of the view it is seen through).
+        kind: ``"grid"`` events ``(L, rows, cols)``, ``"layers"`` ragged layers as flat ``(V,)``,
+            ``"cloud"`` points ``(N, F)`` with a mask, ``"image"`` stacks ``(S, H, W)``, ``"table"``
+            rows ``(F,)``.
+        shape: Shape of one event.
+        unit: Unit of the values (of the last feature for clouds of cells).
+        features: The columns of a cloud or a table.
+        conditions: What a generator may be asked for.
+        event: Truths that a file also holds per event and that a generator makes unless they are
+            given.
+        geometry: Where the cells are, or None.
+        threshold: Readout threshold: every non-zero cell is at or above it, and samples are cut
+            there [``unit``].
+        cut: Where the public evaluation cuts both truth and generated cells, at least ``threshold``
+            [``unit``].
+        prior: Distribution of each condition.
+        sample_batch: Events that are generated at once unless the user says otherwise.
+    """
+
+    name: str
+    kind: Kind
+    shape: tuple[int, ...]
+    unit: str
+    features: tuple[Field, ...] = ()
+    conditions: tuple[Field, ...] = ()
+    event: tuple[Field, ...] = ()
+    geometry: Geometry | None = None
+    threshold: float = 0.0
+    cut: float = 0.0
+    prior: tuple[Prior, ...] = ()
+    sample_batch: int = 1024
+
+    def __post_init__(self) -> None:
+        names = [field.name for field in (*self.conditions, *self.event)]
+        if len(set(names)) != len(names):
+            raise ValueError(f"spec {self.name!r} names a field twice: {names}")
+        if self.kind in ("cloud", "table") and len(self.features) != self.shape[-1]:
+            raise ValueError(
+                f"spec {self.name!r} has {len(self.features)} features for shape {self.shape}"
+            )
+        voxels = self.n_voxels if self.geometry is None else self.geometry.n_voxels
+        if self.kind in ("grid", "layers", "image") and voxels != self.n_voxels:
+            raise ValueError(f"spec {self.name!r}: shape {self.shape}, geometry {voxels} voxels")
+        if self.cut < self.threshold:
+            raise ValueError(
+                f"spec {self.name!r}: cut {self.cut} is below the threshold {self.threshold}"
+            )
+        unknown = {prior.name for prior in self.prior} - {field.name for field in self.conditions}
+        if unknown:
+            raise ValueError(
+                f"spec {self.name!r} has a prior for {sorted(unknown)}, which it does not condition on"
+            )
+
+    @property
+    def n_voxels(self) -> int:
+        """Values per event."""
+        return math.prod(self.shape)
+
+    def field(self, name: str) -> Field:
+        """The condition or event field of that name.
+
+        Raises:
+            UserError: If there is none.
+        """
+        for field in (*self.conditions, *self.event):
+            if field.name == name:
+                return field
+        known = ", ".join(field.name for field in (*self.conditions, *self.event)) or "none"
+        raise UserError(
+            f"data set {self.name} has no condition or event field {name!r}: it has {known}"
+        )
+
+    def with_(self, **changes: object) -> Spec:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace checks the names
+
+    def validate(self, batch: Batch) -> None:
+        """Check a batch in physical units against the spec.
+
+        Raises:
+            UserError: For a wrong shape, a missing field, NaN or infinity, a negative cell, values
+                outside the mask.
+        """
+        batch.validate()
+        if tuple(batch.x.shape[1:]) != self.shape:
+            raise UserError(
+                f"{self.name} events have shape {self.shape}, got {tuple(batch.x.shape[1:])}"
+            )
+        if self.kind == "cloud" and batch.mask is None:
+            raise UserError(f"{self.name} events are clouds, but the batch has no mask")
+        if self.kind in ("grid", "layers", "image") and len(batch) and bool((batch.x < 0).any()):
+            raise UserError(
+                f"{self.name} events hold a negative {self.unit} value: {float(batch.x.min()):.6g}"
+            )
+        for group, wanted in ((batch.cond, self.conditions), (batch.event, self.event)):
+            for field in wanted:
+                if field.name not in group:
+                    raise UserError(
+                        f"{self.name} events need the field {field.name!r}, which the batch lacks"
+                    )
+                if group[field.name].shape[1] != field.dim:
+                    raise UserError(
+                        f"field {field.name!r} of {self.name} has {field.dim} components, "
+                        f"got {group[field.name].shape[1]}"
+                    )
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain types only: strings, numbers, tuples and dicts."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        for key in ("features", "conditions", "event", "prior"):
+            values[key] = [asdict(item) for item in values[key]]
+        values["geometry"] = None if self.geometry is None else self.geometry.to_dict()
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Spec:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            UserError: If keys are missing or unknown, as for a spec written by another version.
+        """
+        try:
+            return cls(
+                **{
+                    **values,
+                    "shape": tuple(values["shape"]),
+                    "features": tuple(_field(item) for item in values["features"]),
+                    "conditions": tuple(_field(item) for item in values["conditions"]),
+                    "event": tuple(_field(item) for item in values["event"]),
+                    "prior": tuple(
+                        Prior(
+                            **{
+                                **item,
+                                "values": tuple(item["values"]),
+                                "weights": tuple(item["weights"]),
+                            }
+                        )
+                        for item in values["prior"]
+                    ),
+                    "geometry": None
+                    if values["geometry"] is None
+                    else Geometry.from_dict(values["geometry"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise UserError(
+                f"this is not a spec that this version of simulacra can read: {error}"
+            ) from error
+
+
+def _field(item: dict[str, Any]) -> Field:
+    classes = item["classes"]
+    return Field(**{**item, "classes": None if classes is None else tuple(classes)})

@@ -1,0 +1,39 @@
+"""Data sets: one Lightning data module each, with embedded samples and caches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from simulacra.core import IncompatibleError, UserError
+from simulacra.core.instantiate import instantiate
+
+if TYPE_CHECKING:
+    from simulacra.data.base import EventDataModule
+
+NOT_ARGUMENTS = ("name", "views")
+
+
+def build(config: Mapping[str, Any], *, trusted: bool = True) -> EventDataModule:
+    """Make a data module from its resolved configuration (a file of ``conf/data``); opens no file.
+
+    Raises:
+        IncompatibleError: If the data set has no such view.
+        UserError: If the configuration makes something else.
+    """
+    from simulacra.data.base import EventDataModule
+
+    arguments = {key: value for key, value in config.items() if key not in NOT_ARGUMENTS}
+    view = arguments.get("view")
+    if view is not None:
+        views = config.get("views") or {}
+        if view not in views:
+            known = ", ".join(views) or "none"
+            raise IncompatibleError(f"{config.get('name')} has no view {view!r}: it has {known}")
+        arguments["view"] = views[view]
+    module = instantiate(arguments, trusted=trusted)
+    if not isinstance(module, EventDataModule):
+        raise UserError(
+            f"{config.get('_target_')!r} is no data set: it does not derive from EventDataModule"
+        )
+    return module

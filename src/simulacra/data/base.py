@@ -1,0 +1,218 @@
+"""Data modules: a spec before any file is opened, then loaders of whole batches in physical
+units.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader
+
+from simulacra.core import Batch, Conditions, Spec, UserError
+from simulacra.data.sampler import EpochSampler
+from simulacra.data.source import FixedBatches, Part
+from simulacra.formats.base import Format
+from simulacra.physics.base import ObservableSet
+
+log = logging.getLogger(__name__)
+
+FIT_EVENTS = 50_000
+"""Events from which a transform takes its statistics, at most."""
+
+
+class EventDataModule(pl.LightningDataModule, ABC):
+    """Events of one data set.
+
+    A subclass gives ``native_spec`` and ``format`` without opening a file, and ``load`` that opens
+    what is needed.
+
+    Args:
+        batch_size: Events per training batch and rank.
+        eval_batch_size: Events per batch in validation and test.
+        workers: Loader processes per rank; 0 loads in the training process.
+        seed: Seed of the order of events.
+        validation: Fraction of the training part that is kept for validation.
+        limit: Use at most this many training events (None: all), for learning curves and tests.
+        view: Makes the form in which the model sees events from the native spec, or None for the
+            native form.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        eval_batch_size: int = 1024,
+        workers: int = 0,
+        seed: int = 0,
+        validation: float = 0.1,
+        limit: int | None = None,
+        view: Callable[[Spec], View] | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or eval_batch_size < 1:
+            raise UserError(
+                f"a batch needs at least one event, got batch_size={batch_size}, {eval_batch_size}"
+            )
+        if not 0 <= validation < 1:
+            raise UserError(f"the validation fraction lies in [0, 1), got {validation}")
+        self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
+        self.seed, self.validation, self.limit, self._make_view = seed, validation, limit, view
+        self._parts: dict[str, Part] = {}
+
+    @property
+    @abstractmethod
+    def native_spec(self) -> Spec:
+        """What the files promise."""
+
+    @property
+    @abstractmethod
+    def format(self) -> Format:
+        """Reader and writer of the public files."""
+
+    @property
+    @abstractmethod
+    def observables(self) -> ObservableSet:
+        """Observables of native events."""
+
+    @abstractmethod
+    def load(self) -> Mapping[str, Part]:
+        """Open the files: the parts ``train``, ``val`` and ``test`` in native form."""
+
+    @property
+    @abstractmethod
+    def provenance(self) -> dict[str, str]:
+        """Where the loaded events come from: files with their hashes, or the embedded sample."""
+
+    @cached_property
+    def view(self) -> View | None:
+        """How events are shown to the model, or None for the native form."""
+        return None if self._make_view is None else self._make_view(self.native_spec)
+
+    @property
+    def spec(self) -> Spec:
+        """What the model sees."""
+        return self.native_spec if self.view is None else self.view.spec
+
+    @property
+    def judged(self) -> ObservableSet:
+        """Observables of :meth:`native` events, those by which a model is judged."""
+        return self.observables if self.view is None else self.view.observables(self.observables)
+
+    def native(self, batch: Batch) -> Batch:
+        """Events as they are judged and written: through the view's inverse where it has one."""
+        return batch if self.view is None else self.view.inverse(batch)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Open the files once."""
+        if not self._parts:
+            parts = dict(self.load())
+            if self.limit is not None:
+                parts["train"] = Part(parts["train"].source, parts["train"].index[: self.limit])
+            view = self.view
+            self._parts = (
+                parts if view is None else {k: ViewedPart(p, view) for k, p in parts.items()}
+            )
+
+    def part(self, name: str) -> Part:
+        """``train``, ``val`` or ``test`` events as the model sees them."""
+        self.setup()
+        return self._parts[name]
+
+    def sizes(self) -> dict[str, int]:
+        """Number of events per part."""
+        return {name: len(self.part(name)) for name in ("train", "val", "test")}
+
+    def batch(self, n: int, part: str = "train") -> Batch:
+        """The first ``n`` events of a part (fewer if it has fewer)."""
+        chosen = self.part(part)
+        return chosen[range(min(n, len(chosen)))]
+
+    def fit_batches(self) -> FixedBatches:
+        """Training events for the statistics of transforms, the same on every rank."""
+        return FixedBatches(self.part("train"), self.eval_batch_size, FIT_EVENTS)
+
+    def conditions(
+        self, n: int, generator: torch.Generator | None = None, part: str = "test"
+    ) -> Conditions:
+        """``n`` conditions, with the event fields that go with them, drawn from a part with
+        replacement.
+        """
+        chosen = self.part(part)
+        index = torch.randint(len(chosen), (n,), generator=generator)
+        batch = chosen[index.tolist()]
+        return batch.conditions([*batch.cond, *batch.event])
+
+    def trained_range(self) -> dict[str, tuple[float, float]]:
+        """Smallest and largest value of each condition and event field in the training part."""
+        ranges: dict[str, tuple[float, float]] = {}
+        for batch in self.fit_batches():
+            for name, value in (*batch.cond.items(), *batch.event.items()):
+                low, high = ranges.get(name, (float("inf"), float("-inf")))
+                ranges[name] = (min(low, float(value.min())), max(high, float(value.max())))
+        return ranges
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled training batches of this rank."""
+        return self._loader("train", self.batch_size, train=True)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Validation batches; every event once over all ranks."""
+        return self._loader("val", self.eval_batch_size, train=False)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Test batches; every event once over all ranks."""
+        return self._loader("test", self.eval_batch_size, train=False)
+
+    def _loader(self, name: str, batch_size: int, train: bool) -> DataLoader[Batch]:
+        part = self.part(name)
+        rank, world = (
+            (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        )
+        sampler = EpochSampler(len(part), batch_size, self.seed, train, rank, world)
+        options: dict[str, Any] = {"persistent_workers": True} if self.workers else {}
+        return DataLoader(
+            part,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(self.seed),
+            **options,
+        )
+
+
+class View(ABC):
+    """Another form of the same events, e.g. a voxel grid as a cloud of points."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> Spec:
+        """What the viewed events look like."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Batch:
+        """Native events to viewed ones."""
+
+    def inverse(self, batch: Batch) -> Batch:
+        """Viewed events to those that are judged; the identity for a view that has no way back."""
+        return batch
+
+    def observables(self, native: ObservableSet) -> ObservableSet:
+        """Observables of what :meth:`inverse` returns."""
+        return native
+
+
+class ViewedPart(Part):
+    """A part whose batches pass through a view."""
+
+    def __init__(self, part: Part, view: View) -> None:
+        super().__init__(part.source, part.index)
+        self.view = view
+
+    def __getitem__(self, positions: Sequence[int]) -> Batch:
+        return self.view.forward(super().__getitem__(positions))

@@ -1,0 +1,71 @@
+"""Where events come from once a file is open: indexed by a whole list of numbers, answered by a
+whole batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch.utils.data import Dataset
+
+from simulacra.core import Batch
+
+
+class Source(Protocol):
+    """Events behind indices."""
+
+    def __len__(self) -> int:
+        """Number of events."""
+        raise NotImplementedError
+
+    def take(self, index: Sequence[int]) -> Batch:
+        """The events ``index``, in that order, in physical units."""
+        raise NotImplementedError
+
+
+class MemorySource:
+    """Events held as one batch of tensors."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    def take(self, index: Sequence[int]) -> Batch:
+        """The events ``index``."""
+        return self.batch[torch.as_tensor(index)]
+
+
+class Part(Dataset[Batch]):
+    """Some events of a source, as a loader sees them: an item is a list of positions, the answer a
+    batch.
+
+    Args:
+        source: All events.
+        index: Which of them, int64 ``(n,)``.
+    """
+
+    def __init__(self, source: Source, index: torch.Tensor) -> None:
+        self.source = source
+        self.index = index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, positions: Sequence[int]) -> Batch:
+        return self.source.take(self.index[torch.as_tensor(positions, dtype=torch.long)].tolist())
+
+
+class FixedBatches:
+    """The first ``limit`` events of a part in a fixed order, as often as one likes."""
+
+    def __init__(self, part: Part, batch_size: int, limit: int) -> None:
+        self.part, self.batch_size, self.limit = part, batch_size, limit
+
+    def __iter__(self) -> Iterator[Batch]:
+        n = min(len(self.part), self.limit)
+        for start in range(0, n, self.batch_size):
+            yield self.part[range(start, min(start + self.batch_size, n))]

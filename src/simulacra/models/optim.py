@@ -1,0 +1,48 @@
+"""Learning-rate schedules, called as ``schedule(optimizer, total_steps=n)`` and stepped once per
+optimizer step.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+
+def one_cycle(
+    optimizer: Optimizer,
+    total_steps: int,
+    max_lr: float,
+    pct_start: float = 0.3,
+    div_factor: float = 25.0,
+    final_div_factor: float = 1e4,
+) -> LRScheduler:
+    """Rise to ``max_lr`` within ``pct_start`` of the run, then cosine decay (Smith and Topin,
+    arXiv:1708.07120).
+    """
+    return OneCycleLR(
+        optimizer,
+        max_lr,
+        total_steps,
+        pct_start=pct_start,
+        div_factor=div_factor,
+        final_div_factor=final_div_factor,
+    )
+
+
+def warmup_cosine(
+    optimizer: Optimizer, total_steps: int, warmup: float, final: float = 0.0
+) -> LRScheduler:
+    """Linear rise over the fraction ``warmup`` of the steps, then cosine decay to ``final`` times
+    the peak rate.
+    """
+    rise = max(1, round(warmup * total_steps))
+
+    def scale(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        progress = min(1.0, (step - rise) / max(1, total_steps - rise))
+        return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return LambdaLR(optimizer, scale)

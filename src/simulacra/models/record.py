@@ -1,0 +1,82 @@
+"""What a module remembers of how it was made: configuration, trained range and provenance, plain
+types only.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from simulacra.core import Conditions, Prior
+
+FORMAT_VERSION = 1
+"""Version of the ``simulacra`` entry of a checkpoint; readers refuse newer ones."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Record:
+    """Origin of a module.
+
+    Args:
+        config: Resolved configuration of the run.
+        trained_range: Smallest and largest value of each field in the training events.
+        provenance: Data files with hashes, package versions, git commit.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    trained_range: dict[str, tuple[float, float]] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "config": self.config,
+            "trained_range": {name: list(bounds) for name, bounds in self.trained_range.items()},
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Record:
+        """Inverse of :meth:`to_dict`."""
+        ranges = {
+            name: (float(low), float(high)) for name, (low, high) in values["trained_range"].items()
+        }
+        return cls(values["config"], ranges, values["provenance"])
+
+    def warn_outside(self, cond: Conditions) -> None:
+        """One warning per field that is asked for outside the trained range."""
+        for name, value in cond.values.items():
+            if name not in self.trained_range:
+                continue
+            low, high = self.trained_range[name]
+            slack = 1e-6 * max(abs(low), abs(high))
+            outside = int(((value < low - slack) | (value > high + slack)).sum())
+            if outside:
+                log.warning(
+                    "%d of %d values of %s lie outside the trained range %g to %g",
+                    outside,
+                    len(cond),
+                    name,
+                    low,
+                    high,
+                )
+
+    def narrow(self, prior: Prior) -> Prior:
+        """The part of a prior that lies in the trained range."""
+        if prior.name not in self.trained_range:
+            return prior
+        low, high = self.trained_range[prior.name]
+        if prior.kind != "discrete":
+            return replace(prior, values=(max(prior.values[0], low), min(prior.values[1], high)))
+        slack = 1e-6 * max(abs(low), abs(high))
+        weights = prior.weights or (1.0,) * len(prior.values)
+        kept = [
+            (v, w)
+            for v, w in zip(prior.values, weights, strict=True)
+            if low - slack <= v <= high + slack
+        ]
+        return replace(prior, values=tuple(v for v, _ in kept), weights=tuple(w for _, w in kept))

@@ -1,0 +1,149 @@
+"""Observables: what physicists histogram, as pure functions of a batch in physical units."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Spec
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How an observable is labelled and binned.
+
+    Args:
+        label: Text for a plot, without the unit.
+        unit: Unit, empty for a pure number.
+        bins: Number of bins.
+        low: Lower end of the range, or None to take it from the truth.
+        high: Upper end, or None to take it from the truth.
+        log: Whether bins are even in the logarithm.
+    """
+
+    label: str
+    unit: str = ""
+    bins: int = 50
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How the content of each event spreads along a coordinate (depth, radius, sensor number).
+
+    Args:
+        values: Content per event and bin ``(B, K)``.
+        edges: Bin edges along the coordinate ``(K + 1,)``.
+        axis: Label and unit of the coordinate.
+        label: Text for the content.
+        unit: Unit of the content.
+    """
+
+    values: Tensor
+    edges: Tensor
+    axis: Axis
+    label: str
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A raster summed over the events of a batch; the mean image is ``values / events``.
+
+    Args:
+        values: Sum over the events ``(rows, cols)``.
+        edges: Edges along rows ``(rows + 1,)`` and columns ``(cols + 1,)``.
+        axes: Label and unit of rows and columns.
+        label: Text for the content.
+        unit: Unit of the content.
+        polar: Whether rows are an angle [rad] and columns a radius.
+    """
+
+    values: Tensor
+    edges: tuple[Tensor, Tensor]
+    axes: tuple[Axis, Axis]
+    label: str
+    unit: str = ""
+    polar: bool = False
+
+
+@dataclass(frozen=True)
+class ResponseBin:
+    """Events whose asked value lies in ``[low, high)``, and how their response is binned (None:
+    from the truth).
+    """
+
+    low: float
+    high: float
+    name: str
+    axis: Axis | None = None
+
+
+class ObservableSet(ABC):
+    """All observables of one kind of data.
+
+    An observable is ``(B,)``, or ``(B, K)`` where an event holds K values of it (its voxels, its
+    particles); a value that is undefined for an event is NaN. Evaluation cuts (``spec.cut``) are
+    applied inside.
+
+    Args:
+        spec: The data set.
+
+    Attributes:
+        split: Proportions of training, selection and report part in the network classifiers' test.
+        core: Share of events in the shortest interval that response and resolution are computed
+            from (1: all events).
+    """
+
+    split: tuple[float, float, float] = (3.0, 1.0, 1.0)
+    core: float = 1.0
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Observables by name."""
+
+    @abstractmethod
+    def axes(self) -> dict[str, Axis]:
+        """Label and binning of every observable that :meth:`__call__` returns."""
+
+    @abstractmethod
+    def features(self, batch: Batch) -> Tensor:
+        """High-level inputs of a classifier, finite, ``(B, F)``."""
+
+    def response(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """What is asked for and how much of it is seen, two tensors ``(B,)`` in one unit, e.g.
+        incident and deposited energy; None where the data have no such pair.
+        """
+        return None
+
+    def response_bins(self) -> tuple[ResponseBin, ...] | None:
+        """Bins of what is asked for; None for bins even in its logarithm between the truth's
+        ends.
+        """
+        return None
+
+    def cells(self, batch: Batch) -> Tensor:
+        """Low-level inputs of a classifier, finite, ``(B, F)``: conditions (log10 where they span
+        decades), then values.
+        """
+        fields = [field for field in self.spec.conditions if field.name in batch.cond]
+        parts = [
+            batch.cond[f.name].log10() if f.log else batch.cond[f.name].float() for f in fields
+        ]
+        return torch.cat([*parts, batch.x.flatten(1)], dim=1)
+
+    def profiles(self, batch: Batch) -> dict[str, Profile]:
+        """Profiles by name, for plots and for the largest deviation from the truth."""
+        return {}
+
+    def images(self, batch: Batch) -> dict[str, Image]:
+        """Summed images by name, for plots."""
+        return {}

@@ -1,0 +1,1 @@
+"""Preprocessing with exact inverses; statistics are buffers."""

@@ -1,0 +1,119 @@
+"""Two levels of invertible preprocessing.
+
+A :class:`Map` is a bijection of tensors on a declared domain: ``inverse(forward(x)) == x``. A
+:class:`Transform` joins
+maps into the step between physical units and a network: ``Batch -> Latent`` and back. Statistics
+are buffers of a shape known from the spec, so they travel in the checkpoint; nothing works in
+place; noise is drawn only where a generator or training mode asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from simulacra.core import Batch, Conditions, Latent
+
+
+class Batches(Protocol):
+    """Batches that can be gone through several times in the same order."""
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Start from the first batch."""
+        raise NotImplementedError
+
+
+class Map(nn.Module, ABC):
+    """Invertible map of tensors; ``mask`` marks the real points of a cloud ``(B, N)`` where there
+    is one.
+    """
+
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Set the statistics from ``x``; maps without statistics need none."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map ``x``, same leading shape."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Undo :meth:`forward`."""
+
+
+class Compose(Map):
+    """Maps one after the other; each is fitted on the output of those before it."""
+
+    def __init__(self, *maps: Map) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(maps)
+
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Fit all maps in order."""
+        for item in self._maps():
+            item.fit(x, mask)
+            x = item(x, mask)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Apply all maps in order."""
+        for item in self._maps():
+            x = item(x, mask)
+        return x
+
+    def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Undo all maps in reverse order."""
+        for item in reversed(self._maps()):
+            y = item.inverse(y, mask)
+        return y
+
+    def _maps(self) -> Sequence[Map]:
+        return [item for item in self.maps if isinstance(item, Map)]
+
+
+class Transform(nn.Module, ABC):
+    """Step between physical units and a network's normalised space.
+
+    ``fit`` runs once, on a fresh run, over at most 50,000 training events in a fixed order;
+    ``fitted`` records it.
+    """
+
+    fitted: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def fit(self, batches: Batches) -> None:
+        """Set all statistics from ``batches``, which may be iterated several times."""
+        self.fit_statistics(batches)
+        self.fitted.fill_(True)
+
+    @abstractmethod
+    def fit_statistics(self, batches: Batches) -> None:
+        """Set the buffers; called by :meth:`fit`."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
+        """Normalise a batch; in training mode dequantisation noise comes from ``generator`` (None:
+        the global one).
+        """
+
+    @abstractmethod
+    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+        """Back to physical units; ``cond`` are the given fields in physical units."""
+
+    @abstractmethod
+    def condition(self, cond: Conditions) -> Tensor | None:
+        """Given fields as a network input ``(n, C)``, or None where nothing is given."""
+
+    def digest(self) -> str:
+        """Hash of all statistics; equal on every rank of a distributed run."""
+        sha = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            sha.update(name.encode())
+            sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return sha.hexdigest()
