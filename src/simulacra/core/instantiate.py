@@ -45,12 +45,21 @@ def instantiate(
         for target in targets(plain):
             check_target(target, allow)
     try:
-        return hydra.utils.instantiate(plain, _convert_="all", **arguments)
+        if not arguments:
+            return hydra.utils.instantiate(plain, _convert_="all")
+        # Hydra would turn a dataclass among the arguments into a configuration: they are given afterwards
+        made = hydra.utils.instantiate({**plain, "_partial_": True}, _convert_="all")
     except hydra.errors.InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        raise UserError(" ".join(str(error).split())) from error
+        reason = f"{error}: {cause}" if cause else str(error)
+        raise UserError(" ".join(reason.replace("full_key:", "in").split())) from error
+    try:
+        inspect.signature(made).bind(**arguments)
+    except TypeError as error:
+        raise UserError(f"{plain['_target_']} cannot be built: {error}") from error
+    return made(**arguments)
 
 
 def targets(config: Any) -> Iterator[str]:

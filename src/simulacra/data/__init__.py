@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from simulacra.core import IncompatibleError, UserError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 NOT_ARGUMENTS = ("name", "views")
 
 
-def build(config: Mapping[str, Any], *, trusted: bool = True) -> EventDataModule:
+def build(config: Mapping[str, Any], *, trusted: bool = True, allow: Sequence[str] = ()) -> EventDataModule:
     """Make a data module from its resolved configuration (a file of ``conf/data``); opens no file.
 
     Raises:
@@ -31,7 +31,7 @@ def build(config: Mapping[str, Any], *, trusted: bool = True) -> EventDataModule
             known = ", ".join(views) or "none"
             raise IncompatibleError(f"{config.get('name')} has no view {view!r}: it has {known}")
         arguments["view"] = views[view]
-    module = instantiate(arguments, trusted=trusted)
+    module = instantiate(arguments, trusted=trusted, allow=allow)
     if not isinstance(module, EventDataModule):
         raise UserError(
             f"{config.get('_target_')!r} is no data set: it does not derive from EventDataModule"

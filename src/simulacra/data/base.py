@@ -8,6 +8,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -82,6 +83,10 @@ class EventDataModule(pl.LightningDataModule, ABC):
     @abstractmethod
     def load(self) -> Mapping[str, Part]:
         """Open the files: the parts ``train``, ``val`` and ``test`` in native form."""
+
+    @abstractmethod
+    def write_toy(self, folder: Path | str, n: int, seed: int = 0) -> None:
+        """Write toy files of ``n`` events each under the public names, to be found with ``root=folder``."""
 
     @property
     @abstractmethod

@@ -76,17 +76,24 @@ def read(path: str | Path) -> dict[str, Any]:
     return contents
 
 
-def load(path: str | Path, *, allow: Sequence[str] = ()) -> GenerativeModule:
+def load(
+    path: str | Path,
+    *,
+    allow: Sequence[str] = (),
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
+) -> GenerativeModule:
     """A trained model, ready to sample, from its checkpoint alone.
 
     Args:
         path: Checkpoint file.
         allow: Prefixes of names outside simulacra that the checkpoint's configuration may build,
             for plug-in models.
+        changes: Parts of the model's configuration that take the place of the saved ones, e.g.
+            another ``solver``; one without a ``_target_`` changes fields of the saved one.
 
     Raises:
-        UserError: See :func:`read`; also if the configuration names foreign code or the weights do
-            not fit.
+        UserError: See :func:`read`; also if the configuration names foreign code, the weights do
+            not fit, or the model has no such part.
     """
     contents = read(path)
     entry = contents["simulacra"]
@@ -95,10 +102,19 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> GenerativeModule:
             f"{path} does not say how its model is built: it was not saved by 'simulacra train'"
         )
     spec = Spec.from_dict(entry["spec"])
-    module = build(entry["config"]["model"], spec, trusted=False, allow=allow)
+    module = build(_changed(entry["config"]["model"], changes or {}), spec, trusted=False, allow=allow)
     load_weights(module, contents["state_dict"], str(path))
     module.record = Record.from_dict(entry)
     return module.eval()
+
+
+def _changed(model: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    changed = dict(model)
+    for name, part in changes.items():
+        if not isinstance(changed.get(name), Mapping):
+            raise UserError(f"{model.get('name')} has no {name} that could be changed")
+        changed[name] = dict(part) if "_target_" in part else {**changed[name], **part}
+    return changed
 
 
 def load_weights(module: GenerativeModule, state: Mapping[str, torch.Tensor], origin: str) -> None:

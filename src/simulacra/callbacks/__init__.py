@@ -1,0 +1,1 @@
+"""Lightning callbacks: physics validation, the classifier test, moving averages, determinism, throughput."""

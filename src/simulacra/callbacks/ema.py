@@ -1,0 +1,116 @@
+r"""Exponential moving average of a generator's weights.
+
+After optimizer step :math:`n` (from 0) the average is :math:`\bar w \leftarrow d_n \bar w + (1 - d_n) w` with
+:math:`d_n = \min(d, (1 + n) / (\tau + n))`, :math:`\tau` being the warm-up. Validation, test and checkpoints use the average;
+a checkpoint also holds the live weights, so that training goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
+
+from simulacra.core import UserError
+from simulacra.models.base import GenerativeModule
+
+
+class EMA(WeightAveraging):
+    """Averages ``module.generator_parameters()``; other parameters and all buffers are copied from the live module.
+
+    Args:
+        decay: Share of the old average that is kept in each step, in [0, 1).
+        warmup: Steps by which the start is softened, at least 1: the first updates hardly remember.
+    """
+
+    def __init__(self, decay: float, warmup: float) -> None:
+        if not 0 <= decay < 1 or warmup < 1:
+            raise UserError(
+                f"a moving average needs 0 <= decay < 1 and warmup >= 1, got {decay} and {warmup}"
+            )
+        super().__init__(use_buffers=False)
+        self.decay, self.warmup = decay, warmup
+        self._swapped = False
+        self._averaged: set[int] = set()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Copy the module when a fit begins, and note which parameters are averaged."""
+        super().setup(trainer, pl_module, stage)
+        if stage != "fit":
+            return
+        assert isinstance(pl_module, GenerativeModule)
+        wanted = {id(parameter) for parameter in pl_module.generator_parameters()}
+        self._averaged = {
+            i for i, parameter in enumerate(pl_module.parameters()) if id(parameter) in wanted
+        }
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Update after every batch in which an optimizer stepped."""
+        if trainer.global_step > self._latest_update_step:
+            self._update(pl_module)
+            self._latest_update_step = trainer.global_step
+
+    @torch.no_grad()
+    def _update(self, live: pl.LightningModule) -> None:
+        average = self._average_model
+        assert average is not None
+        n = int(average.n_averaged)
+        decay = min(self.decay, (1 + n) / (self.warmup + n))
+        pairs = list(zip(average.module.parameters(), live.parameters(), strict=True))
+        kept = [pair for i, pair in enumerate(pairs) if i in self._averaged]
+        torch._foreach_lerp_(
+            [mean for mean, _ in kept], [now.to(mean.device) for mean, now in kept], 1.0 - decay
+        )
+        for i, (mean, now) in enumerate(pairs):
+            if i not in self._averaged:
+                mean.copy_(now)
+        for mean, now in zip(average.module.buffers(), live.buffers(), strict=True):
+            mean.copy_(now)
+        average.n_averaged += 1
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Validate the average."""
+        if self._average_model is not None and trainer.training:
+            self._swap_models(pl_module)
+            self._swapped = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the average in place for the other callbacks' ``on_validation_epoch_end``."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the live weights back."""
+        self._restore(pl_module)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Put the live weights back before the last checkpoint is written."""
+        self._restore(pl_module)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Restore average and live weights; outside a fit the checkpoint's average is loaded as it is."""
+        if self._average_model is not None:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Save the average as the checkpoint's weights and the live weights beside it."""
+        if self._average_model is not None:
+            super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def _restore(self, pl_module: pl.LightningModule) -> None:
+        if self._swapped:
+            self._swap_models(pl_module)
+            self._swapped = False

@@ -1,0 +1,111 @@
+"""Truth and generated events side by side: the same conditions, fixed noise, every event once over all ranks."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from dataclasses import dataclass
+
+import pytorch_lightning as pl
+import torch
+from torch import distributed
+
+from simulacra.core import Batch
+from simulacra.data.base import EventDataModule
+from simulacra.models.base import GenerativeModule
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Events in the form in which they are judged.
+
+    Args:
+        truth: Events of the data set.
+        generated: Generated events with the same conditions, position by position.
+        seconds: Time that generating took, summed over the ranks.
+    """
+
+    truth: Batch
+    generated: Batch
+    seconds: float
+
+
+def pair(
+    module: GenerativeModule,
+    datamodule: EventDataModule,
+    part: str,
+    events: int | None,
+    seed: int,
+    batch_size: int | None = None,
+) -> Pair | None:
+    """Generate with the conditions of the first ``events`` events of a part (None: all); call it on every rank.
+
+    Returns:
+        All events on rank 0, None on the others, in an order that does not depend on the number of ranks.
+    """
+    rank, world = (
+        (distributed.get_rank(), distributed.get_world_size())
+        if distributed.is_initialized()
+        else (0, 1)
+    )
+    chosen = datamodule.part(part)
+    n = len(chosen) if events is None else min(events, len(chosen))
+    mine = range(rank, n, world)
+    share = None
+    if len(mine):
+        truth = chosen[mine]
+        generator = torch.Generator(device=module.device).manual_seed(1_000_003 * seed + rank)
+        start = time.perf_counter()
+        generated = module.sample(
+            truth.conditions(module.given), batch_size=batch_size, generator=generator
+        )
+        seconds = time.perf_counter() - start
+        share = Pair(datamodule.native(truth), datamodule.native(generated), seconds)
+    return _gather(share, n, rank, world)
+
+
+def _gather(share: Pair | None, n: int, rank: int, world: int) -> Pair | None:
+    if world == 1:
+        return share
+    shares: list[Pair | None] = [None] * world
+    distributed.all_gather_object(shares, share)
+    if rank:
+        return None
+    found = [item for item in shares if item is not None]
+    order = torch.argsort(torch.cat([torch.arange(i, n, world) for i in range(len(found))]))
+    truth, generated = (
+        Batch.cat([item.truth for item in found]),
+        Batch.cat([item.generated for item in found]),
+    )
+    return Pair(truth[order], generated[order], sum(item.seconds for item in found))
+
+
+_LAST: weakref.WeakKeyDictionary[pl.Trainer, tuple[tuple[int, int, int], Pair | None]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def validation_pair(
+    trainer: pl.Trainer, module: GenerativeModule, events: int, seed: int
+) -> Pair | None:
+    """A pair of the validation part, shared by all callbacks that ask for the same one; call it on every rank.
+
+    Returns:
+        The pair on rank 0, None on the others.
+    """
+    key = (trainer.global_step, events, seed)
+    if trainer not in _LAST or _LAST[trainer][0] != key:
+        _LAST[trainer] = (key, pair(module, data_of(trainer), "val", events, seed))
+    return _LAST[trainer][1]
+
+
+def data_of(trainer: pl.Trainer) -> EventDataModule:
+    """The trainer's data module."""
+    datamodule = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit, not declared
+    assert isinstance(datamodule, EventDataModule)
+    return datamodule
+
+
+def due(trainer: pl.Trainer, number: int, every: int) -> bool:
+    """Whether validation ``number`` (from 1) is to be looked at: the first, every ``every``-th, never the sanity check."""
+    return not trainer.sanity_checking and (number - 1) % every == 0

@@ -1,0 +1,112 @@
+"""From a resolved configuration to objects, with an answer to what fits where something does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import get_class
+from pytorch_lightning.loggers import Logger
+
+from simulacra import data
+from simulacra.cli import config as tree
+from simulacra.core import IncompatibleError, Spec, UserError
+from simulacra.core.instantiate import instantiate
+from simulacra.data.base import EventDataModule
+from simulacra.models import checkpoint
+from simulacra.models.base import GenerativeModule
+
+Config = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which classes a configuration may name.
+
+    Args:
+        trusted: Whether it comes from the user; then any.
+        allow: Prefixes of classes outside simulacra that a saved configuration may name.
+    """
+
+    trusted: bool = True
+    allow: Sequence[str] = ()
+
+
+TRUSTED = Trust()
+
+
+def build_data(config: Config, trust: Trust = TRUSTED) -> EventDataModule:
+    """The data set of a run; opens no file."""
+    return data.build(config["data"], trusted=trust.trusted, allow=trust.allow)
+
+
+def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> GenerativeModule:
+    """The model of a run.
+
+    Raises:
+        IncompatibleError: If it cannot represent the data set; the message lists what fits.
+    """
+    try:
+        return checkpoint.build(config["model"], spec, trusted=trust.trusted, allow=trust.allow)
+    except IncompatibleError as error:
+        name = str(config["model"].get("name"))
+        models = ", ".join(models_for(spec)) or "none"
+        sets = ", ".join(data_for(name)) or "none"
+        raise IncompatibleError(
+            f"{error}; models that fit {spec.name}: {models}; data for {name}: {sets}"
+        ) from error
+
+
+def models_for(spec: Spec) -> list[str]:
+    """Names of the models in the configuration tree that can represent a data set."""
+    found = []
+    for name in tree.choices("model"):
+        family = get_class(str(tree.load_choice("model", name)["_target_"]))
+        if issubclass(family, GenerativeModule) and family.accepts(spec) is None:
+            found.append(name)
+    return found
+
+
+def data_for(model: str) -> list[str]:
+    """Data sets, with their views, that a model of the configuration tree can represent."""
+    if model not in tree.choices("model"):
+        return []
+    family = get_class(str(tree.load_choice("model", model)["_target_"]))
+    assert issubclass(family, GenerativeModule)
+    found = []
+    for name in tree.choices("data"):
+        config = tree.load_choice("data", name)
+        for view in (None, *(config.get("views") or ())):
+            spec = data.build(config if view is None else {**config, "view": view}).spec
+            if family.accepts(spec) is None:
+                found.append(name if view is None else f"{name} with data.view={view}")
+    return found
+
+
+def build_callbacks(config: Config, trust: Trust = TRUSTED) -> list[pl.Callback]:
+    """The callbacks of a run, without those that are set to null."""
+    return [item for item in _built(config.get("callbacks"), trust) if _checked(item, pl.Callback)]
+
+
+def build_loggers(
+    config: Config, trust: Trust = TRUSTED, version: str | None = None
+) -> list[Logger]:
+    """The trackers of a run; ``version`` is the id of the tracked run that goes on."""
+    entries = dict(config.get("logger") or {})
+    if entries.get("wandb") and version is not None:
+        entries["wandb"] = {**entries["wandb"], "version": version}
+    return [item for item in _built(entries, trust) if _checked(item, Logger)]
+
+
+def _built(entries: Mapping[str, Any] | None, trust: Trust) -> list[Any]:
+    """Objects of a dictionary; one that is null, or is only settings of what was not chosen, is left out."""
+    chosen = [entry for entry in (entries or {}).values() if entry and "_target_" in entry]
+    return [instantiate(entry, trusted=trust.trusted, allow=trust.allow) for entry in chosen]
+
+
+def _checked(item: object, kind: type) -> bool:
+    if not isinstance(item, kind):
+        raise UserError(f"{type(item).__module__}.{type(item).__name__} is no {kind.__name__}")
+    return True

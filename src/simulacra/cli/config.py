@@ -1,0 +1,115 @@
+"""Where configuration comes from.
+
+The tree ``conf`` and the folder ``sweeps`` lie inside the installed package, or at the top of a checkout. Behind them come
+``conf`` and ``sweeps`` of the current folder, so that a user adds a file without touching the package; ``--config-dir`` adds
+any other folder. Classes that such files name may lie in the current folder too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+
+PACKAGE = Path(__file__).resolve().parents[1]
+SWEEPS = "sweeps"
+
+
+@cache
+def folder(name: str) -> Path:
+    """``conf`` or ``sweeps``, of the installed package or of the checkout."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parents[1] / name
+
+
+class SweepsSource(FileConfigSource):
+    """Shows the one group ``sweeps`` of a folder, and nothing else that lies there."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Prefix in the search path."""
+        return "sweeps"
+
+    def is_group(self, config_path: str) -> bool:
+        """Whether ``config_path`` is the group or its parent."""
+        return config_path in ("", SWEEPS) and super().is_group(config_path)
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether ``config_path`` is a file of the group."""
+        return Path(config_path).parent == Path(SWEEPS) and super().is_config(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Names in the group."""
+        if config_path == "":
+            return [SWEEPS] if super().is_group(SWEEPS) else []
+        return (
+            [name for name in super().list(config_path, ObjectType.CONFIG)]
+            if self.is_group(config_path)
+            else []
+        )
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """The file's contents."""
+        return super().load_config(config_path)
+
+
+class SearchPath(SearchPathPlugin):
+    """Adds the sweeps, and what a user keeps in the current folder."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Append, so that the package's own files come first."""
+        here = Path.cwd()
+        search_path.append("simulacra-sweeps", f"sweeps://{folder(SWEEPS).parent}")
+        if (here / "conf").is_dir() and (here / "conf").resolve() != folder("conf"):
+            search_path.append("current-folder", f"file://{here / 'conf'}")
+        if (here / SWEEPS).is_dir() and (here / SWEEPS).resolve() != folder(SWEEPS):
+            search_path.append("current-folder-sweeps", f"sweeps://{here}")
+
+
+def register() -> None:
+    """Make Hydra find configurations, and Python the classes of the current folder; harmless when repeated."""
+    Plugins.instance().register(SweepsSource)
+    Plugins.instance().register(SearchPath)
+    if str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+
+
+def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration of a command, as on the command line but without running it.
+
+    A program that calls the command's function with it sets ``paths.run``, the run directory, itself.
+    """
+    register()
+    with initialize_config_dir(str(folder("conf")), version_base="1.3", job_name=command):
+        return hydra_compose(command, list(overrides))
+
+
+def choices(group: str) -> list[str]:
+    """Names in a group of the package and of the current folder."""
+    folders = {folder("conf"), Path.cwd() / "conf"}
+    return sorted({path.stem for base in folders for path in (base / group).glob("*.yaml")})
+
+
+def load_choice(group: str, name: str) -> dict[str, Any]:
+    """One file of a group, resolved where it can be on its own; roots that it refers to get their defaults."""
+    base = next(
+        base
+        for base in (folder("conf"), Path.cwd() / "conf")
+        if (base / group / f"{name}.yaml").is_file()
+    )
+    loaded = OmegaConf.create({group: OmegaConf.load(base / group / f"{name}.yaml"), "seed": 0})
+    plain = OmegaConf.to_container(loaded, resolve=True)
+    assert isinstance(plain, dict)
+    return plain[group]

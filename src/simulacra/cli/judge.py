@@ -1,0 +1,87 @@
+"""The last step of a training: generate with the conditions of the test events, judge, and write what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from simulacra.callbacks.look import pair
+from simulacra.cli.publish import publish, table
+from simulacra.data.base import EventDataModule
+from simulacra.metrics import EvaluationResult, evaluate
+from simulacra.models.base import GenerativeModule
+from simulacra.tracking.wandb import WandbTracker
+
+FLOOR_SAMPLES = 3
+"""Samples of training events, each of the generated sample's size, from which floors are taken, at most."""
+
+
+def judge(
+    module: GenerativeModule,
+    datamodule: EventDataModule,
+    config: Mapping[str, Any],
+    run: Path,
+    trainer: pl.Trainer,
+) -> dict[str, float]:
+    """Test a trained module; call it on every rank.
+
+    Returns:
+        What ``metrics.json`` holds, on rank 0; nothing on the others.
+    """
+    evaluation = config["evaluation"]
+    found = pair(module, datamodule, "test", evaluation["events"], config["seed"])
+    if found is None:
+        return {}
+    result = evaluate(
+        found.truth,
+        found.generated,
+        datamodule.judged,
+        truth=datamodule.native(datamodule.batch(FLOOR_SAMPLES * len(found.generated))),
+        level=evaluation["level"],
+        force=evaluation["force"],
+        seed=config["seed"],
+    )
+    figures = dict(result.metrics) | {
+        "test/time_per_event_ms": 1e3 * found.seconds / len(found.generated)
+    }
+    figures |= _validation(trainer)
+    images = publish(
+        result,
+        figures,
+        config,
+        run,
+        f"{config['model']['name']} on {config['data']['name']}",
+        module.record.provenance,
+    )
+    for logger in trainer.loggers:
+        logger.log_metrics(figures, step=trainer.global_step)
+        if isinstance(logger, WandbTracker):
+            _to_wandb(logger, result, images, run)
+    return figures
+
+
+def _validation(trainer: pl.Trainer) -> dict[str, float]:
+    """The best validation figure, by which a sweeper chooses."""
+    scored = [
+        item
+        for item in trainer.checkpoint_callbacks
+        if isinstance(item, pl.callbacks.ModelCheckpoint)
+    ]
+    return {
+        f"best/{item.monitor}": float(item.best_model_score)
+        for item in scored
+        if item.best_model_score is not None
+    }
+
+
+def _to_wandb(
+    logger: WandbTracker, result: EvaluationResult, images: Mapping[str, Path], run: Path
+) -> None:
+    columns, rows = table(result)
+    logger.log_table("test/observables", columns=columns, data=rows)
+    for name, path in images.items():
+        logger.log_image(f"test/{name}", [str(path)])
+    logger.attach(run / "checkpoints" / "best.ckpt", "model")

@@ -1,0 +1,143 @@
+"""The console script: ``simulacra COMMAND key=value ...``."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from simulacra import __version__
+from simulacra.core import UserError
+
+COMMANDS = {
+    "train": "fit a model to a data set, then test it",
+    "sample": "generate events from a checkpoint into a public file format",
+    "evaluate": "compare a generated file with a reference, or check one file",
+    "reproduce": "run a finished training again and compare the weights",
+}
+"""A command is the function of its name in the module of its name, and the file of its name in ``conf``."""
+
+
+class Task:
+    """What Hydra runs for a command; can be pickled, since launchers send it to other processes.
+
+    Args:
+        command: Name of the command.
+        flags: Options of the command line that are no overrides.
+        full_error: Whether the user asked for tracebacks.
+    """
+
+    def __init__(self, command: str, flags: Sequence[str], full_error: bool) -> None:
+        self.command, self.flags, self.full_error = command, tuple(flags), full_error
+
+    def __call__(self, cfg: Any) -> float | None:
+        """Run one job; returns what a sweeper optimises."""
+        from simulacra.cli import config, distributed, errors
+
+        config.register()
+        if distributed.is_child():
+            logging.getLogger().setLevel(logging.ERROR)
+        with (
+            errors.as_asked(self.full_error),
+            errors.job_errors(self.full_error),
+            distributed.job(self.command, self.flags),
+        ):
+            outcome = command(self.command)(cfg)
+        objective = outcome.get(cfg.get("objective") or "")
+        return None if objective is None else float(objective)
+
+
+def command(name: str) -> Callable[[Any], dict[str, Any]]:
+    """The function behind a command."""
+    function: Callable[[Any], dict[str, Any]] = getattr(
+        importlib.import_module(f"simulacra.cli.{name}"), name
+    )
+    return function
+
+
+def overview() -> str:
+    """Commands, models and data sets."""
+    from simulacra.cli import config
+
+    rows = [f"  {name:<11}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"simulacra {__version__}: generative models of particle detectors and collisions",
+            "",
+            "simulacra COMMAND [key=value ...]      simulacra COMMAND --help shows what can be set",
+            "",
+            *rows,
+            "",
+            f"models     {', '.join(config.choices('model'))}",
+            f"data sets  {', '.join(config.choices('data'))}",
+        ]
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of the console script."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    from simulacra.cli import errors
+
+    with errors.one_sentence() as full_error:
+        if not arguments or arguments[0] in ("--help", "-h", "help"):
+            print(overview())
+        elif arguments[0] == "--version":
+            print(f"simulacra {__version__}")
+        elif arguments[0] not in COMMANDS:
+            raise UserError(
+                f"there is no command {arguments[0]!r}: there are {', '.join(COMMANDS)}"
+            )
+        else:
+            run(arguments[0], arguments[1:], full_error)
+
+
+def run(name: str, arguments: list[str], full_error: bool) -> None:
+    """Compose the configuration of a command with Hydra and run its jobs."""
+    import hydra
+
+    from simulacra.cli import config
+
+    config.register()
+    task = Task(name, flags(arguments), full_error)
+    before = sys.argv
+    sys.argv = [before[0], *quoted(arguments), *in_place(arguments)]
+    try:
+        hydra.main(version_base="1.3", config_path=str(config.folder("conf")), config_name=name)(
+            task
+        )()
+    finally:
+        sys.argv = before
+
+
+def flags(arguments: Sequence[str]) -> list[str]:
+    """The options by which a command line adds configuration folders; other ranks need them too."""
+    from hydra._internal.utils import get_args_parser
+
+    known, _ = get_args_parser().parse_known_args(list(arguments))
+    return ["--config-dir", known.config_dir] if known.config_dir else []
+
+
+def in_place(arguments: Sequence[str]) -> list[str]:
+    """``resume=DIR`` goes on in that directory and leaves the configuration that lies there as it is."""
+    resumed = [
+        item.partition("=")[2].strip("'\"") for item in arguments if item.startswith("resume=")
+    ]
+    if not resumed or resumed[-1] in ("", "null"):
+        return []
+    return [f"hydra.run.dir='{resumed[-1]}'", "hydra.output_subdir=null"]
+
+
+def quoted(arguments: Sequence[str]) -> list[str]:
+    """``overrides=[a=1,b=2]`` with each item in quotes, which Hydra's grammar asks for."""
+    found = []
+    for item in arguments:
+        key, _, value = item.partition("=")
+        inner = value[1:-1]
+        if key == "overrides" and value.startswith("[") and not set(inner) & set("'\"[{"):
+            parts = ",".join(f"'{part.strip()}'" for part in inner.split(",") if part.strip())
+            item = f"overrides=[{parts}]"
+        found.append(item)
+    return found

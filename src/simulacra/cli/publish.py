@@ -1,0 +1,90 @@
+"""What an evaluation leaves in its directory: figures, ``metrics.json``, the report; and the closing line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+
+from simulacra.callbacks.draw import save
+from simulacra.metrics import EvaluationResult
+from simulacra.plotting import figures as draw
+from simulacra.tracking.report import write_report
+
+AUC, W1 = "test/classifier/boosted/auc", "test/w1_mean"
+TWINS = ("", "/error", "/floor")
+
+
+def publish(
+    result: EvaluationResult,
+    figures: Mapping[str, float],
+    config: Mapping[str, Any],
+    folder: Path,
+    title: str,
+    provenance: Mapping[str, str],
+) -> dict[str, Path]:
+    """Write figures, ``metrics.json`` and ``report.html``.
+
+    Args:
+        result: What was found.
+        figures: All figures of the run, those of ``result`` among them.
+        config: Resolved configuration.
+        folder: Directory of the run.
+        title: What was evaluated.
+        provenance: Where events and code come from.
+
+    Returns:
+        The images by name.
+    """
+    images = save(draw(result), folder / "figures") if config["evaluation"]["draw"] else {}
+    write_json(folder / "metrics.json", dict(sorted(figures.items())))
+    write_report(
+        folder / "report.html",
+        title,
+        figures,
+        images,
+        config,
+        provenance,
+        result.notes,
+        overrides(),
+    )
+    return images
+
+
+def overrides() -> list[str]:
+    """What the user changed on the present command line; nothing where there is none."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write all of it or nothing."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(values, indent=2) + "\n")
+    os.replace(part, path)
+
+
+def table(result: EvaluationResult) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of the observables: separation power and W1, each with error and floor."""
+    columns = [f"{kind}{twin}".replace("/", " ") for kind in ("separation", "w1") for twin in TWINS]
+    rows = []
+    for name in result.histograms:
+        keys = [
+            f"{result.prefix}{kind}/{name}{twin}" for kind in ("separation", "w1") for twin in TWINS
+        ]
+        rows.append([name, *(result.metrics.get(key) for key in keys)])
+    return ["observable", *columns], rows
+
+
+def headline(figures: Mapping[str, float]) -> str:
+    """The figures that a closing line names."""
+    parts = []
+    for key, text in ((AUC, "boosted AUC"), (W1, "mean W1")):
+        if key in figures:
+            error = f" ± {figures[f'{key}/error']:.3f}" if f"{key}/error" in figures else ""
+            floor = f" (floor {figures[f'{key}/floor']:.3f})" if f"{key}/floor" in figures else ""
+            parts.append(f"{text} {figures[key]:.3f}{error}{floor}")
+    return ", ".join(parts) or "no figures"

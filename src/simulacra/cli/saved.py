@@ -1,0 +1,93 @@
+"""Saved configurations: ``config.yaml`` of a run directory, resolved, and changes on top of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from simulacra.core import UserError
+
+FILE = "config.yaml"
+GROUPS = ("data", "model", "trainer", "callbacks", "logger", "evaluation", "paths")
+"""Parts that are chosen by name on the command line; in a saved configuration only their fields can be changed."""
+
+
+def resolve(cfg: DictConfig) -> dict[str, Any]:
+    """Plain values, every interpolation replaced.
+
+    Raises:
+        UserError: If a value is missing or refers to what does not exist.
+    """
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"the configuration is incomplete: {str(error).splitlines()[0]}") from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def save(config: dict[str, Any], run: Path) -> None:
+    """Write the resolved configuration of a run."""
+    run.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(OmegaConf.create(config), run / FILE)
+
+
+def load(run: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The resolved configuration of a run with some fields changed.
+
+    Raises:
+        UserError: If the directory holds no configuration, or an override names no field of it.
+    """
+    path = run / FILE
+    if not path.is_file():
+        raise UserError(f"{run} is no run directory: it has no {FILE}")
+    try:
+        config = OmegaConf.load(path)
+    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, DictConfig):
+        raise UserError(f"{path} is damaged: it holds no mapping")
+    OmegaConf.set_struct(config, True)
+    try:
+        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        for item in parsed:
+            if item.key_or_group in GROUPS or "/" in item.key_or_group:
+                raise UserError(
+                    f"{item.key_or_group!r} was chosen when {run} was started: start a new run to change it"
+                )
+            if item.is_sweep_override():
+                raise UserError(f"{item.input_line!r} has several values: a saved run takes one")
+            OmegaConf.update(config, item.key_or_group, item.value(), force_add=item.is_add())
+    except OverrideParseException as error:
+        raise UserError(f"cannot read the override {error.override!r}") from error
+    except OmegaConfBaseException as error:
+        raise UserError(
+            f"the configuration of {run} has no such field: {str(error).splitlines()[0]}"
+        ) from error
+    return resolve(config)
+
+
+def relocate(config: Any, old: str, new: str) -> Any:
+    """The configuration with every path below ``old`` moved below ``new``."""
+    if isinstance(config, dict):
+        return {key: relocate(value, old, new) for key, value in config.items()}
+    if isinstance(config, list):
+        return [relocate(value, old, new) for value in config]
+    if isinstance(config, str) and (config == old or config.startswith(f"{old}/")):
+        return new + config[len(old) :]
+    return config
+
+
+def load_at(run: Path, place: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """As :func:`load`, for a run whose files go to ``place``."""
+    config = load(run, overrides)
+    moved = relocate(config, str(config["paths"]["run"]), str(place.resolve()))
+    assert isinstance(moved, dict)
+    return moved

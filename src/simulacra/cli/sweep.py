@@ -1,0 +1,118 @@
+"""The table of a sweep: each job's figures, and mean and standard deviation over seeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+COLUMNS = ("test/classifier/boosted/auc", "test/w1_mean", "test/time_per_event_ms")
+NOT_SETTING = ("seed", "sweeps")
+"""Overrides that do not tell settings apart: jobs that differ in the seed alone are repetitions."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A finished job: its overrides and figures."""
+
+    overrides: tuple[str, ...]
+    figures: dict[str, float]
+
+    @property
+    def setting(self) -> tuple[str, ...]:
+        """The overrides without the seed."""
+        return tuple(item for item in self.overrides if item.partition("=")[0] not in NOT_SETTING)
+
+
+class SweepTable(Callback):
+    """Writes ``table.md`` and ``table.json`` into a sweep's folder, anew after every job."""
+
+    def on_job_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Update while the sweep goes on."""
+        self._write(config)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Final table."""
+        self._write(config)
+
+    @staticmethod
+    def _write(config: DictConfig) -> None:
+        if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":
+            write_table(Path(str(config.hydra.sweep.dir)))
+
+
+def write_table(folder: Path) -> list[dict[str, Any]]:
+    """Collect the jobs below ``folder`` and write their table; nothing where none has finished.
+
+    Returns:
+        One row per setting: its overrides, number of jobs, and ``{figure: {"mean": .., "std": ..}}``.
+    """
+    rows = aggregate(jobs(folder))
+    if rows:
+        _replace(folder / "table.json", json.dumps(rows, indent=2) + "\n")
+        _replace(folder / "table.md", markdown(rows))
+    return rows
+
+
+def jobs(folder: Path) -> list[Job]:
+    """Jobs that have written their figures."""
+    found = []
+    for path in sorted(folder.glob("*/metrics.json")):
+        overrides = path.parent / ".hydra" / "overrides.yaml"
+        if overrides.is_file():
+            found.append(Job(tuple(OmegaConf.load(overrides)), json.loads(path.read_text())))
+    return found
+
+
+def aggregate(found: Iterable[Job]) -> list[dict[str, Any]]:
+    """Mean and standard deviation (of the sample; 0 for one job) over jobs of one setting."""
+    groups: dict[tuple[str, ...], list[Job]] = {}
+    for job in found:
+        groups.setdefault(job.setting, []).append(job)
+    return [
+        {
+            "setting": list(setting),
+            "jobs": len(group),
+            "figures": {name: _moments(values) for name, values in _values(group).items()},
+        }
+        for setting, group in groups.items()
+    ]
+
+
+def markdown(rows: Sequence[dict[str, Any]]) -> str:
+    """The table for people."""
+    shown = [name for name in COLUMNS if any(name in row["figures"] for row in rows)]
+    lines = ["| setting | jobs | " + " | ".join(shown) + " |", "|---|---|" + "---|" * len(shown)]
+    for row in rows:
+        cells = [_cell(row["figures"].get(name)) for name in shown]
+        lines.append(f"| {' '.join(row['setting'])} | {row['jobs']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _values(group: Sequence[Job]) -> dict[str, list[float]]:
+    names = sorted(set.intersection(*(set(job.figures) for job in group)))
+    return {name: [float(job.figures[name]) for job in group] for name in names}
+
+
+def _moments(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "mean": statistics.fmean(values),
+        "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+    }
+
+
+def _cell(moments: dict[str, float] | None) -> str:
+    return "" if moments is None else f"{moments['mean']:.4g} ± {moments['std']:.2g}"
+
+
+def _replace(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text)
+    os.replace(part, path)

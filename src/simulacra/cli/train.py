@@ -1,0 +1,182 @@
+"""``simulacra train``: fit a model, then test its best checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from simulacra.cli import build, saved
+from simulacra.cli.build import Trust
+from simulacra.cli.judge import judge
+from simulacra.cli.publish import headline, overrides
+from simulacra.cli.quiet import expected_warnings
+from simulacra.cli.signals import interruptible
+from simulacra.cli.trainer import build_trainer
+from simulacra.core import UserError
+from simulacra.data.base import EventDataModule
+from simulacra.models import checkpoint
+from simulacra.models.base import GenerativeModule
+from simulacra.tracking.csv import CSVTracker
+from simulacra.tracking.identity import identity
+from simulacra.tracking.wandb import WandbTracker, earlier
+
+log = logging.getLogger(__name__)
+
+
+def train(cfg: DictConfig) -> dict[str, float]:
+    """Train as configured (``conf/train.yaml``), and test.
+
+    Returns:
+        The figures of ``metrics.json``.
+
+    Raises:
+        UserError: If model and data do not fit, or the run directory is taken.
+    """
+    resumed = cfg.get("resume")
+    if not resumed:
+        return train_resolved(saved.resolve(cfg))
+    run = Path(resumed)
+    return train_resolved(
+        saved.load_at(run, run, changes()), resumed=True, trusted=False, allow=tuple(cfg.allow)
+    )
+
+
+def changes() -> list[str]:
+    """Overrides of the present command line, without the run to resume."""
+    return [item for item in overrides() if not item.startswith("resume=")]
+
+
+def train_resolved(
+    config: dict[str, Any],
+    *,
+    resumed: bool = False,
+    trusted: bool = True,
+    allow: Sequence[str] = (),
+) -> dict[str, float]:
+    """Train from a resolved configuration.
+
+    Args:
+        config: Resolved configuration.
+        resumed: Whether the run directory holds a run that goes on.
+        trusted: False for a saved configuration: then only simulacra's own classes are built, and
+        allow: what lies under these prefixes.
+    """
+    run = Path(config["paths"]["run"])
+    start = starting_point(run, resumed)
+    trust = Trust(trusted, tuple(allow))
+    with expected_warnings(), interruptible():
+        pl.seed_everything(config["seed"], workers=True, verbose=False)
+        datamodule = build.build_data(config, trust)
+        module = build.build_model(config, datamodule.spec, trust)
+        prepare(module, datamodule, config, fresh=start is None)
+        loggers = build.build_loggers(config, trust, version=earlier(run))
+        callbacks = build.build_callbacks(config, trust)
+        trainer = build_trainer(config["trainer"], module, callbacks, loggers, run)
+        with finished(loggers):
+            introduce(config, run, loggers, start)
+            fit(trainer, module, datamodule, start, run)
+            load_best(module, run, trainer)
+            figures = judge(module, datamodule, config, run, trainer)
+    figures = trainer.strategy.broadcast(figures)
+    report(run, figures)
+    return figures
+
+
+def starting_point(run: Path, resumed: bool) -> Path | None:
+    """The checkpoint to go on from: where it is asked for, or where the batch system has started a run again.
+
+    Raises:
+        UserError: If there is none, or if a fresh run would overwrite an earlier one.
+    """
+    last = run / "checkpoints" / "last.ckpt"
+    if resumed and not last.is_file():
+        raise UserError(f"{run} cannot go on: it has no checkpoints/last.ckpt")
+    if not last.is_file():
+        return None
+    if not resumed and int(os.environ.get("SLURM_RESTART_COUNT", "0")) == 0:
+        raise UserError(f"{run} holds a run already: choose another directory, or resume={run}")
+    checkpoint.read(last)  # refuses files that hold code, and newer formats
+    return last
+
+
+def prepare(
+    module: GenerativeModule, datamodule: EventDataModule, config: dict[str, Any], fresh: bool
+) -> None:
+    """Statistics of the transform, initial weights, and what the checkpoint shall remember."""
+    datamodule.setup()
+    if fresh:
+        module.fit_transform(datamodule.fit_batches())
+        if config["init"] is not None:
+            checkpoint.fine_tune(module, config["init"])
+    module.record.config = config
+    module.record.trained_range = datamodule.trained_range()
+    module.record.provenance = {**datamodule.provenance, **identity()}
+
+
+@rank_zero_only
+def introduce(config: dict[str, Any], run: Path, loggers: list[Logger], start: Path | None) -> None:
+    """Write the configuration to the run directory and to the trackers."""
+    saved.save(config, run)
+    for logger in loggers:
+        logger.log_hyperparams({**config, "identity": identity()})
+        if isinstance(logger, WandbTracker):
+            logger.identify(run)
+        if isinstance(logger, CSVTracker) and start is not None:
+            logger.resume(int(checkpoint.read(start)["global_step"]))
+
+
+@contextmanager
+def finished(loggers: list[Logger]) -> Iterator[None]:
+    """End the tracked run, whatever happens."""
+    failed = True
+    try:
+        yield
+        failed = False
+    finally:
+        for logger in loggers:
+            logger.finalize("failed" if failed else "success")
+            if isinstance(logger, WandbTracker):
+                logger.finish(failed)
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: GenerativeModule,
+    datamodule: EventDataModule,
+    start: Path | None,
+    run: Path,
+) -> None:
+    """Fit, and say how to go on if it is interrupted."""
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+    except (SystemExit, KeyboardInterrupt):
+        if trainer.is_global_zero and (run / "checkpoints" / "last.ckpt").is_file():
+            log.warning("interrupted; go on with: simulacra train resume=%s", run)
+        raise
+
+
+def load_best(module: GenerativeModule, run: Path, trainer: pl.Trainer) -> None:
+    """Put the best checkpoint's weights into the module; without one the module stays as it is."""
+    trainer.strategy.barrier("best checkpoint")
+    for name in ("best", "last"):
+        path = run / "checkpoints" / f"{name}.ckpt"
+        if path.is_file() and not trainer.fast_dev_run:
+            checkpoint.load_weights(module, checkpoint.read(path)["state_dict"], str(path))
+            break
+    module.to(trainer.strategy.root_device)
+
+
+@rank_zero_only
+def report(run: Path, figures: dict[str, float]) -> None:
+    """The closing line."""
+    print(f"wrote {run}: {headline(figures)}")

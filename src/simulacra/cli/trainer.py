@@ -1,0 +1,79 @@
+"""The Lightning trainer of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from simulacra.callbacks.checkpoint import AtomicCheckpointIO
+from simulacra.core import UserError
+from simulacra.models.base import GenerativeModule
+
+OWN = ("strategy", "backend", "compile", "threads", "gradient_clip_val", "accumulate_grad_batches")
+
+
+def build_trainer(
+    config: Mapping[str, Any],
+    module: GenerativeModule,
+    callbacks: Sequence[pl.Callback],
+    loggers: Sequence[Logger],
+    folder: Path,
+) -> pl.Trainer:
+    """Make the trainer and give the module what Lightning does not do for several objectives.
+
+    Args:
+        config: The ``trainer`` part of the configuration: Lightning's arguments and our own (``strategy`` with its
+            ``backend``, ``compile``, ``threads``).
+        module: What is trained.
+        callbacks: Callbacks.
+        loggers: Trackers; may be empty.
+        folder: Run directory.
+
+    Raises:
+        UserError: If training would not end, or an argument is unknown to Lightning or unavailable on this machine.
+    """
+    several = len(module.objectives()) > 1
+    if config["max_epochs"] in (None, -1) and config["max_steps"] in (None, -1):
+        raise UserError("training needs an end: set trainer.max_epochs or trainer.max_steps")
+    if config["threads"] is not None:
+        torch.set_num_threads(config["threads"])
+    module.clip = config["gradient_clip_val"]
+    module.accumulate = config["accumulate_grad_batches"] if several else 1
+    if config["compile"]:
+        module.compile_nets()
+    options = {key: value for key, value in config.items() if key not in OWN}
+    if not several:
+        options["accumulate_grad_batches"] = config["accumulate_grad_batches"]
+    if not config["enable_progress_bar"]:
+        callbacks = [item for item in callbacks if not isinstance(item, pl.callbacks.ProgressBar)]
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # the launcher requeues
+    try:
+        return pl.Trainer(
+            **options,
+            strategy=_strategy(config, several),
+            plugins=plugins,
+            callbacks=list(callbacks),
+            logger=list(loggers) or False,
+            default_root_dir=folder,
+            use_distributed_sampler=False,
+            enable_checkpointing=any(
+                isinstance(item, pl.callbacks.Checkpoint) for item in callbacks
+            ),
+        )
+    except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
+        raise UserError(f"the trainer cannot be made: {' '.join(str(error).split())}") from error
+
+
+def _strategy(config: Mapping[str, Any], several: bool) -> str | Strategy:
+    if config["strategy"] != "ddp":
+        return str(config["strategy"])
+    return DDPStrategy(find_unused_parameters=several, process_group_backend=config["backend"])

@@ -1,0 +1,152 @@
+"""Which files make up a data set: one's own, the public ones in a folder, or the embedded sample."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from simulacra.core import UserError
+
+_LARGE = 64 * 2**20  # bytes from which a file's hash is remembered
+
+
+@dataclass(frozen=True)
+class Published:
+    """The public files of a data set.
+
+    Args:
+        train: Names of the training files, as published; ``*`` stands for anything.
+        test: Names of the test files, empty where none are published.
+        where: Where they can be had, e.g. a DOI.
+        complete: Whether all training files are needed (one per class), or any of them will do.
+    """
+
+    train: Sequence[str]
+    test: Sequence[str]
+    where: str
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files of one data set on this machine.
+
+    Args:
+        train: Training files.
+        test: Test files, empty where the training files must be split.
+        embedded: Whether they are the sample in the package.
+    """
+
+    train: tuple[Path, ...]
+    test: tuple[Path, ...]
+    embedded: bool = False
+
+
+def embedded_folder(name: str) -> Path:
+    """Folder of an embedded sample."""
+    return Path(str(resources.files("simulacra.data") / "embedded" / name))
+
+
+def locate(
+    name: str,
+    published: Published,
+    root: Path | str | None,
+    files: Mapping[str, Sequence[str] | None] | None,
+    embedded: str | None,
+) -> Found:
+    """Find the files of data set ``name``.
+
+    Args:
+        name: Name of the data set, for messages.
+        published: The public files.
+        root: Folder below which public names are looked for, at any depth.
+        files: Lists ``train`` and ``test`` of other files, relative to ``root``.
+        embedded: Folder of the package's sample, or None where there is none.
+
+    Raises:
+        UserError: If nothing is found; it says what to download.
+    """
+    own = {part: list(names) for part, names in (files or {}).items() if names}
+    if own:
+        return _own(name, own, None if root is None else Path(root))
+    if root is not None:
+        return _below(name, published, Path(root))
+    if embedded is not None:
+        found = _search(embedded_folder(embedded), published)
+        if found is not None:
+            return Found(found.train, found.test, embedded=True)
+    raise UserError(
+        f"{name} brings no events of its own: download {_wanted(published)} and set "
+        "data.root or the environment variable SIMULACRA_DATA to their folder"
+    )
+
+
+def content_hash(path: Path, memory: Path) -> str:
+    """SHA-256 of a file; that of a large, unchanged file is remembered below the folder ``memory``."""
+    stat = path.stat()
+    note = (
+        memory
+        / hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
+    )
+    if stat.st_size >= _LARGE and note.is_file():
+        return note.read_text()
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if stat.st_size >= _LARGE:
+        with suppress(OSError):  # an unwritable cache costs time, nothing else
+            memory.mkdir(parents=True, exist_ok=True)
+            note.write_text(digest)
+    return digest
+
+
+def _own(name: str, files: Mapping[str, Sequence[str]], root: Path | None) -> Found:
+    unknown = sorted(set(files) - {"train", "test"})
+    if unknown or "train" not in files:
+        raise UserError(f"data.files of {name} takes the lists train and test, got {sorted(files)}")
+    paths = {
+        part: tuple(Path(item) if root is None else root / item for item in files[part])
+        for part in files
+    }
+    missing = [str(path) for part in paths.values() for path in part if not path.is_file()]
+    if missing:
+        raise UserError(f"data.files of {name} names files that do not exist: {', '.join(missing)}")
+    return Found(paths["train"], paths.get("test", ()))
+
+
+def _below(name: str, published: Published, root: Path) -> Found:
+    if not root.is_dir():
+        raise UserError(f"data.root={root} is not a folder")
+    found = _search(root, published)
+    if found is None:
+        raise UserError(
+            f"there are no files of {name} below {root}: download {_wanted(published)}, or "
+            "name other files with data.files.train=[...]"
+        )
+    return found
+
+
+def _search(root: Path, published: Published) -> Found | None:
+    train = [_one(root, name) for name in published.train]
+    test = [_one(root, name) for name in published.test]
+    present = tuple(path for path in train if path is not None)
+    if not present or (published.complete and None in train):
+        return None
+    return Found(present, tuple(path for path in test if path is not None and path not in present))
+
+
+def _wanted(published: Published) -> str:
+    return f"{', '.join(published.train)} ({published.where})"
+
+
+def _one(root: Path, name: str) -> Path | None:
+    paths = sorted(path for path in root.rglob(name) if path.is_file())
+    if len(paths) > 1:
+        raise UserError(
+            f"{name} is there {len(paths)} times below {root} ({paths[0]}, {paths[1]}): "
+            "choose with data.files.train=[...]"
+        )
+    return paths[0] if paths else None

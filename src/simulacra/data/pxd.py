@@ -1,0 +1,229 @@
+"""The pixel detector of Belle II: events of the user, or synthetic ones where there are none.
+
+Events stay lists of hits; a loader makes images of the sensors that the spec names, for the events
+of one batch. The collaboration's events are not public, so the default is a generator calibrated to
+published histograms (:mod:`simulacra.data.pxd_synthetic`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from simulacra.core import Batch, Conditions, Spec, UserError
+from simulacra.data.base import EventDataModule, View
+from simulacra.data.cache import cache_root
+from simulacra.data.files import content_hash
+from simulacra.data.pxd_files import PxdFiles, converted, locate, synthetic
+from simulacra.data.pxd_synthetic import PxdBackground
+from simulacra.data.source import Part, Source
+from simulacra.formats import pxd_hdf5
+from simulacra.formats.pxd import PxdFormat
+from simulacra.formats.pxd_hits import Hits
+from simulacra.physics.pxd import PxdObservables
+
+log = logging.getLogger(__name__)
+
+MEMORY_HITS = 2**26
+"""Files with more hits than this, 0.4 GB, are read event by event."""
+TEST_FRACTION = 0.2
+_SPLIT_SEED, _VALIDATION_SEED = 2022, 2023
+
+
+class HitSource(Source):
+    """Events of one or several files of hits; small files are held in memory, as lists.
+
+    Args:
+        paths: Files of hits.
+        format: Says which sensors and cells are wanted.
+    """
+
+    def __init__(self, paths: Sequence[Path], format: PxdFormat) -> None:
+        self.paths, self.format = tuple(paths), format
+        infos = [format.header(path) for path in self.paths]
+        self.starts = np.cumsum([0, *(info.n for info in infos)])
+        small = sum(info.shapes["sensor"][0] for info in infos) <= MEMORY_HITS
+        parts = [format.reduce(pxd_hdf5.read(path)) for path in self.paths] if small else []
+        self._memory = Hits.cat(parts) if small else None
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def hits(self, index: Sequence[int]) -> Hits:
+        """The events ``index``, in that order, as lists."""
+        if self._memory is not None:
+            return self._memory[index]
+        return Hits.cat([self._event(number) for number in index])
+
+    def take(self, index: Sequence[int]) -> Batch:
+        """The events ``index``, in that order, as images ``(n, S, rows, cols)`` [ADU]."""
+        return Batch(self.hits(index).to_dense(self.format.sensors))
+
+    def _event(self, number: int) -> Hits:
+        file = int(np.searchsorted(self.starts, number, side="right")) - 1
+        local = number - int(self.starts[file])
+        return self.format.reduce(pxd_hdf5.read(self.paths[file], local, local + 1))
+
+
+class PxdDataModule(EventDataModule):
+    """Events of the pixel detector; see the module's docstring.
+
+    Args:
+        spec: Makes the spec of the sensors with the given names.
+        sensors: Names of the sensors that are shown, or None for those of the data set.
+        background: Settings of the synthetic events.
+        events: Number of synthetic events of the parts ``train`` and ``test``.
+        root: Folder with the user's folders of images or files of hits, or None for synthetic
+            events.
+        files: Lists ``train`` and ``test`` of folders and files below ``root`` (or of paths).
+        batch_size: Events per training batch and rank.
+        eval_batch_size: Events per batch in validation and test.
+        workers: Loader processes per rank; 0 loads in the training process.
+        seed: Seed of the order of events.
+        validation: Fraction of the training part that is kept for validation.
+        limit: Use at most this many training events (None: all).
+        view: Makes the form in which the model sees events, or None for the native form.
+    """
+
+    def __init__(
+        self,
+        spec: Callable[..., Spec],
+        sensors: Sequence[str] | None,
+        background: PxdBackground,
+        events: Mapping[str, int],
+        root: str | None = None,
+        files: Mapping[str, Sequence[str] | None] | None = None,
+        batch_size: int = 1,
+        eval_batch_size: int = 1,
+        workers: int = 0,
+        seed: int = 0,
+        validation: float = 0.1,
+        limit: int | None = None,
+        view: Callable[[Spec], View] | None = None,
+    ) -> None:
+        super().__init__(batch_size, eval_batch_size, workers, seed, validation, limit, view)
+        if set(events) != {"train", "test"}:
+            raise UserError(f"data.events has the numbers train and test, got {sorted(events)}")
+        self._format = PxdFormat(spec() if sensors is None else spec(sensors))
+        self.background = replace(background, sensors=tuple(sorted(self._format.sensors)))
+        self.events = dict(events)
+        self.root, self.files = None if root is None else Path(root), files
+        self._found: PxdFiles | None = None
+
+    @property
+    def native_spec(self) -> Spec:
+        """What the files promise, for the sensors that are shown."""
+        return self._format.spec
+
+    @property
+    def format(self) -> PxdFormat:
+        """Reader and writer of images and lists of hits."""
+        return self._format
+
+    @property
+    def observables(self) -> PxdObservables:
+        """Occupancies, charges and their spectrum."""
+        return PxdObservables(self.native_spec)
+
+    @property
+    def found(self) -> PxdFiles:
+        """Files of hits that are used; images are converted and synthetic events made where need
+        be.
+        """
+        if self._found is None:
+            own = locate(self.native_spec.name, self.root, self.files)
+            self._found = self._make() if own is None else self._convert(own)
+        return self._found
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Files by name with their SHA-256; for synthetic events their settings too."""
+        parts = {"train": self.found.train, "test": self.found.test}
+        hashes = {
+            f"{k}/{path.name}": content_hash(path, cache_root() / "hashes")
+            for k in parts
+            for path in parts[k]
+        }
+        source = {"source": "files"}
+        if self.found.synthetic:
+            source = {"source": "synthetic stand-in", "settings": self.background.key()}
+        return {"data": self.native_spec.name, **source, **hashes}
+
+    def prepare_data(self) -> None:
+        """Make what is missing in the cache, once per node, before its other ranks look for it."""
+        _ = self.found
+
+    def load(self) -> Mapping[str, Part]:
+        """Parts ``train``, ``val`` and ``test``."""
+        source = HitSource(self.found.train, self._format)
+        if self.found.test:
+            test_source = HitSource(self.found.test, self._format)
+            test, train = (
+                torch.arange(len(test_source)),
+                _permutation(len(source), _VALIDATION_SEED),
+            )
+        else:
+            log.info(
+                "%s has no test part: a fifth of the events, by a fixed permutation, is it",
+                self.native_spec.name,
+            )
+            order, cut = _permutation(len(source), _SPLIT_SEED), round(TEST_FRACTION * len(source))
+            test_source, test, train = source, order[:cut].sort().values, order[cut:]
+        cut = round(self.validation * len(train))
+        if cut == len(train) or not len(test):
+            raise UserError(
+                f"{len(source)} events of {self.native_spec.name} are too few for train, val and test"
+            )
+        return {
+            "train": Part(source, train[cut:]),
+            "val": Part(source, train[:cut].sort().values),
+            "test": Part(test_source, test),
+        }
+
+    def conditions(
+        self, n: int, generator: torch.Generator | None = None, part: str = "test"
+    ) -> Conditions:
+        """Nothing is asked of a generator but the number of events."""
+        return Conditions(n)
+
+    def trained_range(self) -> dict[str, tuple[float, float]]:
+        """There are no conditions, so no ranges."""
+        return {}
+
+    def write_toy(self, folder: Path | str, n: int, seed: int = 0) -> None:
+        """Write toy lists of hits, ``n`` events each, to be found with ``root=folder``."""
+        for number, part in enumerate(("train", "test")):
+            self._format.toy(
+                Path(folder) / f"{self.native_spec.name}_{part}.hdf5", n, seed + number
+            )
+
+    def _convert(self, own: PxdFiles) -> PxdFiles:
+        train, test = (
+            tuple(converted(self._format, p) for p in part) for part in (own.train, own.test)
+        )
+        return PxdFiles(train, test)
+
+    def _make(self) -> PxdFiles:
+        made = {
+            part: (synthetic(self._format, self.background, part, n),)
+            for part, n in self.events.items()
+        }
+        self._announce()
+        return PxdFiles(made["train"], made["test"], synthetic=True)
+
+    def _announce(self) -> None:
+        log.warning(
+            "%s: using %s synthetic events, a stand-in calibrated to published histograms, no evidence "
+            "about the detector; the collaboration's events are not public; set data.root to use them",
+            self.native_spec.name,
+            f"{sum(self.events.values()):,}",
+        )
+
+
+def _permutation(n: int, seed: int) -> torch.Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))

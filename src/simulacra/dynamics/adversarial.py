@@ -1,0 +1,59 @@
+r"""Adversarial losses.
+
+A Wasserstein critic :math:`D` maximises :math:`E[D(x)] - E[D(G(z))]` among 1-Lipschitz functions; its loss
+is the negative of that plus :math:`\lambda E[(\|\nabla_{\hat x} D(\hat x)\|_2 - 1)^2]` at points
+:math:`\hat x = u x + (1 - u) G(z)`, :math:`u \sim U(0, 1)` per event. The generator minimises
+:math:`-E[D(G(z))]`.
+
+Reference: Arjovsky et al., arXiv:1701.07875; Gulrajani et al., arXiv:1704.00028, algorithm 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Score = Callable[[Tensor], Tensor]
+
+
+def wasserstein_critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """``E[D(fake)] - E[D(real)]`` of scores of any shape; minus the critic's estimate of the distance."""
+    return fake.mean() - real.mean()
+
+
+def wasserstein_generator_loss(fake: Tensor) -> Tensor:
+    """``-E[D(fake)]`` of scores of any shape."""
+    return -fake.mean()
+
+
+def gradient_penalty(
+    score: Score,
+    real: Tensor,
+    fake: Tensor,
+    generator: torch.Generator | None = None,
+    target: float = 1.0,
+) -> Tensor:
+    r"""Mean of :math:`(\|\nabla_{\hat x} D(\hat x)\|_2 - target)^2` between real and fake events, paired
+    in order.
+
+    Args:
+        score: Critic of events ``(B, *)`` alone; conditions are closed over, so no gradient is taken with
+            respect to them. It must treat events one by one (no batch normalisation).
+        real: True events ``(B, *)``.
+        fake: Generated events of the same shape; both are taken as constants.
+        generator: Source of the interpolation points.
+        target: Norm that is asked for.
+    """
+    if real.shape != fake.shape:
+        raise ValueError(
+            f"the penalty pairs events: real have shape {tuple(real.shape)}, fake {tuple(fake.shape)}"
+        )
+    unit = torch.rand(
+        len(real), *[1] * (real.ndim - 1), generator=generator, device=real.device, dtype=real.dtype
+    )
+    between = torch.lerp(fake.detach(), real.detach(), unit).requires_grad_(True)  # (B, *)
+    with torch.enable_grad():
+        (slope,) = torch.autograd.grad(score(between).sum(), between, create_graph=True)
+    return (slope.flatten(1).norm(dim=1) - target).square().mean()

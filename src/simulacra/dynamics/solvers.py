@@ -1,0 +1,164 @@
+r"""Solvers of ordinary differential equations :math:`\dot x = v(x, t)`, for flows and diffusions.
+
+A solver knows only a callable ``velocity(x, t)``; what the velocity is conditioned on is bound in
+the callable. The fixed-step solvers walk an evenly spaced grid :math:`t_k = t_0 + k h`,
+:math:`h = (t_1 - t_0) / n`, in either direction (:math:`h` may be negative). One step from
+:math:`t` to :math:`t + h` is
+
+=========  ===========================================================================  =====  ===========
+solver     step                                                                         order  evaluations
+=========  ===========================================================================  =====  ===========
+Euler      :math:`x + h v(x, t)`                                                        1      1
+Midpoint   :math:`x + h v(x + \tfrac h2 v(x, t), t + \tfrac h2)`                        2      2
+Heun       :math:`x + \tfrac h2 (k_1 + v(x + h k_1, t + h))`, :math:`k_1 = v(x, t)`     2      2
+RK4        classical Runge-Kutta                                                        4      4
+=========  ===========================================================================  =====  ===========
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torchdiffeq import odeint
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
+"""``velocity(x, t)``: ``x`` of shape ``(B, *)`` and a time of shape ``()`` to a tensor shaped as ``x``."""
+
+
+class Solver(ABC):
+    """Integrates a velocity from one time to another."""
+
+    @abstractmethod
+    def __call__(
+        self, x: Tensor, velocity: Velocity, start: float = 0.0, end: float = 1.0
+    ) -> Tensor:
+        """The solution at ``end`` that passes through ``x`` of shape ``(B, *)`` at ``start``."""
+
+    @property
+    @abstractmethod
+    def evaluations(self) -> int | None:
+        """Velocity evaluations of one call, or None where the solver chooses them itself."""
+
+
+class FixedStepSolver(Solver):
+    """Solver on an evenly spaced grid.
+
+    Args:
+        steps: Number of steps.
+    """
+
+    order: int
+    stages: int
+
+    def __init__(self, steps: int) -> None:
+        if steps < 1:
+            raise ValueError(f"a solver needs at least one step, got {steps}")
+        self.steps = steps
+
+    def __call__(
+        self, x: Tensor, velocity: Velocity, start: float = 0.0, end: float = 1.0
+    ) -> Tensor:
+        """See :meth:`Solver.__call__`."""
+        times = torch.linspace(start, end, self.steps + 1, dtype=torch.float64).to(
+            x.device, x.dtype
+        )
+        for t, s in itertools.pairwise(times):
+            x = self.step(x, t, s, velocity)
+        return x
+
+    @property
+    def evaluations(self) -> int:
+        """Velocity evaluations of one call."""
+        return self.steps * self.stages
+
+    @abstractmethod
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+        """Advance ``x`` of shape ``(B, *)`` from time ``t`` to ``s``, both of shape ``()``."""
+
+
+class Euler(FixedStepSolver):
+    """First-order explicit solver, one evaluation per step."""
+
+    order = 1
+    stages = 1
+
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+        """See :meth:`FixedStepSolver.step`."""
+        return x + (s - t) * velocity(x, t)
+
+
+class Midpoint(FixedStepSolver):
+    """Second-order explicit solver, two evaluations per step."""
+
+    order = 2
+    stages = 2
+
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+        """See :meth:`FixedStepSolver.step`."""
+        half = (s - t) / 2
+        return x + (s - t) * velocity(x + half * velocity(x, t), t + half)
+
+
+class Heun(FixedStepSolver):
+    """Second-order explicit trapezoidal solver, two evaluations per step."""
+
+    order = 2
+    stages = 2
+
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+        """See :meth:`FixedStepSolver.step`."""
+        h = s - t
+        first = velocity(x, t)
+        return x + h / 2 * (first + velocity(x + h * first, s))
+
+
+class RK4(FixedStepSolver):
+    """Classical fourth-order Runge-Kutta solver, four evaluations per step."""
+
+    order = 4
+    stages = 4
+
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+        """See :meth:`FixedStepSolver.step`."""
+        h = s - t
+        middle = t + h / 2
+        first = velocity(x, t)
+        second = velocity(x + h / 2 * first, middle)
+        third = velocity(x + h / 2 * second, middle)
+        fourth = velocity(x + h * third, s)
+        return x + h / 6 * (first + 2 * second + 2 * third + fourth)
+
+
+class DormandPrince(Solver):
+    """Adaptive solver of order 5(4), from ``torchdiffeq``.
+
+    The step is chosen for the whole batch, so a sample depends (within the tolerance) on what it is
+    batched with.
+
+    Args:
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+    """
+
+    def __init__(self, rtol: float = 1e-5, atol: float = 1e-5) -> None:
+        self.rtol = rtol
+        self.atol = atol
+
+    def __call__(
+        self, x: Tensor, velocity: Velocity, start: float = 0.0, end: float = 1.0
+    ) -> Tensor:
+        """See :meth:`Solver.__call__`."""
+        times = torch.tensor([start, end], dtype=x.dtype, device=x.device)
+        path = odeint(
+            lambda t, y: velocity(y, t), x, times, rtol=self.rtol, atol=self.atol, method="dopri5"
+        )
+        return path[-1]
+
+    @property
+    def evaluations(self) -> None:
+        """Not known beforehand."""
+        return None

@@ -1,0 +1,184 @@
+"""What every public file format offers: check, read, stream, write, and a toy file.
+
+A format is the pair of a :class:`~simulacra.core.Spec` and the layout of a file. Reading gives
+:class:`~simulacra.core.Batch` in physical units and writing takes them, with
+``read(write(batch)) == batch`` bit for bit. Nothing reads a whole file at once:
+:meth:`Format.check` streams, so that a file of any size can be verified.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from simulacra.core import Batch, FormatError, Spec, UserError
+
+CHUNK_BYTES = 32 * 2**20  # of dense float32 events that are held at once while streaming
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    """What a file holds.
+
+    Args:
+        path: The file.
+        n: Number of events.
+        shapes: Shape of each key in the file.
+        ranges: Smallest and largest value of each condition and event field that is a number [the
+            field's unit].
+    """
+
+    path: Path
+    n: int
+    shapes: dict[str, tuple[int, ...]]
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        keys = ", ".join(f"{key} {shape}" for key, shape in self.shapes.items())
+        ranges = "".join(
+            f"; {name} {low:.6g} to {high:.6g}" for name, (low, high) in self.ranges.items()
+        )
+        return f"{self.path}: {self.n:,} events; {keys}{ranges}"
+
+
+class Writer(ABC):
+    """Streams events into a file that appears whole or not at all.
+
+    Used as a context manager: events go to a temporary file beside the target, which replaces the
+    target when the block ends. When it ends by an exception (a full disk, Ctrl-C), the temporary
+    file is removed and an earlier target stays.
+
+    Args:
+        path: Where the file shall be.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.temporary = self.path.with_name(
+            f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+        )
+
+    @abstractmethod
+    def append(self, batch: Batch) -> None:
+        """Write events behind those that are there."""
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Start the temporary file."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Finish the temporary file, so that all of it is on disk."""
+
+    @abstractmethod
+    def _discard(self) -> None:
+        """Remove what was written."""
+
+    def __enter__(self) -> Self:
+        if not self.path.parent.is_dir():
+            raise UserError(
+                f"cannot write {self.path}: the folder {self.path.parent} does not exist"
+            )
+        try:
+            self._open()
+        except OSError as error:
+            raise self._failure(error) from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._discard()
+            return
+        try:
+            self._close()
+            os.replace(self.temporary, self.path)
+        except OSError as failure:
+            self._discard()
+            raise self._failure(failure) from failure
+
+    def _failure(self, error: OSError) -> UserError:
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        return UserError(f"cannot write {self.path}: {reason}; no part of it was left behind")
+
+
+class Format(ABC):
+    """One public file format, see the module's docstring.
+
+    Args:
+        spec: What the files promise.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+
+    @abstractmethod
+    def header(self, path: Path | str) -> FileInfo:
+        """Check keys, shapes, lengths, units and the per-event fields, without reading the events.
+
+        Raises:
+            FormatError: In one sentence that names file, key, what was found and what was expected.
+        """
+
+    @abstractmethod
+    def read(self, path: Path | str, start: int = 0, stop: int | None = None) -> Batch:
+        """Events ``start`` to ``stop`` (to the end if None), float32, values checked.
+
+        Raises:
+            FormatError: As :meth:`header`, or for NaN or negative values.
+        """
+
+    @abstractmethod
+    def writer(
+        self, path: Path | str, attributes: Mapping[str, str | int | float] | None = None
+    ) -> Writer:
+        """A writer of this format; ``attributes``, stored in the file, say where events come from."""
+
+    @abstractmethod
+    def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
+        """Write ``n`` simple random events of the right look, for tests: no simulation stands behind them."""
+
+    @property
+    def chunk(self) -> int:
+        """Events that are streamed at once."""
+        return max(1, min(8192, CHUNK_BYTES // (4 * self.spec.n_voxels)))
+
+    def iterate(self, path: Path | str, chunk: int | None = None) -> Iterator[Batch]:
+        """All events in file order, ``chunk`` at a time."""
+        n, step = self.header(path).n, chunk or self.chunk
+        for start in range(0, n, step):
+            yield self.read(path, start, min(n, start + step))
+
+    def check(self, path: Path | str) -> FileInfo:
+        """Check the whole file, every value of it, in a stream.
+
+        Raises:
+            FormatError: As :meth:`read`.
+        """
+        info = self.header(path)
+        for batch in self.iterate(path):
+            try:
+                self.spec.validate(batch)
+            except UserError as error:
+                raise FormatError(f"{path}: {error}") from error
+        return info
+
+    def write(
+        self,
+        path: Path | str,
+        batch: Batch,
+        attributes: Mapping[str, str | int | float] | None = None,
+    ) -> None:
+        """Write one batch as a file."""
+        with self.writer(path, attributes) as writer:
+            writer.append(batch)

@@ -1,0 +1,82 @@
+"""Reader of CaloChallenge binning files (XML) into a :class:`~simulacra.core.Geometry`.
+
+A file lists ``<Layer id r_edges n_bin_alpha>``. A layer with ``k`` radial edges has ``k - 1``
+radial bins and ``n_bin_alpha`` equal bins over ``[-pi, pi]``; those without a bin are skipped. The
+layer's id, not its position, names it.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib import resources
+from pathlib import Path
+from xml.etree import ElementTree
+
+from simulacra.core import FormatError, Geometry, Layer
+
+
+def read_binning(path: Path | str, pitch: float = 1.0) -> Geometry:
+    """Geometry of a binning file.
+
+    Args:
+        path: A file of the user, or the bare name of one that the package brings.
+        pitch: Depth between successive layer ids [mm], or 1 to give the id as depth.
+
+    Raises:
+        FormatError: If the file is missing, is not XML, or describes no voxels.
+    """
+    source = find_binning(path)
+    try:
+        root = ElementTree.parse(source).getroot()
+    except ElementTree.ParseError as error:
+        raise FormatError(f"{path}: this binning file is not XML ({error})") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"{path}: this binning file cannot be read ({error})") from error
+    bins = root.findall("Bin")
+    if root.tag != "Bins" or len(bins) != 1:
+        raise FormatError(
+            f"{path}: expected <Bins> with one <Bin>, found <{root.tag}> with {len(bins)}"
+        )
+    layers = [_layer(path, item, pitch) for item in bins[0].findall("Layer")]
+    kept = tuple(layer for layer in layers if layer is not None)
+    if not kept:
+        raise FormatError(f"{path}: none of the {len(layers)} layers has a voxel")
+    return Geometry(kept)
+
+
+def find_binning(path: Path | str) -> Path:
+    """The user's file if there is one, else the file of that name in the package.
+
+    Raises:
+        FormatError: If there is neither.
+    """
+    bundled = Path(str(resources.files("simulacra.formats") / "binning" / Path(path).name))
+    if Path(path).is_file():
+        return Path(path)
+    if str(path) == bundled.name and bundled.is_file():
+        return bundled
+    names = ", ".join(sorted(item.name for item in bundled.parent.glob("*.xml")))
+    raise FormatError(f"{path}: there is no such binning file, the package brings {names}")
+
+
+def _layer(path: Path | str, item: ElementTree.Element, pitch: float) -> Layer | None:
+    try:
+        number, alpha = int(item.attrib["id"]), int(item.attrib["n_bin_alpha"])
+        radii = tuple(float(edge) for edge in item.attrib["r_edges"].split(","))
+    except KeyError as error:
+        raise FormatError(
+            f"{path}: a layer lacks the attribute {error}, it has {sorted(item.attrib)}"
+        ) from error
+    except ValueError as error:
+        raise FormatError(
+            f"{path}: layer {item.attrib.get('id')} is not readable ({error})"
+        ) from error
+    if len(radii) == 1:
+        return None
+    if alpha < 1:
+        raise FormatError(f"{path}: layer {number} has n_bin_alpha={alpha}, expected at least 1")
+    angles = tuple(math.pi * (2 * k - alpha) / alpha for k in range(alpha + 1))
+    try:
+        return Layer(number, ("alpha", "r"), (angles, radii), number * pitch, periodic=0)
+    except ValueError as error:
+        raise FormatError(f"{path}: {error}") from error

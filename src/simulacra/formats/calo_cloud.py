@@ -1,0 +1,117 @@
+"""CaloClouds: photon showers in ILD's calorimeter as clouds of up to 6,000 points.
+
+HDF5 with root keys ``energy`` (N, 1) [GeV] and ``events`` (N, 4, 6000), rows x [mm], layer number,
+z [mm] and energy [GeV]. Real points stand last in the file, after zeros; in a
+:class:`~simulacra.core.Batch` they stand first, in the same order, with a mask. A point is real
+where its energy is above 0.
+
+Reference: Buhmann et al. 2023, arXiv:2305.04847.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Field, FormatError, Prior, Spec
+from simulacra.formats.base import FileInfo
+from simulacra.formats.calochallenge import ENERGY
+from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
+from simulacra.formats.ild import LAYER_BOTTOMS, PITCH
+
+POINTS = 6000
+CENTRE = (0.0, 40.0)  # mm, where the photon enters, x and z
+SUBCELL = PITCH / 6  # mm
+
+
+class CaloCloud(Hdf5Format):
+    """Reader and writer, see the module's docstring.
+
+    Args:
+        spec: Made by :func:`ild_cloud`.
+    """
+
+    def columns(self, file: h5py.File | None = None) -> dict[str, tuple[int, ...]]:
+        """Keys and the shape of one event under each."""
+        return {"energy": (1,), "events": (4, self.spec.shape[0])}
+
+    def fields(self, file: h5py.File | None = None) -> dict[str, str]:
+        """Key of each quantity per event."""
+        return {ENERGY: "energy"}
+
+    def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
+        """Events from arrays by key."""
+        events = arrays["events"]
+        if events.size and events[:, 3].min() < 0:
+            raise FormatError(
+                f"{path}: key 'events' holds negative energies (down to {events[:, 3].min():.6g}), "
+                "expected GeV at or above 0"
+            )
+        x, mask = points_first(tensor(events.transpose(0, 2, 1)))
+        return Batch(x, {ENERGY: tensor(arrays["energy"]).reshape(-1, 1)}, mask=mask)
+
+    def encode(self, batch: Batch) -> dict[str, Array]:
+        """Inverse of :meth:`decode`."""
+        if batch.mask is None:
+            raise ValueError("a cloud needs a mask")
+        x = torch.where(batch.mask[..., None], batch.x, 0.0).float().cpu()
+        # stable: False (0) before True (1), so padding comes first and points keep their order
+        order = torch.argsort(batch.mask.cpu().to(torch.uint8), dim=1, stable=True)
+        events = torch.take_along_dim(x, order[..., None], 1)
+        return {
+            "energy": batch.cond[ENERGY].float().cpu().numpy(),
+            "events": np.ascontiguousarray(events.numpy().transpose(0, 2, 1)),
+        }
+
+    def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
+        """Write ``n`` simple random events."""
+        generator = torch.Generator().manual_seed(seed)
+        energy = self.spec.prior[0].draw(n, generator)
+        width = self.spec.shape[0]
+        count = (
+            (40 * energy[:, 0] * (1 + 0.05 * torch.randn(n, generator=generator)))
+            .long()
+            .clamp(1, width)
+        )
+        mask = torch.arange(width) < count[:, None]
+        unit = torch.rand(n, width, 4, generator=generator).clamp(1e-6, 1 - 1e-6)
+        radius, angle = -10 * torch.log(unit[..., 0]), 2 * torch.pi * unit[..., 1]
+        plane = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
+        plane = ((plane / SUBCELL).round() * SUBCELL).clamp(-190, 190) + torch.tensor(CENTRE)
+        layer = (len(LAYER_BOTTOMS) * unit[..., 2] * unit[..., 3].sqrt()).floor()
+        value = 1e-4 * torch.exp(torch.randn(n, width, generator=generator))  # GeV
+        x = torch.stack([plane[..., 0], layer, plane[..., 1], value], -1)
+        self.write(path, Batch(torch.where(mask[..., None], x, 0.0), {ENERGY: energy}, mask=mask))
+        return self.header(path)
+
+
+def points_first(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Bring points with a last feature above 0 to the front, in order: ``(B, N, F)``, and a mask."""
+    real = x[..., -1] > 0
+    order = torch.argsort((~real).to(torch.uint8), dim=1, stable=True)
+    mask = torch.take_along_dim(real, order, 1)
+    return torch.where(mask[..., None], torch.take_along_dim(x, order[..., None], 1), 0.0), mask
+
+
+def ild_cloud() -> Spec:
+    """Up to 6,000 points per photon of 10 to 90 GeV; the cut is for cells of 5.09 mm, not for points."""
+    return Spec(
+        "ild_cloud",
+        "cloud",
+        (POINTS, 4),
+        "GeV",
+        features=(
+            Field("x", "mm", low=-200.0, high=200.0),
+            Field("layer", low=0.0, high=30.0),
+            Field("z", "mm", low=-160.0, high=240.0),
+            Field("e", "GeV", low=0.0),
+        ),
+        conditions=(Field(ENERGY, "GeV", low=10.0, high=90.0),),
+        cut=1e-4,  # GeV, half a MIP
+        prior=(Prior(ENERGY, "uniform", (10.0, 90.0)),),
+        sample_batch=64,
+    )

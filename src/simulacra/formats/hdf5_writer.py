@@ -1,0 +1,132 @@
+"""Writes HDF5 files of any length in a stream, whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from simulacra.core import Batch
+from simulacra.formats.base import Writer
+
+Array = NDArray[np.float32]
+_COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
+_CHUNK_BYTES = 2**20
+
+
+class ArrayFormat(Protocol):
+    """What the writer needs to know of a format."""
+
+    def columns(self) -> dict[str, tuple[int, ...]]:
+        """Keys and the shape of one event under each."""
+
+    def encode(self, batch: Batch) -> dict[str, Array]:
+        """One array per key."""
+
+
+class _Sink(io.RawIOBase):
+    """A file that keeps an error to itself, since HDF5 crashes the interpreter after a write that failed.
+
+    Args:
+        path: New file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.file = path.open("w+b", buffering=0)
+        self.error: BaseException | None = None
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # as HDF5 calls it
+        return self.file.readinto(buffer) or 0
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        view, done = memoryview(data).cast("B"), 0
+        try:
+            while self.error is None and done < len(view):
+                done += self.file.write(view[done:]) or 0
+        except (OSError, KeyboardInterrupt, SystemExit) as error:
+            self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+    def check(self) -> None:
+        """Raise the first error, if there was one."""
+        if self.error is not None:
+            raise self.error
+
+
+class Hdf5Writer(Writer):
+    """Streams batches into extendable, compressed arrays.
+
+    Args:
+        path: Where the file shall be.
+        format: Names the arrays and translates batches to them.
+        attributes: Provenance, stored as attributes of the file.
+    """
+
+    def __init__(
+        self, path: Path | str, format: ArrayFormat, attributes: Mapping[str, str | int | float]
+    ) -> None:
+        super().__init__(path)
+        self.format, self.attributes = format, dict(attributes)
+        self.n = 0
+
+    def append(self, batch: Batch) -> None:
+        """Write events behind those that are there."""
+        try:
+            for key, values in self.format.encode(batch).items():
+                data = self.file[key]
+                data.resize(self.n + len(values), axis=0)
+                data[self.n :] = values
+                self.sink.check()
+            self.n += len(batch)
+            self.file.flush()
+            self.sink.check()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _open(self) -> None:
+        self.sink = _Sink(self.temporary)
+        self.file = h5py.File(self.sink, "w", rdcc_nbytes=8 * _CHUNK_BYTES)
+        self.file.attrs.update(self.attributes)
+        for key, shape in self.format.columns().items():
+            rows = max(1, _CHUNK_BYTES // (4 * int(np.prod(shape))))
+            chunks = (min(rows, 4096), *shape)
+            self.file.create_dataset(
+                key, (0, *shape), np.float32, maxshape=(None, *shape), chunks=chunks, **_COMPRESSION
+            )
+
+    def _close(self) -> None:
+        self.file.close()
+        self.sink.check()
+        os.fsync(self.sink.file.fileno())
+        self.sink.close()
+
+    def _discard(self) -> None:
+        self.file.close()
+        self.sink.close()
+        self.temporary.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+"""JetClass as ROOT trees: jagged branches ``part_*`` and flat ``jet_*``, ``label_*`` of the tree ``tree``.
+
+Reading pads the particles to the length of the spec (the hardest ones are kept: they come first), and what
+they mean is up to :class:`~simulacra.formats.jetclass.JetClassFormat`. ROOT files need uproot and awkward,
+the extra ``[root]``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulacra.core import Batch, FormatError, UserError
+from simulacra.formats.base import FileInfo, Format, Writer
+from simulacra.formats.hdf5 import Array, check_finite
+from simulacra.formats.jetclass_columns import GENERATED, column_names, is_generated
+from simulacra.formats.jetnet import cloud_mask
+
+if TYPE_CHECKING:
+    from simulacra.formats.jetclass import JetClassFormat
+
+TREE = "tree"
+PROVENANCE = "provenance"
+
+
+class JetClassTree(Format):
+    """Reader and writer of ROOT files.
+
+    Args:
+        columns: The same data as padded arrays: its columns, its checks, its events.
+    """
+
+    def __init__(self, columns: JetClassFormat) -> None:
+        super().__init__(columns.spec)
+        self.padded = columns
+
+    def header(self, path: Path | str) -> FileInfo:
+        with _open(Path(path)) as file:
+            return self._header(file, Path(path))
+
+    def read(self, path: Path | str, start: int = 0, stop: int | None = None) -> Batch:
+        path = Path(path)
+        with _open(path) as file:
+            info = self._header(file, path)
+            arrays = self._arrays(
+                file, path, list(info.shapes), start, info.n if stop is None else min(stop, info.n)
+            )
+        return self.padded.decode(arrays, path)
+
+    def writer(
+        self, path: Path | str, attributes: Mapping[str, str | int | float] | None = None
+    ) -> TreeWriter:
+        return TreeWriter(path, self.padded, attributes or {})
+
+    def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
+        return self.padded.toy(path, n, seed)
+
+    def _header(self, file: Any, path: Path) -> FileInfo:
+        if TREE not in {name.split(";")[0] for name in file}:
+            raise FormatError(f"{path}: the tree {TREE!r} is missing, found {sorted(file)}")
+        tree = file[TREE]
+        found, n = set(tree.keys()), int(tree.num_entries)
+        if n == 0:
+            raise FormatError(f"{path}: the file holds no events")
+        names = column_names(is_generated(_provenance(file)), found)
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise FormatError(f"{path}: branch {missing[0]!r} is missing, found {sorted(found)}")
+        arrays = self._arrays(file, path, ["jet_pt", "jet_eta"], 0, n)
+        ranges = {
+            key[4:]: (float(value.min()), float(value.max())) for key, value in arrays.items()
+        }
+        size = self.spec.shape[0]
+        return FileInfo(
+            path,
+            n,
+            {name: (n, size) if name.startswith("part_") else (n,) for name in names},
+            ranges,
+        )
+
+    def _arrays(
+        self, file: Any, path: Path, names: list[str], start: int, stop: int
+    ) -> dict[str, Array]:
+        import awkward
+
+        arrays = {}
+        branches = file[TREE].arrays(names, entry_start=start, entry_stop=stop)
+        for name in names:
+            values = branches[name]
+            if name.startswith("part_"):
+                if values.ndim != 2:
+                    raise FormatError(
+                        f"{path}: branch {name!r} is flat, expected one list of particles per jet"
+                    )
+                values = awkward.fill_none(
+                    awkward.pad_none(values, self.spec.shape[0], clip=True), 0
+                )
+            elif values.ndim != 1:
+                raise FormatError(f"{path}: branch {name!r} is jagged, expected one number per jet")
+            arrays[name] = awkward.to_numpy(values).astype(np.float32)
+            check_finite(path, name, arrays[name], start)
+        return arrays
+
+
+class TreeWriter(Writer):
+    """Streams batches into a tree.
+
+    Args:
+        path: Where the file shall be.
+        columns: Translates batches to padded arrays.
+        attributes: Provenance, stored as text under ``provenance``, one ``key: value`` per line.
+    """
+
+    def __init__(
+        self, path: Path | str, columns: JetClassFormat, attributes: Mapping[str, str | int | float]
+    ) -> None:
+        super().__init__(path)
+        self.padded, self.attributes = columns, dict(attributes)
+
+    def append(self, batch: Batch) -> None:
+        """Write jets; the padding is left out."""
+        import awkward
+
+        mask = cloud_mask(batch).cpu().numpy()
+        counts = mask.sum(1)
+        arrays = {
+            key: awkward.unflatten(values[mask], counts) if key.startswith("part_") else values
+            for key, values in self.padded.encode(batch).items()
+        }
+        try:
+            self.file[TREE].extend(arrays)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _open(self) -> None:
+        uproot = _uproot()
+        self.file = uproot.recreate(self.temporary)
+        self.file[PROVENANCE] = "\n".join(
+            f"{key}: {value}" for key, value in {**self.attributes, **GENERATED}.items()
+        )
+        types = {
+            name: "var * float32" if shape else "float32"
+            for name, shape in self.padded.columns().items()
+        }
+        self.file.mktree(TREE, types)
+
+    def _close(self) -> None:
+        self.file.close()
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self.file.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+def _uproot() -> Any:
+    try:
+        import awkward  # noqa: F401  # uproot needs it for jagged branches
+        import uproot
+    except ImportError as error:
+        raise UserError("ROOT files need uproot and awkward: install simulacra[root]") from error
+    return uproot
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    uproot = _uproot()
+    if not path.is_file():
+        raise FormatError(f"{path}: there is no such file")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start != b"root":
+        raise FormatError(
+            f"{path}: not a ROOT file, it starts with {start!r}"
+            if start
+            else f"{path}: the file is empty"
+        )
+    try:
+        with uproot.open(path) as file:
+            yield file
+    except UserError:
+        raise
+    except (OSError, ValueError, EOFError, uproot.DeserializationError) as error:
+        raise FormatError(
+            f"{path}: the ROOT file is truncated or damaged ({_first(error)})"
+        ) from error
+
+
+def _provenance(file: Any) -> dict[str, object]:
+    if PROVENANCE not in {name.split(";")[0] for name in file}:
+        return {}
+    lines = (line.partition(": ") for line in str(file[PROVENANCE]).splitlines())
+    return {key: value for key, _, value in lines}
+
+
+def _first(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

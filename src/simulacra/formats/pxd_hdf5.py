@@ -1,0 +1,259 @@
+"""Lists of fired pixels as HDF5, a fortieth of the size of the images: the form in which pixel
+events are kept.
+
+The file has one entry per fired pixel under ``sensor`` (uint8, 0 to 39), ``u`` (uint8), ``v``
+(uint16) and ``charge`` [ADU] (uint8, uint16 where several pixels are summed), and under
+``event_offsets`` (int64, events + 1) where each event starts. Within an event hits rise by sensor,
+then u, then v. The attributes ``rows`` and ``cols`` say how many cells a sensor has, ``sensors``
+which ones were read out, ``layout`` and ``version`` that the file is one of these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from simulacra.core import Batch, FormatError, UserError
+from simulacra.formats.base import FileInfo, Writer
+from simulacra.formats.hdf5 import open_hdf5
+from simulacra.formats.pxd_hits import COLUMNS, Array, Hits
+from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS
+
+LAYOUT, VERSION = "pixel hits", 1
+OFFSETS = "event_offsets"
+_CHUNK = 2**16  # hits
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Rows and columns of the sensors, and the numbers of those that were read out."""
+
+    shape: tuple[int, int]
+    sensors: tuple[int, ...]
+
+
+def header(path: Path) -> tuple[FileInfo, Layout]:
+    """Check keys, types, lengths and offsets; returns what the file holds, and of which sensors."""
+    with open_hdf5(path) as file:
+        layout = _check_layout(file, path)
+        offsets = _offsets(file, path)
+        shapes = {key: tuple(file[key].shape) for key in (OFFSETS, *COLUMNS)}
+        return FileInfo(path, len(offsets) - 1, shapes), layout
+
+
+def read(path: Path, start: int = 0, stop: int | None = None) -> Hits:
+    """Events ``start`` to ``stop`` (to the end if None), every value checked."""
+    with open_hdf5(path) as file:
+        layout = _check_layout(file, path)
+        offsets = _offsets(file, path)
+        n = len(offsets) - 1
+        start, stop = min(start, n), n if stop is None else min(stop, n)
+        offsets = offsets[start : stop + 1]
+        columns = {key: _column(file, path, key, offsets[0], offsets[-1]) for key in COLUMNS}
+    _check_values(columns, layout, path)
+    hits = Hits.of(offsets - offsets[0], list(columns.values()), layout.shape)
+    _check_order(hits, path, start)
+    return hits
+
+
+class SparseWriter(Writer):
+    """Streams events into extendable, compressed arrays.
+
+    Args:
+        path: Where the file shall be.
+        sensors: Number of the sensor that each image of a batch shows.
+        shape: Rows and columns of a sensor.
+        threshold: Charges below it are dropped [ADU].
+        attributes: Provenance, stored as attributes of the file.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        sensors: tuple[int, ...],
+        shape: tuple[int, int],
+        threshold: float,
+        attributes: Mapping[str, str | int | float],
+    ) -> None:
+        super().__init__(path)
+        self.sensors, self.shape, self.threshold, self.attributes = (
+            sensors,
+            shape,
+            threshold,
+            dict(attributes),
+        )
+        self.narrow = shape == (ROWS, COLS)
+        self.offsets = [np.zeros(1, np.int64)]
+        self.pending: list[Hits] = []
+
+    def append(self, batch: Batch) -> None:
+        """Write images ``(B, S, rows, cols)`` [ADU], rounded to whole ADU."""
+        self.append_hits(
+            Hits.from_dense(batch.x.detach().cpu().float(), self.sensors, self.threshold)
+        )
+
+    def append_hits(self, hits: Hits) -> None:
+        """Write events that are lists already."""
+        if hits.shape != self.shape:
+            raise UserError(
+                f"cannot write {self.path}: sensors are {hits.shape}, the file has {self.shape}"
+            )
+        if self.narrow and len(hits.charge) and int(hits.charge.max()) > 255:
+            raise UserError(
+                f"cannot write {self.path}: a pixel holds {int(hits.charge.max())} ADU, 8 bits end at 255"
+            )
+        self.offsets.append(hits.offsets[1:] + self.offsets[-1][-1])
+        self.pending.append(hits)
+        if sum(len(part.charge) for part in self.pending) >= _CHUNK:
+            try:
+                self._write(whole=True)
+            except OSError as error:
+                raise self._failure(error) from error
+
+    def _open(self) -> None:
+        self.file = h5py.File(self.temporary, "w")
+        rows, cols = self.shape
+        self.file.attrs.update(self.attributes)
+        self.file.attrs.update(
+            {"layout": LAYOUT, "version": VERSION, "unit": "ADU", "rows": rows, "cols": cols}
+        )
+        self.file.attrs["sensors"] = np.asarray(self.sensors, dtype=np.uint8)
+        for key, kind in COLUMNS.items():
+            stored = np.uint8 if key == "charge" and self.narrow else kind
+            self.file.create_dataset(
+                key,
+                (0,),
+                stored,
+                maxshape=(None,),
+                chunks=(_CHUNK,),
+                compression="gzip",
+                compression_opts=9,
+                shuffle=True,
+            )
+
+    def _close(self) -> None:
+        self._write(whole=False)
+        self.file.create_dataset(
+            OFFSETS, data=np.concatenate(self.offsets), compression="gzip", shuffle=True
+        )
+        self.file.close()
+
+    def _write(self, whole: bool) -> None:
+        """Append what is pending, only ``whole`` chunks or all of it: a chunk that grows would be
+        stored twice.
+        """
+        if not self.pending:
+            return
+        hits = Hits.cat(self.pending)
+        count = len(hits.charge) // _CHUNK * _CHUNK if whole else len(hits.charge)
+        for key, values in zip(COLUMNS, hits.columns(), strict=True):
+            data = self.file[key]
+            start = len(data)
+            data.resize(start + count, axis=0)
+            data[start:] = values[:count]
+        self.file.flush()
+        rest = [column[count:] for column in hits.columns()]
+        self.pending = [Hits.of(np.array([0, len(rest[0])]), rest, self.shape)]
+
+    def _discard(self) -> None:
+        # a full disk also stops the last flush; the file is removed all the same
+        with contextlib.suppress(OSError, RuntimeError, AttributeError):
+            self.file.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+def _check_layout(file: h5py.File, path: Path) -> Layout:
+    found = file.attrs.get("layout"), file.attrs.get("version")
+    if found != (LAYOUT, VERSION):
+        raise FormatError(
+            f"{path}: attributes layout and version are {found}, expected {(LAYOUT, VERSION)}"
+        )
+    for key in (OFFSETS, *COLUMNS):
+        if key not in file:
+            raise FormatError(f"{path}: key {key!r} is missing, found {sorted(file)}")
+        data = file[key]
+        if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype.kind not in "iu":
+            raise FormatError(f"{path}: key {key!r} is not a list of whole numbers")
+    counts = {key: len(file[key]) for key in COLUMNS}
+    if len(set(counts.values())) > 1:
+        raise FormatError(
+            f"{path}: the keys differ in length ({counts}), expected one entry per hit in each"
+        )
+    for key in ("rows", "cols"):
+        if not isinstance(file.attrs.get(key), (int, np.integer)):
+            raise FormatError(
+                f"{path}: attribute {key!r} is {file.attrs.get(key)!r}, expected a whole number"
+            )
+    sensors = np.atleast_1d(file.attrs.get("sensors", -1))
+    if (
+        sensors.dtype.kind not in "iu"
+        or len(sensors) == 0
+        or sensors.min() < 0
+        or sensors.max() >= len(SENSORS)
+    ):
+        raise FormatError(
+            f"{path}: attribute 'sensors' must hold the numbers of the sensors that were read out"
+        )
+    shape = int(file.attrs["rows"]), int(file.attrs["cols"])
+    return Layout(shape, tuple(int(number) for number in sensors))
+
+
+def _offsets(file: h5py.File, path: Path) -> Array:
+    offsets = _column(file, path, OFFSETS, 0, len(file[OFFSETS]))
+    hits = len(file["sensor"])
+    if len(offsets) < 2:
+        raise FormatError(f"{path}: the file holds no events")
+    if offsets[0] != 0 or offsets[-1] != hits or (np.diff(offsets) < 0).any():
+        raise FormatError(f"{path}: key {OFFSETS!r} must rise from 0 to the number of hits, {hits}")
+    return offsets
+
+
+def _column(file: h5py.File, path: Path, key: str, start: int, stop: int) -> Array:
+    """Part of a list, in int64, so that nothing is lost before its values are checked."""
+    try:
+        values: Array = file[key][start:stop]
+    except OSError as error:
+        reason = str(error).splitlines()[0].strip()
+        raise FormatError(
+            f"{path}: key {key!r} cannot be read, the file is damaged ({reason})"
+        ) from error
+    if len(values) and int(values.min()) < 0:
+        raise FormatError(
+            f"{path}: key {key!r} holds {values.min()}, expected numbers at or above 0"
+        )
+    return values.astype(np.int64)
+
+
+def _check_values(columns: dict[str, Array], layout: Layout, path: Path) -> None:
+    rows, cols = layout.shape
+    largest = 255 if layout.shape == (ROWS, COLS) else np.iinfo(np.uint16).max
+    limits = {"sensor": len(SENSORS) - 1, "u": rows - 1, "v": cols - 1, "charge": largest}
+    for key, limit in limits.items():
+        if len(columns[key]) and int(columns[key].max()) > limit:
+            raise FormatError(
+                f"{path}: key {key!r} holds {columns[key].max()}, expected 0 to {limit}"
+            )
+    if len(columns["charge"]) and int(columns["charge"].min()) == 0:
+        raise FormatError(f"{path}: key 'charge' holds 0, expected only pixels that fired")
+    strange = sorted(set(np.unique(columns["sensor"]).tolist()) - set(layout.sensors))
+    if strange:
+        raise FormatError(
+            f"{path}: sensor {strange[0]} has hits, but attribute 'sensors' does not name it"
+        )
+
+
+def _check_order(hits: Hits, path: Path, start: int) -> None:
+    rows, cols = hits.shape
+    events = hits.events()
+    place = ((events * len(SENSORS) + hits.sensor) * rows + hits.u) * cols + hits.v
+    wrong = np.flatnonzero(np.diff(place) <= 0)
+    if len(wrong):
+        number = start + int(events[wrong[0]])
+        raise FormatError(
+            f"{path}: hits of event {number} must rise by sensor, u and v, without repetition"
+        )

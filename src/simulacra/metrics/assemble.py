@@ -1,0 +1,140 @@
+"""Turn two reduced samples into what is drawn: histograms, mean profiles and images, response
+points, correlations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra.metrics import separation as triangular
+from simulacra.metrics.compare import Binning, pearson
+from simulacra.metrics.response import ratios, response_moments
+from simulacra.metrics.result import Array, Correlation, Histogram, ProfilePair, ResponsePoint
+from simulacra.metrics.sample import Column, Sample
+from simulacra.physics.base import Axis, Image
+
+CORRELATED = 60
+"""Scalars in the correlation matrix, at most."""
+
+
+def histograms(reference: Sample, generated: Sample, binning: Binning) -> dict[str, Histogram]:
+    """Histograms of all observables."""
+    return {
+        name: _histogram(
+            reference,
+            generated,
+            reference.columns[name],
+            generated.columns[name],
+            binning.axes[name],
+            edges,
+        )
+        for name, edges in binning.edges.items()
+    }
+
+
+def profiles(reference: Sample, generated: Sample) -> dict[str, ProfilePair]:
+    """Mean profiles with standard errors."""
+    found = {}
+    for name, profile in reference.profiles.items():
+        p = _mean(profile.values, reference.weight)
+        q = _mean(generated.profiles[name].values, generated.weight)
+        found[name] = ProfilePair(
+            profile.axis, profile.label, profile.unit, profile.edges.double().numpy(), *p, *q
+        )
+    return found
+
+
+def images(reference: Sample, generated: Sample) -> dict[str, tuple[Image, Image]]:
+    """Mean images."""
+    found = {}
+    for name, image in reference.images.items():
+        other = generated.images[name]
+        found[name] = (
+            replace(image, values=image.values.double() / reference.events),
+            replace(other, values=other.values.double() / generated.events),
+        )
+    return found
+
+
+def response_points(
+    reference: Sample, generated: Sample, binning: Binning
+) -> tuple[ResponsePoint, ...]:
+    """Response per bin, where both samples have enough events."""
+    points = []
+    for item, edges in binning.response:
+        moments = [
+            response_moments(sample, item, binning.core) for sample in (reference, generated)
+        ]
+        if reference.response is None or moments[0] is None or moments[1] is None:
+            continue
+        columns = ratios(reference, item), ratios(generated, item)
+        axis = item.axis or Axis("seen / asked")
+        asked = reference.response[0]
+        middle = float(asked[(asked >= item.low) & (asked < item.high)].mean())
+        histogram = _histogram(reference, generated, *columns, axis, edges)
+        points.append(ResponsePoint(item.name, middle, moments[0], moments[1], histogram))
+    return tuple(points)
+
+
+def correlations(reference: Sample, generated: Sample) -> Correlation | None:
+    """Pearson correlations between the bins of the first profile (layers, sensors), or of scalars
+    where there is none.
+    """
+    for name, profile in reference.profiles.items():
+        pair = [sample.profiles[name].values for sample in (reference, generated)]
+        names = tuple(f"{edge:g}" for edge in profile.edges[:-1].tolist())
+        return Correlation(
+            profile.axis.label, names, _matrix(pair[0], reference), _matrix(pair[1], generated)
+        )
+    scalars = [
+        name for name, column in reference.columns.items()
+        if column.scalar and not column.undefined and not generated.columns[name].undefined
+    ][:CORRELATED]  # fmt: skip
+    if len(scalars) < 2:
+        return None
+    stacks = [
+        torch.stack([sample.columns[name].values for name in scalars], 1)
+        for sample in (reference, generated)
+    ]
+    return Correlation(
+        "", tuple(scalars), _matrix(stacks[0], reference), _matrix(stacks[1], generated)
+    )
+
+
+def _matrix(values: Tensor, sample: Sample) -> Array:
+    matrix: Array = pearson(values, sample.weight).numpy()
+    return matrix
+
+
+def _mean(values: Tensor, weight: Tensor) -> tuple[Array, Array]:
+    total = weight.sum()
+    mean = weight @ values / total
+    variance = weight.square() @ (values - mean).square() / total.square()
+    return mean.numpy(), variance.sqrt().numpy()
+
+
+def _histogram(
+    reference: Sample, generated: Sample, p: Column, q: Column, axis: Axis, edges: Tensor
+) -> Histogram:
+    counts = [
+        triangular.histogram(c.values, edges, s.weight[c.event]).numpy()
+        for c, s in ((p, reference), (q, generated))
+    ]
+    outside = [(_share(found, 0), _share(found, -1)) for found in counts]
+    return Histogram(
+        axis,
+        np.asarray(edges),
+        counts[0][1:-1],
+        counts[1][1:-1],
+        (outside[0], outside[1]),
+        (p.undefined, q.undefined),
+    )
+
+
+def _share(counts: Array, at: int) -> float:
+    total = float(counts.sum())
+    return float(counts[at]) / total if total else 0.0

@@ -1,0 +1,133 @@
+r"""The default judge: boosted trees that tell generated events from the truth, scored out of fold.
+
+Five folds; in each, a histogram-based gradient boosting classifier (scikit-learn) is trained on
+four fifths of both samples and scores the rest.  The figure is the mean area under the ROC curve
+of the folds: 0.5 for a perfect generator, 1 for one that is always found out.  Its error is that
+of Hanley and McNeil (1982) with :math:`N` and :math:`M` events,
+
+.. math:: \sigma^2 = \frac{A(1-A) + (N-1)(Q_1 - A^2) + (M-1)(Q_2 - A^2)}{N M},
+          \quad Q_1 = \tfrac{A}{2-A},\; Q_2 = \tfrac{2A^2}{1+A}.
+
+Events of both samples at the same position share a fold: a generated event that was asked for with
+the conditions of a true one would otherwise be recognised, with the wrong label, by these conditions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from simulacra.core import UserError
+
+FOLDS = 5
+MIN_EVENTS = 50
+"""Events per class below which no fold can be trained."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Area under the ROC curve and its statistical error."""
+
+    auc: float
+    error: float
+
+
+def boosted(
+    reference: Tensor,
+    generated: Tensor,
+    reference_weight: Tensor | None = None,
+    generated_weight: Tensor | None = None,
+    seed: int = 0,
+    iterations: int = 60,
+) -> Score:
+    """Score generated events against the truth.
+
+    Args:
+        reference: High-level features of the truth ``(N, F)``.
+        generated: The same of generated events ``(M, F)``.
+        reference_weight: Event weights ``(N,)``, or None.
+        generated_weight: Event weights ``(M,)``, or None.
+        seed: Seed of the folds; the result is a function of the data and the seed.
+        iterations: Trees.
+
+    Raises:
+        UserError: With fewer than 50 events in a sample.
+    """
+    if min(len(reference), len(generated)) < MIN_EVENTS:
+        sizes = f"{len(reference)} true and {len(generated)} generated"
+        raise UserError(
+            f"the boosted judge needs at least {MIN_EVENTS} events of each kind, got {sizes}"
+        )
+    x = np.concatenate([_array(generated), _array(reference)])
+    y = np.concatenate([np.zeros(len(generated)), np.ones(len(reference))])
+    weight = _weights(((generated, generated_weight), (reference, reference_weight)))
+    fold = _folds(len(generated), len(reference), seed)
+    areas = []
+    for number in range(FOLDS):
+        inside, outside = fold == number, fold != number
+        model = _model(iterations, seed)
+        model.fit(x[outside], y[outside], sample_weight=None if weight is None else weight[outside])
+        scores = model.decision_function(x[inside])
+        areas.append(
+            float(
+                roc_auc_score(
+                    y[inside], scores, sample_weight=None if weight is None else weight[inside]
+                )
+            )
+        )
+    auc = float(np.mean(areas))
+    n, m = (
+        float((y == label).sum()) if weight is None else effective(weight[y == label])
+        for label in (1, 0)
+    )
+    return Score(auc, hanley_mcneil(auc, n, m))
+
+
+def hanley_mcneil(auc: float, n: float, m: float) -> float:
+    """Standard error of an area under the ROC curve from ``n`` and ``m`` events."""
+    q1, q2 = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (n - 1) * (q1 - auc**2) + (m - 1) * (q2 - auc**2)
+    return math.sqrt(max(0.0, variance) / (n * m))
+
+
+def effective(weight: Array) -> float:
+    """Effective number of events ``(sum w)^2 / sum w^2``."""
+    return float(weight.sum() ** 2 / np.square(weight).sum())
+
+
+def _model(iterations: int, seed: int) -> HistGradientBoostingClassifier:
+    # half the leaves of scikit-learn's default: twice as fast, and no weaker where samples differ little
+    return HistGradientBoostingClassifier(
+        max_iter=iterations, max_leaf_nodes=15, early_stopping=False, random_state=seed
+    )
+
+
+def _weights(parts: Sequence[tuple[Tensor, Tensor | None]]) -> Array | None:
+    """All weights in a row; None where all are equal, as scikit-learn bins weighted features a
+    hundred times slower.
+    """
+    found = np.concatenate([np.ones(len(v)) if w is None else w.double().numpy() for v, w in parts])
+    return None if (found == found[0]).all() else found
+
+
+def _folds(n: int, m: int, seed: int) -> NDArray[np.int64]:
+    """Fold of each of ``n`` generated and ``m`` true events, the same at the same position."""
+    rng = np.random.default_rng(seed)
+    fold = np.arange(max(n, m)) % FOLDS
+    shared = rng.permutation(fold)
+
+    return np.concatenate([shared[:n], shared[:m]])
+
+
+def _array(features: Tensor) -> Array:
+    values = features.detach().cpu().double().numpy()
+    return np.where(np.isfinite(values), values, np.nan)

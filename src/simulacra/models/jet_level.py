@@ -1,0 +1,51 @@
+r"""Density of the numbers of an event that come before its points, given conditions.
+
+For jets these are multiplicity, transverse momentum, pseudorapidity, mass and the sum of the
+particles' relative transverse momenta; for showers as clouds the number of points and the total
+energy. One neural spline flow :math:`p(y | c)` on quantile-normalised numbers :math:`y`: its
+marginals start out right, so that it learns the correlations and the dependence on :math:`c`.
+
+Reference: Durkan et al. 2019, arXiv:1906.04032, as in ``zuko``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import zuko
+from torch import Tensor, nn
+
+
+class JetLevelFlow(nn.Module):
+    """Conditional neural spline flow with an exact inverse.
+
+    Args:
+        columns: ``K``, numbers per event.
+        cond: ``C``, width of the conditions, may be 0.
+        hidden: Width of the conditioner networks.
+        transforms: Number of autoregressive spline transforms.
+        bins: Number of bins of each spline.
+    """
+
+    def __init__(self, columns: int, cond: int, hidden: int, transforms: int, bins: int) -> None:
+        super().__init__()
+        self.columns = columns
+        layers: Sequence[int] = (hidden, hidden)
+        self.flow = zuko.flows.NSF(
+            columns, cond, bins=bins, transforms=transforms, hidden_features=layers
+        )
+
+    def log_prob(self, y: Tensor, cond: Tensor | None) -> Tensor:
+        """Log-density ``(B,)`` of ``y``, ``(B, K)``."""
+        value: Tensor = self.flow(cond).log_prob(y)
+        return value
+
+    def sample(
+        self, n: int, cond: Tensor | None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw ``(n, K)``, one for each row of ``cond``."""
+        device = next(self.parameters()).device
+        noise = torch.randn(n, self.columns, generator=generator, device=device)
+        value: Tensor = self.flow(cond).transform.inv(noise)
+        return value

@@ -1,0 +1,108 @@
+"""Convolutional generator and critic of single images, from blocks of :mod:`simulacra.nn.resblocks`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from simulacra.nn.mlp import MLP
+
+Block = Callable[[int, int], nn.Module]
+
+
+class ImageGenerator(nn.Module):
+    """Latent vector to an image in (-1, 1).
+
+    Args:
+        size: Rows and columns, multiples of ``2 ** len(channels)``.
+        latent: Length of the latent vector.
+        start: Channels at the coarsest size.
+        channels: Channels after each block.
+        block: Makes a block that doubles rows and columns.
+        output: Makes the layers from the last block's channels (and noise) to one channel.
+        noise: Channels of Gaussian noise at the input of every block and of the output.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        latent: int,
+        start: int,
+        channels: Sequence[int],
+        block: Block,
+        output: Callable[[int], nn.Module],
+        noise: int,
+    ) -> None:
+        super().__init__()
+        self.latent = latent
+        self.noise = noise
+        self.base = (start, *(n // 2 ** len(channels) for n in size))
+        self.first = nn.Linear(latent, math.prod(self.base))
+        self.blocks = nn.ModuleList(
+            block(a + noise, b) for a, b in zip([start, *channels[:-1]], channels, strict=True)
+        )
+        self.last = output(channels[-1] + noise)
+
+    def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """``n`` images ``(n, 1, rows, cols)``."""
+        z = torch.randn(n, self.latent, generator=generator, device=self.first.weight.device)
+        h = self.first(z).unflatten(1, self.base)
+        for block in self.blocks:
+            h = block(self._noisy(h, generator))
+        return torch.tanh(self.last(self._noisy(h, generator)))
+
+    def _noisy(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        if not self.noise:
+            return h
+        shape = (len(h), self.noise, *h.shape[2:])
+        return torch.cat(
+            [h, torch.randn(shape, generator=generator, device=h.device, dtype=h.dtype)], dim=1
+        )
+
+
+class ImageCritic(nn.Module):
+    """Image, and a summary of it, to a score.
+
+    Args:
+        size: Rows and columns, multiples of ``2 ** len(channels)``.
+        channels: Channels after each block.
+        block: Makes a block that halves rows and columns.
+        summary: Columns of the summary, 0 for none.
+        hidden: Width of the layer that joins the summary to the channels' means.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: Sequence[int],
+        block: Block,
+        summary: int,
+        hidden: int,
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(block(a, b) for a, b in zip([1, *channels[:-1]], channels, strict=True))
+        )
+        self.last = nn.Linear(channels[-1] * math.prod(n // 2 ** len(channels) for n in size), 1)
+        self.joint = (
+            MLP(summary, 1, [hidden, hidden], partial(nn.LeakyReLU, 0.2)) if summary else None
+        )
+
+    def forward(self, x: Tensor, summary: Tensor | None = None) -> Tensor:
+        """Scores ``(B, 1)`` of ``(B, 1, rows, cols)`` and ``(B, K)``."""
+        score = self.last(self.blocks(x).flatten(1))
+        return score if self.joint is None else score + self.joint(summary)
+
+
+def plain_output(channels: int) -> nn.Module:
+    """Conv 5x5 to one channel."""
+    return nn.Conv2d(channels, 1, 5, padding=2)
+
+
+def normed_output(channels: int) -> nn.Module:
+    """BN-ReLU-Conv3 to one channel."""
+    return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, 1, 3, padding=1))

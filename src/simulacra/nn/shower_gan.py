@@ -1,0 +1,149 @@
+"""The three networks of the "Getting High" Wasserstein GAN (arXiv:2005.05334), for any regular grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d
+from simulacra.nn.mlp import MLP
+
+_leaky = partial(nn.LeakyReLU, 0.2)
+
+
+class ShowerGenerator(nn.Module):
+    """Latent vector and conditions to a volume; each enters through its own transposed convolution.
+
+    Args:
+        sizes: Cells per axis.
+        cond: Columns of the conditions.
+        latent: Length of the latent vector.
+        width: Channels that each of the two inputs gets at the coarsest size.
+        channels: Channels after each doubling.
+        head_stride: 1, or 2 for an output layer that doubles once more.
+        noise: Whether each cell has its own Gaussian noise of learned width.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        cond: int,
+        latent: int,
+        width: int,
+        channels: Sequence[int],
+        head_stride: int,
+        noise: bool,
+        cell_gain: float,
+    ) -> None:
+        super().__init__()
+        start = [-(-n // (head_stride * 2 ** len(channels))) for n in sizes]
+        self.latent = latent
+        self.noise = noise
+        self.from_cond = nn.ConvTranspose3d(cond, width, start, bias=False)
+        self.from_latent = nn.ConvTranspose3d(latent, width, start, bias=False)
+        self.body = ConvUp3d(2 * width, start, channels)
+        self.head = ConvHead3d(channels[-1], 2 if noise else 1, self.body.sizes, sizes, head_stride)
+        self.cells = nn.Parameter(torch.zeros(2 if noise else 1, *sizes)) if cell_gain > 0 else None
+        self.cell_gain = cell_gain
+        self.apply(_narrow_init)
+
+    def forward(self, cond: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Volumes ``(B, 1, *sizes)``, non-negative, for conditions ``(B, C)``."""
+        z = (
+            torch.rand(
+                len(cond), self.latent, generator=generator, device=cond.device, dtype=cond.dtype
+            )
+            * 2
+            - 1
+        )
+        both = torch.cat([self.from_cond(_volume(cond)), self.from_latent(_volume(z))], dim=1)
+        out = self.head(self.body(torch.relu(both)))
+        if self.cells is not None:
+            out = out + self.cell_gain * self.cells
+        if self.noise:
+            mean, log_width = out.chunk(2, dim=1)
+            cells = torch.randn(
+                mean.shape, generator=generator, device=cond.device, dtype=cond.dtype
+            )
+            out = mean + log_width.exp() * cells
+        return torch.relu(out)
+
+
+class ShowerCritic(nn.Module):
+    """Volume and conditions to a score.
+
+    Args:
+        sizes: Cells per axis.
+        cond: Columns of the conditions (and profiles).
+        channels: Channels of the convolutions.
+        depths: Kernel of each along the depth; it is 2 along the other axes.
+        strides: Stride of each convolution along the depth; it is 2 along the other axes, 1 in the last
+            convolution.
+        hidden: Widths of the fully connected layers.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        cond: int,
+        channels: Sequence[int],
+        depths: Sequence[int],
+        strides: Sequence[int],
+        hidden: Sequence[int],
+    ) -> None:
+        super().__init__()
+        last = len(channels) - 1
+        self.body = ConvDown3d(
+            1,
+            sizes,
+            channels,
+            kernels=[(depth, 2, 2) for depth in depths],
+            strides=[(s, 2, 2) if i < last else (s, 1, 1) for i, s in enumerate(strides)],
+            paddings=[(0, 1, 1) if i == 0 else (0, 0, 0) for i in range(last + 1)],
+        )
+        self.head = MLP(self.body.features + cond, 1, hidden, _leaky)
+        self.apply(_narrow_init)
+
+    def forward(self, shower: Tensor, cond: Tensor) -> Tensor:
+        """Scores ``(B, 1)`` of ``(B, 1, *sizes)`` and ``(B, C)``."""
+        return self.head(torch.cat([self.body(shower).flatten(1), cond], dim=1))
+
+
+class EnergyConstrainer(nn.Module):
+    """Volume to incident energy, in units of the largest.
+
+    Args:
+        sizes: Cells per axis.
+        channels: Channels of the three convolutions.
+        hidden: Width of the fully connected layer.
+    """
+
+    def __init__(self, sizes: Sequence[int], channels: Sequence[int], hidden: int) -> None:
+        super().__init__()
+        self.body = ConvDown3d(
+            1,
+            sizes,
+            channels,
+            [(3,) * 3, (3,) * 3, (2,) * 3],
+            [(2,) * 3, (2,) * 3, (1,) * 3],
+            [(0,) * 3] * 3,
+        )
+        self.head = MLP(self.body.features, 1, [hidden], _leaky)
+
+    def forward(self, shower: Tensor) -> Tensor:
+        """Energies ``(B, 1)`` of ``(B, 1, *sizes)``."""
+        return self.head(self.body(shower).flatten(1))
+
+
+def _volume(vector: Tensor) -> Tensor:
+    """``(B, C)`` as ``(B, C, 1, 1, 1)``."""
+    return vector[:, :, None, None, None]
+
+
+def _narrow_init(module: nn.Module) -> None:
+    """Normal weights of width 0.02, as in the reference."""
+    if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+        nn.init.normal_(module.weight, 0.0, 0.02)

@@ -1,0 +1,196 @@
+r"""What all calorimeters share: cuts, energies per layer, moments, profiles and images, from the
+geometry alone.
+
+Let :math:`e_v` be the energy of voxel :math:`v` after the evaluation cut (below it a voxel counts as 0) and
+:math:`g_v` any function of its position.  Every moment of a layer is one product with a constant matrix,
+
+.. math:: M^{(g)}_l = \sum_{v \in l} g_v\, e_v, \qquad \langle g \rangle_l = M^{(g)}_l / (E_l + 10^{-16}),
+
+so that showers are never looped over, and layers only to multiply one block each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Geometry, Layer, Spec, UserError
+from simulacra.core.units import factor
+from simulacra.physics.base import Axis, Image, ObservableSet, Profile, ResponseBin
+
+TINY = 1e-16
+"""Added to sums in denominators, as in the CaloChallenge's code."""
+
+
+def moments(flat: Tensor, geometry: Geometry, functions: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Sums of ``g_v e_v`` over each layer.
+
+    Args:
+        flat: Energies ``(B, V)``.
+        geometry: Where the voxels are.
+        functions: For each layer its functions ``g``, each ``(rows, cols)``; the same number ``G``
+            everywhere.
+
+    Returns:
+        Moments ``(B, L, G)``, float64.
+    """
+    parts = torch.split(flat, list(geometry.sizes), dim=-1)
+    matrices = (torch.stack([g.flatten() for g in layer], dim=-1) for layer in functions)
+    return torch.stack(
+        [part.double() @ matrix.double() for part, matrix in zip(parts, matrices, strict=True)],
+        dim=1,
+    )
+
+
+def spread(first: Tensor, second: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """Energy-weighted mean and width from ``sum(g e)``, ``sum(g^2 e)`` and ``sum(e)``; 0 where
+    there is no energy.
+    """
+    mean = first / (total + TINY)
+    return mean, (second / (total + TINY) - mean.square()).clamp(min=0).sqrt()
+
+
+class CalorimeterObservables(ObservableSet):
+    """Base of all sets on a geometry: cut cells, visible and incident energy, profiles and mean images.
+
+    Args:
+        spec: A data set with a geometry and the condition ``incident_energy``.
+        radial_bins: Number of rings of the radial profile where layers are not polar.
+    """
+
+    def __init__(self, spec: Spec, radial_bins: int = 24) -> None:
+        super().__init__(spec)
+        if spec.geometry is None:
+            raise UserError(
+                f"observables of a calorimeter need a geometry, and {spec.name} has none"
+            )
+        self.geometry = spec.geometry
+        self.radial_bins = radial_bins
+        self._unit = factor(spec.field("incident_energy").unit, spec.unit)
+
+    def cut(self, batch: Batch) -> Tensor:
+        """Voxels ``(B, V)`` with those below ``spec.cut`` set to 0."""
+        flat = batch.x.flatten(1)
+        return torch.where(flat < self.spec.cut, torch.zeros_like(flat), flat)
+
+    def incident(self, batch: Batch) -> Tensor:
+        """Incident energy ``(B,)``, float64, in the unit of the voxels."""
+        return batch.cond["incident_energy"][:, 0].double() * self._unit
+
+    def response(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Incident and visible energy, ``(B,)`` each, in the unit of the voxels."""
+        return self.incident(batch), self.cut(batch).double().sum(1)
+
+    def response_bins(self) -> tuple[ResponseBin, ...] | None:
+        """One bin ``[E_i, E_{i+1})`` per energy where the prior is discrete; else None."""
+        field = self.spec.field("incident_energy")
+        for prior in self.spec.prior:
+            if prior.name == field.name and prior.kind == "discrete":
+                # the last window is as wide as the one before it: 16 edges for 15 energies
+                values = sorted(prior.values)
+                last = values[-1] * (values[-1] / values[-2] if len(values) > 1 else 2.0)
+                pairs = zip(values, [*values[1:], last], strict=True)
+                return tuple(
+                    ResponseBin(
+                        low * self._unit,
+                        high * self._unit,
+                        f"{low:g}{field.unit}",
+                        self.response_axis(low),
+                    )
+                    for low, high in pairs
+                )
+        return None
+
+    def response_axis(self, energy: float) -> Axis | None:
+        """Binning of visible over incident energy at one incident energy; None: from the truth."""
+        return None
+
+    def cells(self, batch: Batch) -> Tensor:
+        """CaloChallenge's "low" inputs: log10 E_inc, then voxels / E_inc (after the cut), ``(B, 1 + V)``."""
+        incident = self.incident(batch)[:, None]
+        return torch.cat([incident.log10(), self.cut(batch).double() / incident], dim=1)
+
+    def profiles(self, batch: Batch) -> dict[str, Profile]:
+        """Energy per layer and energy per ring around the axis, event by event."""
+        flat, unit = self.cut(batch), self.spec.unit
+        layers = torch.arange(len(self.geometry) + 1, dtype=torch.float64)
+        ring, edges = self._rings()
+        radial = flat.new_zeros(len(flat), len(edges) - 1).index_add_(1, ring, flat)
+        widths = edges.diff()
+        depth = Axis("layer", bins=len(self.geometry))
+        distance = Axis("distance from the axis", "mm", log=bool(widths.max() > 5 * widths.min()))
+        return {
+            "longitudinal": Profile(
+                self.geometry.layer_sums(flat), layers, depth, "mean energy per layer", unit
+            ),
+            "radial": Profile(radial, edges, distance, "mean energy per ring", unit),
+        }
+
+    def images(self, batch: Batch) -> dict[str, Image]:
+        """Summed energy per cell of the layers of largest energy, and of all layers where they
+        share one raster.
+        """
+        summed = self.cut(batch).double().sum(0)
+        layers = self.geometry.split(summed[None])
+        found = {f"layer_{lay.id}": _image(lay, cells[0], f"layer {lay.id}", self.spec.unit)
+                 for lay, cells in zip(self.geometry.layers, layers, strict=True)}  # fmt: skip
+        if len(self.geometry) > 12:
+            wanted = torch.linspace(0, len(self.geometry) - 1, 6).round().long().tolist()
+            found = {name: image for i, (name, image) in enumerate(found.items()) if i in wanted}
+        if self.geometry.regular and len(self.geometry) > 1:
+            total = torch.cat(layers).sum(0)
+            found["all_layers"] = _image(
+                self.geometry.layers[0], total, "all layers", self.spec.unit
+            )
+        return found
+
+    def _rings(self) -> tuple[Tensor, Tensor]:
+        """Ring number of each voxel ``(V,)``, by its middle, and the ring edges.
+
+        Polar layers: the radial edges of the layer that has most of them, and one ring beyond;
+        else even rings.
+        """
+        layers = self.geometry.layers
+        radius = torch.cat([_radius(layer).flatten() for layer in layers])
+        high = max(_reach(layer) for layer in layers)
+        polar = [layer for layer in layers if layer.axes == ("alpha", "r")]
+        if polar:
+            finest = max(polar, key=lambda layer: layer.shape[1]).edges[1]
+            edges = torch.tensor(
+                [*finest, high] if high > finest[-1] else finest, dtype=torch.float64
+            )
+        else:
+            edges = torch.linspace(0, high, self.radial_bins + 1, dtype=torch.float64)
+        ring = torch.bucketize(radius, edges, right=True) - 1
+        return ring.clamp(0, len(edges) - 2), edges
+
+
+def _radius(layer: Layer) -> Tensor:
+    """Distance of cell centres from the middle of the layer ``(rows, cols)``: bin middles for
+    polar layers.
+    """
+    first, second = layer.cartesian()
+    if layer.axes == ("alpha", "r"):
+        return first.hypot(second)
+    return (first - _middle(layer.edges[0])).hypot(second - _middle(layer.edges[1]))
+
+
+def _reach(layer: Layer) -> float:
+    """Largest radius of a layer."""
+    if layer.axes == ("alpha", "r"):
+        return layer.edges[1][-1]
+    return float(_radius(layer).max())
+
+
+def _middle(edges: Sequence[float]) -> float:
+    return (edges[0] + edges[-1]) / 2
+
+
+def _image(layer: Layer, cells: Tensor, label: str, unit: str) -> Image:
+    rows, cols = (torch.tensor(edges, dtype=torch.float64) for edges in layer.edges)
+    axes = tuple(Axis(name, "rad" if name == "alpha" else "mm") for name in layer.axes)
+    return Image(
+        cells, (rows, cols), (axes[0], axes[1]), label, unit, polar=layer.axes == ("alpha", "r")
+    )

@@ -1,0 +1,192 @@
+r"""Observables of the CaloChallenge (arXiv:2410.21611), with the definitions of its public evaluation code.
+
+Voxels below the cut are 0.  Per layer, with :math:`x = r\cos\alpha`, :math:`y = r\sin\alpha` at bin middles,
+
+.. math:: EC_g = \frac{\sum g e}{\sum e + 10^{-16}}, \quad
+          w_g = \sqrt{\max(0, \tfrac{\sum g^2 e}{\sum e + 10^{-16}} - EC_g^2)}, \qquad g \in \{x, y, r\},
+
+and sparsity is the fraction of voxels that are 0.  An empty layer has 0 for all centres and
+widths.  Layers with one angular bin have no eta and phi features.  Layers are named by the data
+set's own numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Spec
+from simulacra.physics.base import Axis
+from simulacra.physics.calo import CalorimeterObservables, moments, spread
+
+
+@dataclass(frozen=True)
+class LayerFeatures:
+    """Everything the evaluation knows of a batch, float64.
+
+    Args:
+        total: Visible energy ``(B,)``.
+        energy: Energy per layer ``(B, L)``.
+        sparsity: Fraction of empty voxels per layer ``(B, L)``.
+        centres: Energy centres along eta, phi and r ``(3, B, L)``.
+        widths: Widths along eta, phi and r ``(3, B, L)``.
+    """
+
+    total: Tensor
+    energy: Tensor
+    sparsity: Tensor
+    centres: Tensor
+    widths: Tensor
+
+
+class CaloChallengeObservables(CalorimeterObservables):
+    """E_tot/E_inc, layer energies, centres and widths in eta, phi and r, sparsities, and the voxel spectrum.
+
+    Args:
+        spec: A CaloChallenge data set.
+        centre: Half range of the energy centres in eta and phi [mm].
+        width: Upper end of the widths in eta and phi [mm].
+        radius: Upper end of the energy centres in r [mm].
+        radial_width: Upper end of the widths in r [mm].
+        layers: Other ranges of single layers by layer number, e.g. ``{12: {centre: 500, width: 400}}``.
+        response: Range of E_tot/E_inc at one incident energy.
+        narrow_response: Range of E_tot/E_inc from ``narrow_from`` on, or None for the same.
+        narrow_from: Incident energy from which the narrow range holds [MeV].
+        split: Proportions of the classifier test's training, selection and report parts.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        centre: float,
+        width: float,
+        radius: float,
+        radial_width: float,
+        layers: Mapping[int, Mapping[str, float]] | None = None,
+        response: tuple[float, float] = (0.4, 1.4),
+        narrow_response: tuple[float, float] | None = None,
+        narrow_from: float = 0.0,
+        split: tuple[float, float, float] = (60_000, 20_000, 20_000),
+    ) -> None:
+        super().__init__(spec)
+        self.ranges = {
+            "centre": centre,
+            "width": width,
+            "radius": radius,
+            "radial_width": radial_width,
+        }
+        self.layer_ranges = {int(number): dict(ranges) for number, ranges in (layers or {}).items()}
+        self._response, self._narrow, self._narrow_from = (
+            tuple(response),
+            narrow_response,
+            narrow_from,
+        )
+        self.split = (split[0], split[1], split[2])
+
+    @cached_property
+    def _functions(self) -> list[list[Tensor]]:
+        """1, x, y, r, x^2, y^2, r^2 on each layer."""
+        functions = []
+        for layer in self.geometry.layers:
+            first, second = layer.cartesian()
+            radius = layer.centres()[1].expand(layer.shape)
+            position = [first, second, radius]
+            functions.append([torch.ones_like(first), *position, *(p.square() for p in position)])
+        return functions
+
+    @cached_property
+    def _angular(self) -> list[int]:
+        """Positions of the layers binned in angle."""
+        return [i for i, layer in enumerate(self.geometry.layers) if layer.shape[0] > 1]
+
+    def layer_features(self, batch: Batch) -> LayerFeatures:
+        """All sums of a batch, from which observables and classifier inputs are read."""
+        flat = self.cut(batch)
+        sums = moments(flat, self.geometry, self._functions)  # (B, L, 7)
+        energy = sums[..., 0]
+        pairs = [spread(sums[..., i], sums[..., i + 3], energy) for i in (1, 2, 3)]
+        filled = self.geometry.layer_sums((flat > 0).double())
+        sparsity = 1 - filled / torch.tensor(
+            self.geometry.sizes, dtype=torch.float64, device=flat.device
+        )
+        centres, widths = (torch.stack(parts) for parts in zip(*pairs, strict=True))
+        return LayerFeatures(flat.double().sum(1), energy, sparsity, centres, widths)
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars ``(B,)`` and ``voxel_energy`` ``(B, V)``, NaN for voxels below the cut or empty."""
+        f = self.layer_features(batch)
+        flat = self.cut(batch)
+        found = {"e_tot_over_e_inc": f.total / self.incident(batch)}
+        ids = [layer.id for layer in self.geometry.layers]
+        for i, number in enumerate(ids):
+            found[f"energy_layer_{number}"] = f.energy[:, i]
+        for row, direction in enumerate(("eta", "phi")):
+            for i in self._angular:
+                found[f"ec_{direction}_layer_{ids[i]}"] = f.centres[row, :, i]
+                found[f"width_{direction}_layer_{ids[i]}"] = f.widths[row, :, i]
+        for i, number in enumerate(ids):
+            found[f"sparsity_layer_{number}"] = f.sparsity[:, i]
+            found[f"ec_r_layer_{number}"] = f.centres[2, :, i]
+            found[f"width_r_layer_{number}"] = f.widths[2, :, i]
+        found["voxel_energy"] = torch.where(flat > 0, flat, torch.full_like(flat, torch.nan))
+        return found
+
+    def axes(self) -> dict[str, Axis]:
+        """The public evaluation's binnings; the upper end of energies is the truth's maximum."""
+        cut = max(self.spec.cut, 1e-12)
+        unit = self.spec.unit
+        found = {"e_tot_over_e_inc": Axis(r"$E_{tot} / E_{inc}$", "", 100, 0.5, 1.5)}
+        for i, layer in enumerate(self.geometry.layers):
+            n = layer.id
+            found[f"energy_layer_{n}"] = Axis(f"$E$ of layer {n}", unit, 39, cut, None, log=True)
+            centre, width = self._range("centre", n), self._range("width", n)
+            if i in self._angular:
+                for name, symbol in (("eta", r"\eta"), ("phi", r"\phi")):
+                    text = f"${symbol}$ of layer {n}"
+                    found[f"ec_{name}_layer_{n}"] = Axis(
+                        f"centre in {text}", "mm", 100, -centre, centre
+                    )
+                    found[f"width_{name}_layer_{n}"] = Axis(
+                        f"width in {text}", "mm", 100, 0.0, width
+                    )
+            found[f"sparsity_layer_{n}"] = Axis(f"sparsity of layer {n}", "", 20, 0.0, 1.0)
+            radius, radial = self._range("radius", n), self._range("radial_width", n)
+            found[f"ec_r_layer_{n}"] = Axis(f"centre in $r$ of layer {n}", "mm", 100, 0.0, radius)
+            found[f"width_r_layer_{n}"] = Axis(f"width in $r$ of layer {n}", "mm", 100, 0.0, radial)
+        found["voxel_energy"] = Axis("voxel energy", unit, 49, cut, None, log=True)
+        return found
+
+    def features(self, batch: Batch) -> Tensor:
+        """The public "high" inputs in their order: 30 (photons), 46 (pions) or 362 (datasets 2 and
+        3) columns.
+        """
+        f = self.layer_features(batch)
+        angular = self._angular
+        return torch.cat(
+            [
+                self.incident(batch).log10()[:, None],
+                (f.energy + 1e-8).log10(),
+                f.centres[0][:, angular] / 100,
+                f.centres[1][:, angular] / 100,
+                f.widths[0][:, angular] / 100,
+                f.widths[1][:, angular] / 100,
+                (f.total + 1e-8).log10()[:, None],
+                f.sparsity,
+                f.centres[2] / 100,
+                f.widths[2] / 100,
+            ],
+            dim=1,
+        )
+
+    def response_axis(self, energy: float) -> Axis:
+        """20 bins of E_tot/E_inc, narrower at high energy where the data set says so."""
+        narrow = self._narrow is not None and energy >= self._narrow_from
+        low, high = self._narrow if narrow and self._narrow is not None else self._response
+        return Axis(r"$E_{tot} / E_{inc}$", "", 20, low, high)
+
+    def _range(self, kind: str, number: int) -> float:
+        return self.layer_ranges.get(number, {}).get(kind, self.ranges[kind])

@@ -1,0 +1,129 @@
+r"""Observables of the ILD photon showers (Getting High, arXiv:2005.05334).
+
+On a grid of :math:`L` layers with rows x and columns y, cells below the cut (half a MIP) are 0.  With index
+:math:`i` along an axis,
+
+.. math:: m_1 = \frac{\sum i\,e_i}{\sum e_i}, \qquad m_2 = \frac{\sum (i - m_1)^2 e_i}{\sum e_i};
+
+further the visible energy, the number of hits, the hit spectrum (uncut), the energy in thirds of
+the depth, and the longitudinal and radial profiles, the latter against the distance from the
+middle of the grid in cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Spec, UserError
+from simulacra.physics.base import Axis, Profile
+from simulacra.physics.calo import CalorimeterObservables
+
+
+class ILDObservables(CalorimeterObservables):
+    """Visible energy, hits, centres, widths and thirds of a regular grid.
+
+    Args:
+        spec: A data set of kind ``grid``.
+        visible: Range of the visible energy [unit of the cells], or None to take it from the truth.
+        hits: Range of the number of hits, or None to take it from the truth.
+        centre: Range of the centre of gravity along the depth [layers], or None for all layers.
+        spectrum: Range of the hit spectrum, uncut [unit of the cells].
+        radial_bins: Number of rings one cell wide.
+        core: Share of events in the shortest interval that response and resolution come from
+            (mu_90, sigma_90).
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        visible: Sequence[float] | None = None,
+        hits: Sequence[float] | None = None,
+        centre: Sequence[float] | None = None,
+        spectrum: Sequence[float] = (0.01, 30.0),
+        radial_bins: int = 24,
+        core: float = 0.9,
+    ) -> None:
+        super().__init__(spec, radial_bins)
+        if not self.geometry.regular:
+            raise UserError(
+                f"the ILD observables need a regular grid, and {spec.name} has layers of several shapes"
+            )
+        self.core = core
+        self._visible, self._hits, self._centre, self._spectrum = visible, hits, centre, spectrum
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Scalars ``(B,)`` and ``hit_energy`` ``(B, V)`` uncut; moments of an empty shower are NaN."""
+        flat = self.cut(batch)
+        grid = flat.double().unflatten(1, self.geometry.padded_shape)  # (B, L, X, Y)
+        sums = {"z": grid.sum((2, 3)), "x": grid.sum((1, 3)), "y": grid.sum((1, 2))}
+        total = sums["z"].sum(1)
+        found = {
+            "e_tot": total,
+            "e_tot_over_e_inc": total / self.incident(batch),
+            "n_hit": (flat > 0).double().sum(1),
+        }
+        for name, energy in sums.items():
+            index = torch.arange(energy.shape[1], dtype=torch.float64, device=flat.device)
+            mean = energy @ index / total
+            found[f"m1_{name}"] = mean
+            found[f"m2_{name}"] = ((index - mean[:, None]).square() * energy).sum(1) / total
+        for number, part in enumerate(torch.tensor_split(sums["z"], 3, dim=1), start=1):
+            found[f"third_{number}"] = part.sum(1) / total
+        uncut = batch.x.flatten(1)
+        found["hit_energy"] = torch.where(uncut > 0, uncut, torch.full_like(uncut, torch.nan))
+        return found
+
+    def axes(self) -> dict[str, Axis]:
+        """Published ranges where the data set gives them."""
+        unit = self.spec.unit
+        layers, rows, cols = self.geometry.padded_shape
+        z_low, z_high = self._centre or (0.0, float(layers))
+        e_low, e_high = self._visible or (None, None)
+        n_low, n_high = self._hits or (None, None)
+        found = {
+            "e_tot": Axis("visible energy", unit, 100, e_low, e_high),
+            "e_tot_over_e_inc": Axis(r"$E_{vis} / E_{inc}$"),
+            "n_hit": Axis("number of hits", "", 100, n_low, n_high),
+            "m1_z": Axis("centre of gravity in depth", "layers", 50, z_low, z_high),
+            "m2_z": Axis("variance in depth", r"layers$^2$"),
+        }
+        for name, size in (("x", rows), ("y", cols)):
+            found[f"m1_{name}"] = Axis(
+                f"centre of gravity along {name}", "cells", 50, size / 2 - 2.5, size / 2 + 2.5
+            )
+            found[f"m2_{name}"] = Axis(f"variance along {name}", r"cells$^2$")
+        for number, text in enumerate(("first", "second", "last"), start=1):
+            found[f"third_{number}"] = Axis(f"energy fraction in the {text} third")
+        found["hit_energy"] = Axis(
+            "hit energy", unit, 69, self._spectrum[0], self._spectrum[1], log=True
+        )
+        return found
+
+    def features(self, batch: Batch) -> Tensor:
+        """log10 E_inc, every scalar observable, and the fraction of the energy in each layer,
+        undefined ones 0.
+        """
+        found = self(batch)
+        scalars = [value for value in found.values() if value.ndim == 1]
+        layers = self.geometry.layer_sums(self.cut(batch).double())
+        parts = torch.stack([self.incident(batch).log10(), *scalars], dim=1)
+        return torch.cat([parts, layers / found["e_tot"][:, None]], dim=1).nan_to_num(0.0, 0.0, 0.0)
+
+    def profiles(self, batch: Batch) -> dict[str, Profile]:
+        """Longitudinal profile, and the radial one in rings one cell wide around the middle of the grid."""
+        found = super().profiles(batch)
+        flat = self.cut(batch)
+        layers, rows, cols = self.geometry.padded_shape
+        x = torch.arange(rows, dtype=torch.float64) - (rows - 1) / 2
+        y = torch.arange(cols, dtype=torch.float64) - (cols - 1) / 2
+        ring = torch.hypot(x[:, None], y[None, :]).floor().long().clamp(max=self.radial_bins - 1)
+        values = flat.new_zeros(len(flat), self.radial_bins).index_add_(
+            1, ring.flatten().repeat(layers), flat
+        )
+        edges = torch.arange(self.radial_bins + 1, dtype=torch.float64)
+        axis = Axis("distance from the middle", "cells")
+        found["radial"] = Profile(values, edges, axis, "mean energy per ring", self.spec.unit)
+        return found

@@ -1,0 +1,5 @@
+"""Figures: arrays and axes in, figure out."""
+
+from simulacra.plotting.figures import figures
+
+__all__ = ["figures"]

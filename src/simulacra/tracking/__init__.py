@@ -1,0 +1,1 @@
+"""Trackers of runs: a CSV file, Weights & Biases, a self-contained HTML report."""

@@ -1,0 +1,39 @@
+"""Who made a run: versions, git commit, command line."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("simulacra", "torch", "pytorch-lightning", "numpy", "scikit-learn", "hydra-core")
+
+
+def identity() -> dict[str, str]:
+    """Versions of the packages that matter, Python, machine, and the git commit of the code where it is a checkout."""
+    found = {name: version(name) for name in PACKAGES}
+    found |= {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "command": " ".join(sys.argv),
+    }
+    commit = git_commit(Path(__file__).resolve().parent)
+    return found if commit is None else {**found, "git_commit": commit}
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that is checked out around a folder, with ``+changes`` where files differ; None outside a checkout."""
+    try:
+        head = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{head}+changes" if changed else head
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

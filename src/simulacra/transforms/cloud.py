@@ -1,0 +1,246 @@
+r"""Normalisation of point clouds with a mask, and of an event's numbers that come before its points.
+
+Every feature is standardised over real points, :math:`y = s\,(x - \mu) / \sigma`; sizes (features
+that the spec bounds by 0 below and leaves open above, or calls logarithmic) go through
+:math:`\ln x + x / k` first, if all fitted values are positive, with a knee :math:`k` of some times
+their mean (:mod:`simulacra.transforms.log_linear`). Padded points are exactly 0 on both sides. A
+feature whose fitted values are all whole numbers (a layer number, a charge) is spread with uniform
+noise of width one in training and rounded in the inverse.
+
+The event's numbers are how many points it has, the event fields that are not given, and the sum of
+the first size over the points (relative transverse momenta of a jet, energy of a shower). Each is
+mapped to a standard normal by quantiles (:mod:`simulacra.transforms.quantile`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.transforms.base import Batches, Map, Transform
+from simulacra.transforms.condition import ConditionScaling
+from simulacra.transforms.log_linear import inverse_log_linear, log_linear
+from simulacra.transforms.quantile import QuantileMap
+
+
+def is_size(feature: Field) -> bool:
+    """Whether a feature is a non-negative amount without upper bound, such as an energy."""
+    return feature.log or (feature.low == 0 and feature.high is None)
+
+
+def energy_column(features: Sequence[Field]) -> int:
+    """The first feature that is a size, else the last feature."""
+    return next((i for i, feature in enumerate(features) if is_size(feature)), len(features) - 1)
+
+
+class CloudStandardise(Map):
+    r"""Masked standardisation of the points of a cloud, ``(B, N, F)``.
+
+    Args:
+        features: The columns; sizes go through :math:`\ln x + x / k`.
+        scale: Standard deviation of the result, ``s`` (5 in arXiv:2310.00049, written there as a
+            division of the standard deviation by 5).
+        knee: ``k`` in units of the mean; from there on the map of a size is nearly linear.
+    """
+
+    mean: Tensor
+    std: Tensor
+    curved: Tensor
+    knee: Tensor
+    whole: Tensor
+
+    def __init__(self, features: Sequence[Field], scale: float = 1.0, knee: float = 3.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.knee_over_mean = knee
+        self.sizes = tuple(is_size(field) for field in features)
+        self.register_buffer("mean", torch.zeros(len(features)))
+        self.register_buffer("std", torch.ones(len(features)))
+        self.register_buffer("curved", torch.tensor(self.sizes))
+        self.register_buffer("knee", torch.ones(len(features)))
+        self.register_buffer("whole", torch.zeros(len(features), dtype=torch.bool))
+
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Take the statistics of one tensor."""
+        self.fit_stream(lambda: [(x, mask)])
+
+    def fit_stream(self, parts: Callable[[], Iterable[tuple[Tensor, Tensor | None]]]) -> None:
+        """Take the statistics of all real points, in two passes and with float64 sums.
+
+        Args:
+            parts: Starts a pass over points ``(B, N, F)`` with their masks.
+
+        Raises:
+            UserError: If there is no real point.
+        """
+        count, total = 0, torch.zeros(len(self.sizes), dtype=torch.float64)
+        whole, positive = (torch.ones(len(self.sizes), dtype=torch.bool) for _ in range(2))
+        for real in map(_real, parts()):
+            count += len(real)
+            total += real.double().sum(0)
+            whole &= (real == real.round()).all(0)
+            positive &= (real > 0).all(0)
+        if count == 0:
+            raise UserError("the training clouds have no points")
+        curved = torch.tensor(self.sizes) & positive
+        self.curved.copy_(curved)
+        self.whole.copy_(whole & ~curved)
+        self.knee.copy_(torch.where(curved, self.knee_over_mean * total / count, 1.0))
+        first, second = torch.zeros(2, len(self.sizes), dtype=torch.float64)
+        for real in map(_real, parts()):
+            value = self._bend(real.to(self.knee)).double().cpu()
+            first, second = first + value.sum(0), second + value.square().sum(0)
+        std = (second / count - (first / count).square()).clamp_min(0).sqrt()
+        self.mean.copy_(first / count)
+        self.std.copy_(torch.where(std > 0, std, 1.0))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Physical to normalised points; the domain of sizes is the positive numbers."""
+        return _masked((self._bend(x) - self.mean) / self.std * self.scale, mask)
+
+    def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalised to physical points, whole numbers rounded."""
+        value = y / self.scale * self.std + self.mean
+        straight = torch.where(self.whole, value.round(), value)
+        size = inverse_log_linear(torch.where(self.curved, value, 0.0)) * self.knee
+        return _masked(torch.where(self.curved, size, straight), mask)
+
+    def _bend(self, x: Tensor) -> Tensor:
+        return torch.where(self.curved, log_linear(x / self.knee), x)
+
+    def spread(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Add uniform noise of width one to the features that are whole numbers."""
+        if not bool(self.whole.any()):
+            return x
+        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype) - 0.5
+        return torch.where(self.whole, x + noise, x)
+
+
+class CloudTransform(Transform):
+    """Clouds to ``{"event": (B, K), "points": (B, N, F)}`` and back.
+
+    The columns of ``"event"`` are the number of points (unless it is given), the event fields that
+    are not given, and the sum of the energy-like feature (:func:`energy_column`) over the points.
+
+    Args:
+        spec: The data set, of kind cloud.
+        given: Names of the given fields.
+        count: Name of the event field that repeats the number of points, where there is one.
+        scale: Standard deviation of the normalised points.
+        knee: Where the map of a size turns linear, in units of its mean.
+        rescale: Whether the inverse scales the energy-like feature so that its sum is the one in
+            ``"event"``.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        given: Sequence[str],
+        count: str | None,
+        scale: float = 1.0,
+        knee: float = 3.0,
+        rescale: bool = False,
+    ) -> None:
+        super().__init__()
+        self.count = count
+        self.rescale = rescale
+        self.size = spec.shape[0]
+        self.count_is_given = count in given
+        self.counted = any(field.name == count for field in spec.event) and not self.count_is_given
+        self.made = tuple(
+            field for field in spec.event if field.name not in given and field.name != count
+        )
+        self.condition_scaling = ConditionScaling([spec.field(name) for name in given])
+        self.energy = energy_column(spec.features)
+        self.points = CloudStandardise(spec.features, scale, knee)
+        self.width = (not self.count_is_given) + sum(field.dim for field in self.made) + 1
+        self.event = QuantileMap(self.width)
+
+    def fit_statistics(self, batches: Batches) -> None:
+        """One pass for conditions, one for points, one for the event's numbers (kept: a few per event)."""
+        self.condition_scaling.fit(batches)
+        self.points.fit_stream(lambda: ((batch.x, batch.mask) for batch in batches))
+        self.event.fit(torch.cat([self._columns(batch, _even(batch.x)) for batch in batches]))
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
+        """Normalise; in training mode whole numbers are dequantised."""
+        x, part = batch.x, torch.full((len(batch), 1), 0.5).to(batch.x)
+        if self.training:
+            x = self.points.spread(x, generator)
+            part = torch.rand(len(batch), 1, generator=generator, device=x.device, dtype=x.dtype)
+        cond = batch.conditions(self.condition_scaling.names)
+        latent = {
+            "event": self.event(self._columns(batch, part)),
+            "points": self.points(x, batch.mask),
+        }
+        return Latent(latent, self.condition(cond), batch.mask)
+
+    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+        """Physical clouds, with the event fields that are not given; fields are kept in the spec's bounds."""
+        columns = self.event.inverse(latent.x["event"])
+        x = self.points.inverse(latent.x["points"], latent.mask)
+        if self.rescale:
+            total = x[..., self.energy].sum(1)
+            factor = torch.where(total > 0, columns[:, -1] / total, 1.0)
+            chosen = torch.arange(x.shape[-1], device=x.device) == self.energy
+            x = torch.where(chosen, x * factor[:, None, None], x)
+        event, start = {}, int(not self.count_is_given)
+        for field in self.made:
+            event[field.name] = _bounded(columns[:, start : start + field.dim], field)
+            start += field.dim
+        if self.counted and latent.mask is not None and self.count is not None:
+            event[self.count] = latent.mask.sum(1, keepdim=True).to(x.dtype)
+        return Batch(x, dict(cond.values), event, latent.mask)
+
+    def condition(self, cond: Conditions) -> Tensor | None:
+        """Given fields as network inputs."""
+        scaled: Tensor | None = self.condition_scaling(cond)
+        return scaled
+
+    def mask(self, event: Tensor, cond: Conditions) -> Tensor:
+        """Mask ``(B, N)`` of the number of points in ``"event"`` (or given), whole and at most ``N``."""
+        if self.count_is_given and self.count is not None:
+            number = cond.values[self.count][:, 0]
+        else:
+            number = self.event.inverse(event)[:, 0].floor()
+        return torch.arange(self.size, device=event.device) < number.clamp(0, self.size)[:, None]
+
+    def _columns(self, batch: Batch, part: Tensor) -> Tensor:
+        """Numbers of the event ``(B, K)``; ``part`` in [0, 1) is added to the number of points."""
+        if batch.mask is None:
+            raise UserError("these events are no clouds: they have no mask")
+        number = (
+            []
+            if self.count_is_given
+            else [batch.mask.sum(1, keepdim=True).to(batch.x.dtype) + part]
+        )
+        fields = [batch.event[field.name].to(batch.x.dtype) for field in self.made]
+        return torch.cat([*number, *fields, batch.x[..., self.energy].sum(1, keepdim=True)], 1)
+
+
+def _real(part: tuple[Tensor, Tensor | None]) -> Tensor:
+    """Real points ``(P, F)`` on the CPU."""
+    x, mask = part
+    return (x.flatten(0, 1) if mask is None else x[mask]).cpu()
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else torch.where(mask[..., None], x, 0.0)
+
+
+def _even(x: Tensor) -> Tensor:
+    """Multiples of the golden ratio modulo 1, ``(B, 1)``: they fill [0, 1) evenly."""
+    return (
+        torch.arange(len(x), device=x.device, dtype=torch.float64)[:, None] * 0.6180339887498949 % 1
+    ).to(x.dtype)
+
+
+def _bounded(x: Tensor, field: Field) -> Tensor:
+    low, high = (
+        (-torch.inf if field.low is None else field.low),
+        (torch.inf if field.high is None else field.high),
+    )
+    return x.clamp(low, high)

@@ -1,0 +1,190 @@
+r"""Showers as two groups of unbounded numbers: how much energy each layer holds, and each cell's energy.
+
+A cell ``v`` becomes :math:`y = \ln(v / f)`, with a floor ``f`` below which nothing is resolved; empty cells
+become noise below 0 (:class:`~simulacra.transforms.dequantise.ZeroFill`), so that the sign of ``y`` says
+whether a cell is hit and cutting at the floor is exact. The boundary lies at the same ``y`` for every cell
+and incident energy. Layer sums, filled in the same way, become :math:`\ln(E_{tot} / E_{inc})` and the logits
+of the fractions u_l. On the way back the cells give each layer's shape only: it is scaled to its energy
+without leaving a cell below the floor.
+
+The scale of a layer is thus a freedom of the cells. Left alone it ties them to the layer energies by an exact
+relation, on which a density diverges; in training a factor ``exp(smear n)`` per layer, reflected at the
+floor, removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Conditions, Field, Latent, Spec
+from simulacra.core.units import factor
+from simulacra.transforms.base import Batches, Transform
+from simulacra.transforms.calo import LogEnergyFractions
+from simulacra.transforms.condition import ConditionScaling
+from simulacra.transforms.dequantise import ZeroFill
+from simulacra.transforms.maps import Moments, Standardise
+from simulacra.transforms.renormalise import renormalise_layers
+
+ENERGY = "incident_energy"
+
+
+class ShowerTransform(Transform):
+    """``Latent.x``: ``energies`` ``(B, L + K)``, ``cells`` ``(B, V)`` and, as a context only, ``layers``
+    ``(B, L)``.
+
+    ``energies`` are log fractions of the layers, then logarithms of the ``K`` event numbers that are not
+    given; ``layers`` are the logarithms of the layer energies.
+
+    Args:
+        spec: Grid or layers with a geometry and an incident energy.
+        given: Fields that the generator is given.
+        floor: Smallest resolved energy of a cell [spec.unit] (None: the readout threshold, without one a
+            tenth of the public cut, without that the smallest positive cell of the training events).
+        spread: Width of the noise in empty cells, in units of ``ln v``.
+        smear: Width of the noise on each layer's scale, in units of ``ln v``.
+    """
+
+    floor: Tensor
+
+    def __init__(
+        self,
+        spec: Spec,
+        given: Sequence[Field],
+        floor: float | None = None,
+        spread: float = 1.0,
+        smear: float = 0.05,
+    ) -> None:
+        super().__init__()
+        if spec.geometry is None:
+            raise ValueError(f"showers need a geometry, {spec.name} has none")
+        self.spec, self.geometry, self.smear = spec, spec.geometry, smear
+        self.made = tuple(
+            field for field in spec.event if field.name not in {g.name for g in given}
+        )
+        self.unit = factor(spec.field(ENERGY).unit, spec.unit)
+        fixed = floor or spec.threshold or 0.1 * spec.cut
+        self.find_floor = fixed == 0
+        self.register_buffer("floor", torch.tensor(float(fixed)))
+        self.scaling = ConditionScaling(given)
+        self.fill = ZeroFill(spread)
+        self.fractions = LogEnergyFractions()
+        self.energies = Standardise(len(self.geometry) + sum(field.dim for field in self.made))
+        self.layers = Standardise(len(self.geometry))
+        self.cells = Standardise(self.geometry.n_voxels)
+
+    def fit_statistics(self, batches: Batches) -> None:
+        """Floor, then means and standard deviations, with noise of a fixed seed."""
+        self.scaling.fit(batches)
+        if self.find_floor:
+            smallest = [
+                batch.x[batch.x > 0].min() for batch in batches if bool((batch.x > 0).any())
+            ]
+            self.floor.copy_(torch.stack(smallest).min() if smallest else torch.tensor(1.0))
+        generator = torch.Generator(device=self.floor.device).manual_seed(0)
+        moments = {name: Moments() for name in ("energies", "layers", "cells")}
+        for batch in batches:
+            for name, value in self._raw(batch.to(self.floor.device), generator).items():
+                moments[name].add(value)
+        for name, item in (
+            ("energies", self.energies),
+            ("layers", self.layers),
+            ("cells", self.cells),
+        ):
+            item.set(moments[name])
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
+        """See :class:`Transform`."""
+        raw = self._raw(batch, generator)
+        x = {
+            "energies": self.energies(raw["energies"]),
+            "cells": self.cells(raw["cells"]),
+            "layers": self.layers(raw["layers"]),
+        }
+        return Latent(x, self.condition(batch.conditions(self.scaling.names)))
+
+    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+        """See :class:`Transform`; what falls below the floor is empty."""
+        layers, event = self._physical(latent.x["energies"], cond)
+        cells = self.cells.inverse(latent.x["cells"])
+        energies = self.fill.inverse(layers, self.floor)
+        alive = (cells >= 0) | self._strongest(cells)  # a layer that holds energy has a hit cell
+        # relative to the layer's energy, so that exp stays in range for any generated number
+        shape = torch.where(
+            alive, torch.exp((cells - self.geometry.spread(layers)).clamp(-60, 60)), 0.0
+        )
+        x = renormalise_layers(shape, energies, self.geometry, float(self.floor))
+        names = {field.name for field in self.spec.conditions}
+        known = {name: value for name, value in cond.values.items() if name in names}
+        return Batch(x.unflatten(-1, self.spec.shape), known, event)
+
+    def condition(self, cond: Conditions) -> Tensor | None:
+        """See :class:`Transform`."""
+        return self.scaling(cond)
+
+    def context(self, energies: Tensor, cond: Conditions) -> Tensor:
+        """The ``layers`` that belong to generated ``energies``: ``(B, L)``."""
+        return self.layers(self._physical(energies, cond)[0])
+
+    def log_det(self, batch: Batch) -> Tensor:
+        """Log-determinant ``(B,)`` from energies [spec.unit] to latent numbers, without that of filled
+        zeros.
+        """
+        x = batch.x.flatten(1)
+        numbers = [
+            x,
+            self.geometry.layer_sums(x),
+            *(batch.event[field.name] for field in self.made),
+        ]
+        logs = [
+            torch.where(v >= self.floor, -torch.log(v.clamp(min=1e-30)), 0.0).sum(-1)
+            for v in numbers
+        ]
+        constant = torch.log(self.cells.std).sum() + torch.log(self.energies.std).sum()
+        return torch.stack(logs).sum(0) - constant
+
+    def _raw(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
+        x = batch.x.flatten(1)
+        noisy = self.training or generator is not None
+        x = torch.where(x < self.floor, 0.0, x)
+        cells = self.fill(x, self.floor, generator)
+        layers = self.fill(self.geometry.layer_sums(x), self.floor, generator)
+        if noisy and self.smear > 0:
+            shift = torch.randn(layers.shape, generator=generator, device=x.device, dtype=x.dtype)
+            cells = torch.where(
+                cells < 0, cells, (cells + self.geometry.spread(self.smear * shift)).abs()
+            )
+        start = torch.log(batch.cond[ENERGY].to(x) * self.unit / self.floor)
+        event = [
+            self.fill(batch.event[field.name].to(x), self.floor, generator) for field in self.made
+        ]
+        return {
+            "energies": torch.cat([self.fractions(layers - start), *event], dim=-1),
+            "cells": cells,
+            "layers": layers,
+        }
+
+    def _physical(self, energies: Tensor, cond: Conditions) -> tuple[Tensor, dict[str, Tensor]]:
+        """``ln(E_l / floor)`` ``(B, L)`` and the event numbers in physical units."""
+        energies = self.energies.inverse(energies)
+        start = torch.log(cond.values[ENERGY].to(energies) * self.unit / self.floor)
+        count = len(self.geometry)
+        widths = [field.dim for field in self.made]
+        parts = energies[:, count:].split(widths, dim=-1) if widths else []
+        event = {
+            f.name: self.fill.inverse(part, self.floor)
+            for f, part in zip(self.made, parts, strict=True)
+        }
+        return self.fractions.inverse(energies[:, :count]) + start, event
+
+    def _strongest(self, cells: Tensor) -> Tensor:
+        """The largest cell of each layer, bool ``(B, V)``."""
+        if self.geometry.regular:
+            best = cells.unflatten(-1, (len(self.geometry), -1)).amax(-1)
+        else:
+            best = torch.stack(
+                [part.amax(-1) for part in cells.split(list(self.geometry.sizes), dim=-1)], dim=-1
+            )
+        return cells >= self.geometry.spread(best)

@@ -1,0 +1,168 @@
+r"""Showers on regular grids for networks whose last activation makes exact zeros.
+
+Both maps keep zero at zero, so that empty cells stay empty and no noise or logit is needed:
+:class:`LinearScale` :math:`y = x / u` and :class:`LogScale` :math:`y = \ln(1 + x / u)`, for cell contents
+:math:`x \ge 0`; a network's small negative values come back as zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.core.units import factor
+from simulacra.transforms.base import Batches, Map, Transform
+from simulacra.transforms.condition import ConditionScaling
+from simulacra.transforms.image import moments
+
+
+class LinearScale(Map):
+    """``y = x / unit``.
+
+    Args:
+        unit: Content that is mapped to 1 [the data set's unit].
+    """
+
+    def __init__(self, unit: float = 1.0) -> None:
+        super().__init__()
+        if unit <= 0:
+            raise UserError(f"a scale must be positive, got {unit}")
+        self.unit = unit
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Divide by the unit."""
+        return x / self.unit
+
+    def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Multiply by the unit; negative values become 0."""
+        return y.clamp_min(0) * self.unit
+
+
+class LogScale(Map):
+    """``y = ln(1 + x / unit)``: linear well below ``unit``, logarithmic well above.
+
+    Args:
+        unit: Content at which the map turns from linear to logarithmic [the data set's unit].
+        ceiling: Largest content that the inverse returns, in units of the largest content seen in the fit.
+    """
+
+    largest: Tensor
+
+    def __init__(self, unit: float, ceiling: float = 1.5) -> None:
+        super().__init__()
+        if unit <= 0 or ceiling < 1:
+            raise UserError(
+                f"a logarithmic scale needs unit > 0 and ceiling >= 1, got {unit} and {ceiling}"
+            )
+        self.unit = unit
+        self.ceiling = ceiling
+        self.register_buffer("largest", torch.tensor(float("inf")))
+
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Remember the largest content."""
+        self.largest.copy_(x.max())
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logarithm of contents in units of ``unit``."""
+        return torch.log1p(x / self.unit)
+
+    def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Contents; negative values become 0."""
+        top = torch.log1p(self.ceiling * self.largest / self.unit)
+        return torch.expm1(torch.minimum(y.clamp_min(0), top)) * self.unit
+
+
+SQUARINGS = 5
+"""Powers 2, 4, 8 ... of soft hits that are summed: they respond to ever larger contents."""
+
+
+class GridScaling(Transform):
+    """Showers on a regular grid as one-channel volumes, and their sums along the axes.
+
+    The latent stages are ``"shower"`` ``(B, 1, L, R, K)`` and ``"energy"``, the incident energy in GeV
+    ``(B, 1)``.
+
+    Args:
+        spec: Grid data set with shape ``(L, R, K)``.
+        given: Fields that the generator is given.
+        energy: The field that holds the incident energy.
+        scale: Map of cell contents.
+        hit: Content at which a cell counts as half a hit in :meth:`profiles` [the data set's unit].
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, spec: Spec, given: Sequence[Field], energy: Field, scale: Map, hit: float
+    ) -> None:
+        super().__init__()
+        self.shape = spec.shape
+        self.energy = energy
+        self.scale = scale
+        self.hit = hit
+        self.to_gev = factor(energy.unit, "GeV")
+        self.conditions = ConditionScaling(given)
+        self.register_buffer("mean", torch.zeros(self.profile_width))
+        self.register_buffer("std", torch.ones(self.profile_width))
+
+    @property
+    def profile_width(self) -> int:
+        """Columns of :meth:`profiles`."""
+        return 2 * (1 + sum(self.shape)) + SQUARINGS
+
+    def fit_statistics(self, batches: Batches) -> None:
+        """Range of the contents; mean and standard deviation of the sums along the axes."""
+        self.conditions.fit(batches)
+        self.scale.fit(torch.stack([batch.x.max() for batch in batches]))
+        mean, std = moments(self._sums(batch.x.float(), self._energy(batch)) for batch in batches)
+        self.mean.copy_(mean)
+        self.std.copy_(std)
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
+        """Scale cells and conditions."""
+        given = batch.conditions(self.conditions.names)
+        stages = {"shower": self.scale(batch.x.float())[:, None], "energy": self._energy(batch)}
+        return Latent(stages, self.condition(given))
+
+    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+        """Showers in the data set's unit."""
+        return Batch(self.scale.inverse(latent.x["shower"][:, 0]), cond.values)
+
+    def condition(self, cond: Conditions) -> Tensor | None:
+        """Scaled fields ``(n, C)``."""
+        scaled: Tensor | None = self.conditions(cond)
+        return scaled
+
+    def profiles(self, shower: Tensor, energy: Tensor) -> Tensor:
+        """Standardised sums over planes of energy and of soft hits, differentiable.
+
+        Args:
+            shower: Scaled volumes ``(B, 1, L, R, K)``.
+            energy: Incident energies [GeV] ``(B, 1)``.
+
+        Returns:
+            ``(B, 2 (1 + L + R + K))``: energy per incident energy in total and per layer, row and column,
+            then the same of hits ``x / (x + hit)``.
+        """
+        return (self._sums(self.scale.inverse(shower[:, 0]), energy) - self.mean) / self.std
+
+    def _energy(self, batch: Batch) -> Tensor:
+        return batch.cond[self.energy.name].float() * self.to_gev
+
+    def _sums(self, x: Tensor, energy: Tensor) -> Tensor:
+        parts = []
+        hits = x / (x + self.hit)
+        for cells in (x, hits):
+            plane = cells.sum(1)  # (B, R, K)
+            layers = cells.flatten(2).sum(2)
+            parts += [layers.sum(1, keepdim=True), layers, plane.sum(2), plane.sum(1)]
+        half = len(parts) // 2
+        spectrum, power = [], hits.flatten(1)
+        for _ in range(SQUARINGS):
+            power = power * power
+            spectrum.append(power.sum(1, keepdim=True))
+        return torch.cat([part / energy for part in parts[:half]] + parts[half:] + spectrum, dim=1)

@@ -1,0 +1,54 @@
+"""Shared fixtures: composed configurations and toy files in the real formats, read by the real readers."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["WANDB_MODE"] = "offline"
+os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("SIMULACRA_DATA", None)
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from support import composed
+
+from simulacra import data
+from simulacra.data.base import EventDataModule
+
+torch.set_num_threads(1)
+
+TOY_EVENTS = {"pxd": 3}  # one dense event is 31 MB
+DEFAULT_TOY_EVENTS = 40
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test caches outlives it."""
+    before = os.environ.get("SIMULACRA_CACHE")
+    os.environ["SIMULACRA_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["SIMULACRA_CACHE"]
+    else:
+        os.environ["SIMULACRA_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EventDataModule]:
+    """Data modules over toy files: ``toy("ds2", view="cloud")``."""
+    folders: dict[str, Path] = {}
+
+    def make(name: str, view: str | None = None, *overrides: str) -> EventDataModule:
+        if name not in folders:
+            folders[name] = tmp_path_factory.mktemp(f"toy_{name}")
+            whole = data.build(composed("data", f"data={name}"))
+            whole.write_toy(folders[name], TOY_EVENTS.get(name, DEFAULT_TOY_EVENTS))
+        overrides = (f"data={name}", f"data.root={folders[name]}", "data.batch_size=8", *overrides)
+        config = composed("data", *overrides, *([f"data.view={view}"] if view else []))
+        return data.build(config)
+
+    return make

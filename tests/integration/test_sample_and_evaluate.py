@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import h5py
+import pytest
+import torch
+
+from simulacra.cli.config import compose
+from simulacra.cli.evaluate import evaluate
+from simulacra.cli.sample import sample
+from simulacra.core import Batch, UserError
+
+
+@pytest.fixture
+def trained(toy_checkpoint: Path, project: Path) -> Path:
+    return toy_checkpoint
+
+
+def ask(*overrides: str) -> dict:
+    return sample(compose("sample", ["allow=[toy_plugin]", *overrides]))
+
+
+def test_a_file_has_the_public_format_and_its_provenance(trained: Path, project: Path) -> None:
+    target = project / "out.hdf5"
+    assert (
+        ask(f"checkpoint={trained}", f"output={target}", "n=120", "batch_size=50")["events"] == 120
+    )
+    checked = evaluate(compose("evaluate", ["data=toy", f"reference={target}"]))
+    assert checked == {"events": 120}
+    with h5py.File(target) as file:
+        assert file["toy/layers"].shape == (120, 3, 4, 4)
+        attributes = dict(file.attrs)
+    assert attributes["simulacra_checkpoint"] == str(trained)
+    assert json.loads(attributes["simulacra_request"])["n"] == 120
+    assert attributes["simulacra_torch"] == torch.__version__
+
+
+def test_the_same_seed_gives_the_same_file(trained: Path, project: Path) -> None:
+    files = []
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        ask(f"checkpoint={trained}", f"output={project / name}.hdf5", "n=20", f"seed={seed}")
+        with h5py.File(project / f"{name}.hdf5") as file:
+            files.append(file["toy/layers"][:])
+    assert (files[0] == files[1]).all()
+    assert (files[0] != files[2]).any()
+
+
+def test_conditions_come_from_a_file_in_its_order(trained: Path, project: Path) -> None:
+    ask(f"checkpoint={trained}", f"output={project / 'first.hdf5'}", "n=70")
+    ask(
+        f"checkpoint={trained}",
+        f"output={project / 'second.hdf5'}",
+        f"conditions={project / 'first.hdf5'}",
+        "batch_size=32",
+        "seed=9",
+    )
+    with h5py.File(project / "first.hdf5") as a, h5py.File(project / "second.hdf5") as b:
+        assert (a["toy/energy"][:] == b["toy/energy"][:]).all()
+        assert (a["toy/layers"][:] != b["toy/layers"][:]).any()
+    with pytest.raises(UserError, match="holds 70 events, but n=80"):
+        ask(
+            f"checkpoint={trained}",
+            f"output={project / 'third.hdf5'}",
+            f"conditions={project / 'first.hdf5'}",
+            "n=80",
+        )
+    assert not list(project.glob("*third*"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["n=0"], "n=0"),
+        (["n=-3"], "n=-3"),
+        (["n=5", "batch_size=-1"], "batch_size must be at least 1, got -1"),
+        ([], "n=NUMBER or conditions=FILE"),
+        (["conditions=nowhere.hdf5"], "no file nowhere.hdf5"),
+        (["n=5", "solver=heun"], "toy_flow has no solver"),
+    ],
+)
+def test_bad_requests_are_refused_before_anything_is_written(
+    trained: Path, project: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        ask(f"checkpoint={trained}", f"output={project / 'bad.hdf5'}", *overrides)
+    assert not list(project.glob("*bad.hdf5*"))
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    trained: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from simulacra.formats.hdf5 import Hdf5Writer
+
+    def full(self: Hdf5Writer, batch: Batch) -> None:
+        raise self._failure(OSError(errno.ENOSPC, "full"))
+
+    monkeypatch.setattr(Hdf5Writer, "append", full)
+    with pytest.raises(UserError, match="No space left on device"):
+        ask(f"checkpoint={trained}", f"output={project / 'big.hdf5'}", "n=5")
+    assert not list(project.glob("*big.hdf5*"))
+
+
+def test_a_file_is_judged_against_another(trained: Path, project: Path) -> None:
+    for name, n, seed in (("truth", 200, 1), ("same", 150, 2)):
+        ask(f"checkpoint={trained}", f"output={project / name}.hdf5", f"n={n}", f"seed={seed}")
+    figures = evaluate(
+        compose(
+            "evaluate",
+            [
+                "data=toy",
+                f"reference={project / 'truth.hdf5'}",
+                f"generated={project / 'same.hdf5'}",
+                f"output={project / 'judged'}",
+                "evaluation=quick",
+                "evaluation.draw=false",
+            ],
+        )
+    )
+    auc, error = (figures[f"test/classifier/boosted/auc{twin}"] for twin in ("", "/error"))
+    assert abs(auc - 0.5) < 4 * error
+    assert json.loads((project / "judged" / "metrics.json").read_text()) == figures
+    assert (project / "judged" / "report.html").is_file()
+
+
+def test_files_that_are_none_are_refused_in_one_sentence(project: Path) -> None:
+    bad = {"empty.hdf5": b"", "text.hdf5": b"energies\n1 2 3\n"}
+    for name, contents in bad.items():
+        (project / name).write_bytes(contents)
+        with pytest.raises(UserError, match=name) as found:
+            evaluate(compose("evaluate", ["data=toy", f"reference={project / name}"]))
+        assert "\n" not in str(found.value)

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+import simulacra
+from simulacra.core import IncompatibleError, UserError
+from simulacra.models import checkpoint
+
+Run = Callable[..., tuple[Path, dict[str, float]]]
+
+
+def test_a_run_leaves_what_it_promises(run_toy: Run) -> None:
+    run, figures = run_toy(
+        "whole", "callbacks.physics.draw=true", "evaluation.draw=true", "trainer.max_epochs=1"
+    )
+    there = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert {"config.yaml", "metrics.csv", "metrics.json", "report.html"} <= there
+    assert {path for path in there if path.startswith("checkpoints")} == {
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+    }
+    names = {path for path in there if path.startswith("figures/")}
+    assert any(path.startswith("figures/val_") for path in names)
+    assert any(not path.startswith("figures/val_") for path in names)
+    assert json.loads((run / "metrics.json").read_text()) == pytest.approx(figures)
+    for key in ("test/classifier/boosted/auc", "test/w1_mean"):
+        assert figures[f"{key}/floor"] >= 0
+        assert figures[f"{key}/error"] > 0
+    assert figures["test/time_per_event_ms"] > 0
+    with (run / "metrics.csv").open() as file:
+        columns = csv.DictReader(file).fieldnames or ()
+    assert {
+        "train/loss",
+        "train/grad_norm",
+        "perf/events_per_s",
+        "perf/lr",
+        "perf/loader_fraction",
+    } <= set(columns)
+    assert {"val/boosted_auc", "val/w1_mean", "val/loss", "test/w1_mean"} <= set(columns)
+
+
+def test_training_brings_the_toy_near_the_truth(run_toy: Run) -> None:
+    _, untrained = run_toy("untrained", "trainer.max_epochs=1", "trainer.limit_train_batches=1")
+    _, trained = run_toy("trained", "trainer.max_epochs=15", "trainer.check_val_every_n_epoch=5")
+    assert trained["test/w1_mean"] < 0.3 * untrained["test/w1_mean"]
+    assert trained["best/val/boosted_auc"] < untrained["best/val/boosted_auc"]
+
+
+def test_a_checkpoint_stands_alone(
+    run_toy: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run, _ = run_toy("alone", "callbacks=minimal", "trainer.max_epochs=1")
+    monkeypatch.chdir(tmp_path)
+    module = simulacra.load(run / "checkpoints" / "last.ckpt", allow=("toy_plugin",))
+    batch = module.sample(7, generator=torch.Generator().manual_seed(0))
+    assert batch.x.shape == (7, 3, 4, 4)
+    entry = checkpoint.read(run / "checkpoints" / "last.ckpt")["simulacra"]
+    assert entry["config"]["model"]["name"] == "toy_flow"
+    low, high = entry["trained_range"]["incident_energy"]
+    assert 10 <= low < high <= 100
+    assert entry["provenance"]["toy"] == "made up"
+    assert entry["provenance"]["torch"] == torch.__version__
+    with pytest.raises(UserError, match="toy_plugin"):
+        simulacra.load(run / "checkpoints" / "last.ckpt")
+
+
+def test_several_objectives_train_with_clipping_and_accumulation(run_toy: Run) -> None:
+    run, figures = run_toy(
+        "gan", "model=toy_gan", "trainer.gradient_clip_val=0.5", "trainer.accumulate_grad_batches=2"
+    )
+    assert figures["test/w1_mean"] > 0
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert any(row["train/critic/grad_norm"] for row in rows)
+    assert any(row["perf/lr/1"] for row in rows)
+
+
+def test_the_saved_configuration_is_resolved_and_complete(run_toy: Run) -> None:
+    run, _ = run_toy("saved", "callbacks=minimal", "trainer.max_epochs=1", "logger=none", "seed=3")
+    config = OmegaConf.load(run / "config.yaml")
+    assert "${" not in (run / "config.yaml").read_text()
+    assert config.data.seed == config.seed == 3
+    assert config.model.width == 16
+
+
+def test_fine_tuning_starts_from_the_weights_of_a_checkpoint(run_toy: Run) -> None:
+    first, _ = run_toy("first", "callbacks=minimal", "trainer.max_epochs=2")
+    path = first / "checkpoints" / "last.ckpt"
+    second, _ = run_toy(
+        "second", "callbacks=minimal", "trainer.max_epochs=1", f"init={path}", "seed=7", "model.optimizer.lr=0.0",
+        "model.scheduler=null",
+    )  # fmt: skip
+    a, b = (
+        checkpoint.read(run / "checkpoints" / "last.ckpt")["state_dict"] for run in (first, second)
+    )
+    assert torch.equal(a["net.0.weight"], b["net.0.weight"])
+    fresh, _ = run_toy("fresh", "callbacks=minimal", "trainer.max_epochs=1", "seed=7")
+    c = checkpoint.read(fresh / "checkpoints" / "last.ckpt")["state_dict"]
+    assert not torch.equal(a["net.0.weight"], c["net.0.weight"])
+
+
+def test_a_wrong_pair_names_what_fits(run_toy: Run) -> None:
+    with pytest.raises(
+        IncompatibleError, match=r"needs a grid.*models that fit jetnet30.*epic_fm.*toy_flow: .*toy"
+    ) as found:
+        run_toy("wrong", "data=jetnet30")
+    assert "\n" not in str(found.value)
+
+
+def test_a_taken_directory_is_not_overwritten(run_toy: Run) -> None:
+    run_toy("taken", "callbacks=minimal", "trainer.max_epochs=1")
+    with pytest.raises(UserError, match="holds a run already"):
+        run_toy("taken", "callbacks=minimal", "trainer.max_epochs=1")
+
+
+def test_a_requeued_job_goes_on_in_place(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, _ = run_toy("queued", "trainer.max_epochs=2")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    run_toy("queued", "trainer.max_epochs=4")
+    assert checkpoint.read(run / "checkpoints" / "last.ckpt")["epoch"] == 3
+    with (run / "metrics.csv").open() as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file)]
+    assert steps[0] == 0
+    assert len(steps) == len(set(steps))
+
+
+def test_training_needs_an_end(run_toy: Run) -> None:
+    with pytest.raises(UserError, match="needs an end"):
+        run_toy("endless", "trainer.max_epochs=null")
+
+
+def test_without_callbacks_and_trackers_it_trains_and_tests(run_toy: Run) -> None:
+    run, figures = run_toy("bare", "~callbacks", "~logger", "trainer.max_epochs=1")
+    assert figures["test/w1_mean"] > 0
+    assert not (run / "checkpoints").exists()

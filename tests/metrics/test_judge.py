@@ -1,0 +1,137 @@
+"""The judge is judged: it must find what is wrong, and nothing where nothing is."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from simulacra import data
+from simulacra.core import Batch, UserError
+from simulacra.metrics.boosted import boosted, hanley_mcneil
+from simulacra.metrics.networks import Recipe, network_test, parts
+from simulacra.physics.base import ObservableSet
+from support import composed
+
+EVENTS = 3000
+
+
+@pytest.fixture(scope="module")
+def photons() -> tuple[Batch, Batch, ObservableSet]:
+    """True showers, independent true showers, and their observables: the embedded sample of ds1_photons."""
+    module = data.build(composed("data", "data=ds1_photons"))
+    return module.batch(EVENTS, "test"), module.batch(EVENTS, "train"), module.observables
+
+
+def score(reference: Batch, generated: Batch, judged: ObservableSet) -> tuple[float, float]:
+    found = boosted(judged.features(reference), judged.features(generated))
+    return found.auc, found.error
+
+
+def voxels_shuffled(batch: Batch) -> Batch:
+    """Each voxel from another shower of the same energy: all marginals stay, all correlations go."""
+    generator = torch.Generator().manual_seed(0)
+    x, energy = batch.x.clone(), batch.cond["incident_energy"][:, 0]
+    for value in energy.unique():
+        same = (energy == value).nonzero()[:, 0]
+        order = torch.rand(len(same), x.shape[1], generator=generator).argsort(0)
+        x[same] = batch.x[same].gather(0, order)
+    return Batch(x, batch.cond)
+
+
+def test_truth_is_not_told_from_truth(photons) -> None:  # type: ignore[no-untyped-def]
+    reference, truth, judged = photons
+    auc, error = score(reference, truth, judged)
+    assert abs(auc - 0.5) < 3 * error
+
+
+def test_shuffled_voxels_are_found(photons) -> None:  # type: ignore[no-untyped-def]
+    reference, truth, judged = photons
+    assert score(reference, voxels_shuffled(truth), judged)[0] > 0.85
+
+
+def test_a_wrong_energy_scale_is_found(photons) -> None:  # type: ignore[no-untyped-def]
+    reference, truth, judged = photons
+    assert score(reference, Batch(truth.x * 1.05, truth.cond), judged)[0] > 0.70
+
+
+def test_the_same_conditions_do_not_give_generated_events_away(photons) -> None:  # type: ignore[no-untyped-def]
+    """An event and its counterpart must share a fold, or the score falls below 0.5."""
+    generator = torch.Generator().manual_seed(0)
+    condition = torch.rand(2000, 1, generator=generator)
+    pair = [torch.cat([condition, torch.randn(2000, 3, generator=generator)], 1) for _ in range(2)]
+    found = boosted(*pair)
+    assert abs(found.auc - 0.5) < 3 * found.error
+
+
+def test_the_score_is_a_function_of_data_and_seed() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(300, 4, generator=generator), torch.randn(400, 4, generator=generator) + 0.3
+    assert boosted(a, b, seed=1) == boosted(a, b, seed=1)
+    assert boosted(a, b, seed=1) != boosted(a, b, seed=2)
+
+
+def test_weights_can_undo_a_difference() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.rand(1500, 1, generator=generator), torch.rand(1500, 1, generator=generator).sqrt()
+    assert boosted(a, b).auc > 0.6
+    found = boosted(a, b, generated_weight=1 / (2 * b[:, 0]))
+    assert abs(found.auc - 0.5) < 4 * found.error
+
+
+def test_too_few_events_are_refused_in_one_sentence() -> None:
+    with pytest.raises(
+        UserError, match="at least 50 events of each kind, got 10 true and 60 generated"
+    ):
+        boosted(torch.randn(10, 2), torch.randn(60, 2))
+
+
+def test_error_of_an_area_is_its_spread_over_repetitions() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [300, 200])
+    for shift in (0.0, 1.0):
+        areas = [roc_auc_score(labels, rng.normal(size=500) + shift * labels) for _ in range(300)]
+        assert hanley_mcneil(float(np.mean(areas)), 200, 300) == pytest.approx(
+            np.std(areas), rel=0.15
+        )
+
+
+SMALL = Recipe(width=64, hidden=2, epochs=20, batch_size=200, learning_rate=2e-3)
+
+
+def test_network_reaches_the_area_of_the_likelihood_ratio() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = (
+        torch.randn(3000, 2, generator=generator),
+        torch.randn(3000, 2, generator=generator) + 1.0,
+    )
+    found = network_test(a, b, (3, 1, 1), seed=1, recipe=SMALL)
+    best = 0.5 * (1 + math.erf(math.sqrt(2) / 2))  # Phi(d / sqrt 2), d = sqrt 2 between the means
+    assert found.auc == pytest.approx(best, abs=0.03)
+    # Jensen-Shannon divergence of two unit normals at a distance of sqrt 2, in bits, by numerical integration
+    z = np.linspace(-8, 8, 20001)
+    p, q = (np.exp(-((z - m) ** 2) / 2) / math.sqrt(2 * math.pi) for m in (0, math.sqrt(2)))
+    m = (p + q) / 2
+    divergence = np.trapezoid(p * np.log2(p / m) + q * np.log2(q / m), z) / 2
+    assert found.jsd == pytest.approx(divergence, abs=0.05)
+
+
+def test_network_finds_nothing_in_equal_samples_and_is_repeatable() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(1500, 2, generator=generator), torch.randn(1500, 2, generator=generator)
+    quick = Recipe(width=32, hidden=1, epochs=5, batch_size=200, learning_rate=1e-3)
+    found = network_test(a, b, (3, 1, 1), trainings=3, seed=1, recipe=quick)
+    assert found.auc == pytest.approx(0.5, abs=0.06)
+    assert found.jsd < 0.02
+    assert found.auc_error > 0
+    assert network_test(a, b, (3, 1, 1), trainings=3, seed=1, recipe=quick) == found
+
+
+def test_official_files_are_split_as_published() -> None:
+    assert parts(121_000, (80_000, 20_000, 21_000)) == (80_000, 20_000, 21_000)
+    assert parts(100_000, (60_000, 20_000, 20_000)) == (60_000, 20_000, 20_000)
+    with pytest.raises(UserError, match="cannot be split"):
+        parts(4, (8, 1, 1))

@@ -1,0 +1,84 @@
+"""Figures of an evaluation: all there, drawn, and nothing left behind."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from simulacra.core import Batch
+from simulacra.metrics import Evaluator
+from simulacra.plotting import figures
+from simulacra.plotting.figures import chosen
+from simulacra.plotting.histogram import counted, draw
+
+
+def drawn(figure: Figure) -> np.ndarray:
+    figure.savefig(buffer := io.BytesIO(), format="png", dpi=40)
+    buffer.seek(0)
+    return plt.imread(buffer)
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("ds1_photons", {"profiles", "images", "response", "response_shapes", "correlation"}),
+        ("jetnet30", {"profiles", "images", "correlation"}),
+        ("pxd_small", {"profiles", "images", "correlation"}),
+    ],
+)
+def test_every_figure_is_drawn_and_pyplot_stays_empty(name: str, wanted: set[str], toy) -> None:  # type: ignore[no-untyped-def]
+    module = toy(name)
+    batch = Batch.cat([module.batch(100, part) for part in ("train", "test")])
+    half = len(batch) // 2
+    if "response" in wanted:  # a response bin needs 30 events
+        batch.cond["incident_energy"].fill_(1024.0)
+    before = dict(mpl.rcParams)
+    found = figures(
+        Evaluator(batch[:half], module.observables, judge=False)(batch[half:]), ("Geant4", "model")
+    )
+    assert wanted | {"observables_1"} <= set(found)
+    for figure in found.values():
+        pixels = drawn(figure)
+        assert pixels.std() > 0.02, "an empty figure"
+    assert not plt.get_fignums()
+    assert dict(mpl.rcParams) == before
+
+
+def test_a_panel_shows_counts_errors_and_unit() -> None:
+    edges = np.linspace(0, 4, 5)
+    panel = counted(
+        "energy",
+        "MeV",
+        edges,
+        np.array([40.0, 100, 60, 0]),
+        np.array([20.0, 55, 25, 0]),
+        log_x=False,
+    )
+    assert panel.reference.sum() == pytest.approx(1)
+    assert panel.reference_error[1] == pytest.approx(0.1 * panel.reference[1])
+    figure = Figure()
+    main, ratio = figure.subplots(2, 1, sharex=True)
+    draw(main, ratio, panel)
+    assert ratio.get_xlabel() == "energy [MeV]"
+    steps = [patch.get_data().values for patch in ratio.patches]
+    np.testing.assert_allclose(steps[-1][:3], [1.0, 1.1, 5 / 6])
+    assert np.isnan(steps[-1][3]), "no ratio where the truth is empty"
+    assert ratio.get_ylim()[0] < 5 / 6
+    assert ratio.get_ylim()[1] > 1.1
+
+
+def test_families_of_layers_are_thinned_and_singles_come_first() -> None:
+    names = [
+        "energy_layer_0",
+        "ratio",
+        *[f"energy_layer_{i}" for i in range(1, 45)],
+        "brightest_1_layer_0",
+    ]
+    found = chosen(names)
+    assert found[:2] == ["ratio", "brightest_1_layer_0"]
+    assert found[2:] == [f"energy_layer_{i}" for i in (0, 9, 18, 26, 35, 44)]

@@ -1,0 +1,25 @@
+"""The package's own rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_imports_go_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0
+
+
+def test_no_source_file_is_long() -> None:
+    long = {path.name: n for path in (ROOT / "src").rglob("*.py") if (n := len(path.read_text().splitlines())) > 300}
+    assert not long
+
+
+def test_the_embedded_samples_stay_small() -> None:
+    files = [path for path in (ROOT / "src/simulacra/data/embedded").rglob("*") if path.is_file()]
+    assert 10 < sum(path.stat().st_size for path in files) / 2**20 < 27

@@ -1,0 +1,97 @@
+"""The report: one file, complete, with nothing outside it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from simulacra.tracking.report import write_report
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4nGNgYPj/HwADAgH/p9eZGQAAAABJRU5ErkJggg=="
+)
+METRICS = {
+    "test/classifier/boosted/auc": 0.6125,
+    "test/classifier/boosted/auc/error": 0.0046,
+    "test/classifier/boosted/auc/floor": 0.501,
+    "test/w1_mean": 0.0402,
+    "test/w1_mean/floor": 0.0101,
+    "test/w1/a<b": 1.25,
+    "test/time_per_event_ms": 0.42,
+}
+
+
+class Seen(HTMLParser):
+    """What a browser would fetch, and whether tags match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for key, value in attrs if key in ("src", "href")]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    (tmp_path / "images.png").write_bytes(PIXEL)
+    path = write_report(
+        tmp_path / "run" / "report.html",
+        "caloinn on <ds1>",
+        METRICS,
+        {"observables_1": PIXEL, "images": tmp_path / "images.png"},
+        {"model": {"hidden": 128, "size": "small"}, "seed": 0, "paths": [Path("a")]},
+        {"events": "embedded sample", "commit": "abc"},
+        {"test/floor": "halves"},
+        ["model.hidden=128"],
+    )
+    assert sorted(item.name for item in path.parent.iterdir()) == ["report.html"], (
+        "a temporary file is left"
+    )
+    return path.read_text(encoding="utf-8")
+
+
+def test_everything_is_inside_one_well_formed_file(page: str) -> None:
+    seen = Seen()
+    seen.feed(page)
+    assert not seen.open
+    assert len(seen.sources) == 2
+    for source in seen.sources:
+        head, data = source.split(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(data) == PIXEL
+    assert not re.search(r"https?://|@import|url\(", page)
+
+
+def test_figures_errors_floors_and_origin_can_be_read(page: str) -> None:
+    assert "<b>0.6125</b><span>classifier/boosted/auc · ± 0.0046 · floor 0.501</span>" in page
+    assert (
+        "<tr class=far><td>w1_mean</td><td>0.0402</td><td></td><td>0.0101</td><td>3.98</td></tr>"
+        in page
+    )
+    for text in ("hidden: 128", "model.hidden=128", "embedded sample", "test/floor: halves"):
+        assert text in page
+
+
+def test_names_cannot_break_the_page(page: str) -> None:
+    assert "caloinn on &lt;ds1&gt;" in page
+    assert "w1/a&lt;b" in page
+    assert "<ds1>" not in page
+
+
+def test_a_missing_image_leaves_the_old_report(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+    with pytest.raises(FileNotFoundError):
+        write_report(path, "t", METRICS, {"gone": tmp_path / "gone.png"}, {}, {})
+    assert path.read_text() == "old"
