@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from support import composed
 
 from simulacra import data
 from simulacra.data.base import EventDataModule
+from support import composed
 
 torch.set_num_threads(1)
 

@@ -7,6 +7,7 @@ import torch
 
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
+    moment_distance,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
@@ -59,3 +60,12 @@ def test_losses_have_the_sign_of_the_distance() -> None:
     assert float(wasserstein_critic_loss(real, fake)) == -3.0
     assert float(wasserstein_generator_loss(fake)) == 0.0
     assert float(wasserstein_generator_loss(real)) == -3.0
+
+
+def test_moment_distance_is_that_of_means_plus_that_of_widths() -> None:
+    rows = torch.randn(50, 3)
+    assert float(moment_distance(rows, rows.flip(0))) == pytest.approx(0, abs=1e-6)
+    moved = float(moment_distance(rows, rows + torch.tensor([1.0, -2.0, 0.0])))
+    assert moved == pytest.approx(1.0, abs=1e-5)
+    wider = float(moment_distance(rows - rows.mean(0), 3 * (rows - rows.mean(0))))
+    assert wider == pytest.approx(2 * float(rows.std(0).mean()), rel=1e-4)

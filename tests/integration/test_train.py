@@ -7,16 +7,26 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 import simulacra
 from simulacra.core import IncompatibleError, UserError
+from simulacra.metrics import EvaluationResult
 from simulacra.models import checkpoint
 
 Run = Callable[..., tuple[Path, dict[str, float]]]
 
 
-def test_a_run_leaves_what_it_promises(run_toy: Run) -> None:
+def one_figure(result: EvaluationResult) -> dict[str, Figure]:
+    """An empty page: the real ones are drawn in the tests of plotting."""
+    assert result.profiles
+    return {"profiles": Figure()}
+
+
+def test_a_run_leaves_what_it_promises(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("cli.publish.draw", "callbacks.physics.figures"):
+        monkeypatch.setattr(f"simulacra.{module}", one_figure)
     run, figures = run_toy(
         "whole", "callbacks.physics.draw=true", "evaluation.draw=true", "trainer.max_epochs=1"
     )
@@ -94,9 +104,14 @@ def test_fine_tuning_starts_from_the_weights_of_a_checkpoint(run_toy: Run) -> No
     first, _ = run_toy("first", "callbacks=minimal", "trainer.max_epochs=2")
     path = first / "checkpoints" / "last.ckpt"
     second, _ = run_toy(
-        "second", "callbacks=minimal", "trainer.max_epochs=1", f"init={path}", "seed=7", "model.optimizer.lr=0.0",
+        "second",
+        "callbacks=minimal",
+        "trainer.max_epochs=1",
+        f"init={path}",
+        "seed=7",
+        "model.optimizer.lr=0.0",
         "model.scheduler=null",
-    )  # fmt: skip
+    )
     a, b = (
         checkpoint.read(run / "checkpoints" / "last.ckpt")["state_dict"] for run in (first, second)
     )
@@ -140,3 +155,16 @@ def test_without_callbacks_and_trackers_it_trains_and_tests(run_toy: Run) -> Non
     run, figures = run_toy("bare", "~callbacks", "~logger", "trainer.max_epochs=1")
     assert figures["test/w1_mean"] > 0
     assert not (run / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("bounds", "steps"),
+    [
+        (["trainer.max_epochs=3", "trainer.check_val_every_n_epoch=2"], [15, 23]),
+        (["trainer.max_steps=12", "trainer.check_val_every_n_epoch=5"], [11]),
+    ],
+)
+def test_the_end_is_always_validated(run_toy: Run, bounds: list[str], steps: list[int]) -> None:
+    run, _ = run_toy("ended", *bounds, "callbacks.physics=null")
+    with (run / "metrics.csv").open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file) if row["val/boosted_auc"]] == steps

@@ -99,6 +99,17 @@ def test_error_of_an_area_is_its_spread_over_repetitions() -> None:
         )
 
 
+def test_error_of_the_judge_is_its_spread_over_pairs_of_true_samples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pulls = []
+    for seed in range(16):
+        pair = (torch.randn(250, 4, generator=generator) for _ in range(2))
+        found = boosted(*pair, seed=seed, iterations=15)
+        pulls.append((found.auc - 0.5) / found.error)
+    assert 0.6 < np.std(pulls) < 1.4
+    assert abs(np.mean(pulls)) < 0.8
+
+
 SMALL = Recipe(width=64, hidden=2, epochs=20, batch_size=200, learning_rate=2e-3)
 
 

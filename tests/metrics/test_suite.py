@@ -33,7 +33,7 @@ class Toy(ObservableSet):
         return {"first": f[0], "second": f[1], "last": last, "all": batch.x}
 
     def axes(self) -> dict[str, Axis]:
-        return {name: Axis(name, "GeV", 30) for name in ("first", "second", "last", "all")}
+        return {name: Axis(name, "GeV", 20) for name in ("first", "second", "last", "all")}
 
     def features(self, batch: Batch) -> Tensor:
         return batch.x
@@ -138,7 +138,7 @@ def test_floors_without_enough_truth_are_scaled_to_the_same_size() -> None:
     separations, distances = (
         {kind: np.mean([v[i] for v in values]) for kind, values in means.items()} for i in (0, 1)
     )
-    counting = 29 / 4 * (1 / 1000 + 1 / 1000)
+    counting = 19 / 4 * (1 / 1000 + 1 / 1000)
     for kind in ("independent", "scaled", "halves"):
         assert separations[kind] == pytest.approx(counting, rel=0.25), kind
         assert distances[kind] == pytest.approx(distances["independent"], rel=0.2), kind

@@ -117,9 +117,10 @@ TOY = grid_spec(8, 5, 5).with_(threshold=1.0, cut=1.0)
 def small(spec: Spec = TOY, joint: bool = False, lr: float = 4e-3) -> CaloINN:
     torch.manual_seed(0)
     return CaloINN(
-        spec, None, joint=joint, blocks=4, hidden=[48], spline=RationalQuadratic(6, 8.0), affine=[32], dropout=0.0,
-        energy_blocks=4, energy_hidden=[32], energy_spline=RationalQuadratic(6, 6.0), floor=None, spread=1.0, smear=0.05,
-        optimizer=partial(torch.optim.AdamW, lr=lr), scheduler=None,
+        spec, None, joint=joint, blocks=4, hidden=[48], spline=RationalQuadratic(6, 8.0), affine=[32],
+        dropout=0.0, energy_blocks=4, energy_hidden=[32], energy_spline=RationalQuadratic(6, 6.0),
+        floor=None, spread=1.0, smear=0.05, optimizer=partial(torch.optim.AdamW, lr=lr),
+        scheduler=None,
     )  # fmt: skip
 
 
@@ -238,14 +239,14 @@ def train(module: CaloINN, batch: Batch, steps: int, seed: int) -> None:
         index = torch.randint(len(batch), (128,), generator=generator)
         optimizer.zero_grad()
         module._loss(module.encode(batch[index], generator), None)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 50.0)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         schedule.step()
 
 
 @pytest.mark.smoke
 def test_a_short_training_learns_the_toy_showers_and_uses_the_condition():
-    # THRESHOLDS
+    # Seeds 0 to 4: untrained 0.67 to 0.69, trained 0.14 to 0.15, shuffled 6.5 to 7.6.
     scores = smoke_scores(seed=0, steps=150)
     assert scores["trained"] < 0.2, scores
     assert scores["trained"] < 0.5 * scores["untrained"], scores

@@ -1,4 +1,4 @@
-"""WGAN of single sensor images: sizes, independence of sensors, and a short training on images of a known law."""
+"""WGAN of single sensor images: sizes, independent sensors, a short training on images of a known law."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 import torch
-from support import composed
 from torch import Tensor
 
 from simulacra.core import Batch, Field, IncompatibleError, Spec
@@ -14,6 +13,7 @@ from simulacra.formats.pxd import pxd
 from simulacra.models.checkpoint import build
 from simulacra.models.optim import warmup_cosine
 from simulacra.models.pxd_wgan import PXDWGAN
+from support import composed
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -28,7 +28,7 @@ def toy_spec(rows: int = 14, cols: int = 24, sensors: int = 4) -> Spec:
 
 
 def toy_images(n: int, seed: int) -> Batch:
-    """Pairs of neighbouring pixels at random places, charge log-normal around 22 ADU; a twentieth of the pixels fire."""
+    """Pairs of neighbouring pixels at random places, log-normal charges; a twentieth of the pixels fire."""
     source = generator(seed)
     seeds = torch.rand(n, 4, 14, 24, generator=source) < 0.025
     fired = seeds | seeds.roll(1, 3)
@@ -36,11 +36,13 @@ def toy_images(n: int, seed: int) -> Batch:
     return Batch(torch.where(fired, charge, 0.0))
 
 
-def model(spec: Spec, seed: int = 0, residual: bool = False) -> PXDWGAN:
+def model(spec: Spec, seed: int = 0, residual: bool = False, images: int | None = None) -> PXDWGAN:
     torch.manual_seed(seed)
     return PXDWGAN(
-        spec, None, residual=residual, latent=8, start=16, channels=[16, 8], critic_channels=[16, 16], noise=4, summary=32,
-        dequantise=4e-3, penalty=10.0, n_critic=3, optimizer=partial(torch.optim.Adam, lr=1e-3, betas=(0.5, 0.9)),
+        spec, None, residual=residual, latent=8, start=16, channels=[16, 8], critic_channels=[16, 16],
+        noise=4, detail=16, summary=32, dequantise=4e-3, matching=3.0, penalty=10.0, images=images,
+        n_critic=2,
+        optimizer=partial(torch.optim.Adam, lr=4e-3, betas=(0.5, 0.9)),
         critic_optimizer=partial(torch.optim.Adam, lr=2e-3, betas=(0.5, 0.9)),
         scheduler=partial(warmup_cosine, warmup=0.02, final=0.05),
     )  # fmt: skip
@@ -53,12 +55,31 @@ def test_published_generators_have_the_layers_of_the_card() -> None:
     pairs = [(256, 256), (256, 128), (128, 64), (64, 32), (32, 16)]
     blocks = sum(2 * a + 2 * b + 9 * a * b + b + 9 * b * b + b + a * b + b for a, b in pairs)
     residual = 97 * 49152 + blocks + 2 * 16 + 9 * 16 + 1
-    for overrides, wanted in ((["model.size=published"], plain), (["model.size=published_resnet", "model.residual=true"], residual)):
+    for overrides, wanted in (
+        (["model.size=published"], plain),
+        (["model.size=published_resnet", "model.residual=true"], residual),
+    ):
         with torch.device("meta"):
             module = build(composed("model", "model=pxd_wgan", *overrides), pxd())
         assert sum(p.numel() for p in module.generator_parameters()) == wanted
         assert module.objectives()["generator"].rate == 0.2
         assert module.transform.size == (256, 768)
+
+
+def test_a_step_sees_as_many_images_as_asked_of_those_in_the_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = model(toy_spec(9, 13, sensors=3), images=4)
+    batch = Batch(torch.zeros(2, 3, 9, 13))
+    module.fit_transform([batch])
+    seen: list[int] = []
+    make = module.generator.forward
+    monkeypatch.setattr(
+        module.generator, "forward", lambda n, generator: (seen.append(n), make(n, generator))[1]
+    )
+    for objective in module.objectives().values():
+        objective.loss(module.encode(batch), generator())
+    assert seen == [4, 4]
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -109,31 +130,34 @@ def distances(generated: Batch, truth: Batch) -> dict[str, float]:
     levels = torch.linspace(0.005, 0.995, 100)
     found, wanted = observables(generated), observables(truth)
     return {
-        name: float((found[name].quantile(levels) - wanted[name].quantile(levels)).abs().mean() / wanted[name].std())
+        name: float(
+            (found[name].quantile(levels) - wanted[name].quantile(levels)).abs().mean()
+            / wanted[name].std()
+        )
         for name in wanted
     }
 
 
-@pytest.mark.smoke
-def test_short_training_reproduces_occupancy_and_charges() -> None:
+def scores(seed: int, steps: int = 300) -> tuple[dict[str, float], dict[str, float]]:
+    """Distances after and before a training."""
     truth, events = toy_images(200, 3), toy_images(300, 1)
-    module = model(toy_spec())
-    module.fit_transform([events])
+    module = model(toy_spec(), seed).fit_transform([events])
     before = distances(module.sample(200, generator=generator(4)), truth)
     objectives = module.objectives()
     optimizers = {name: o.optimizer(o.parameters) for name, o in objectives.items()}
-    steps, source = 600, generator(2)
-    schedules = {
-        name: o.scheduler(optimizers[name], total_steps=int(steps * o.rate)) for name, o in objectives.items() if o.scheduler
-    }
+    source = generator(2)
     for number in range(steps):
-        latent = module.encode(events[torch.randint(len(events), (12,), generator=source)], source)
+        latent = module.encode(events[torch.randint(len(events), (6,), generator=source)], source)
         for name, objective in objectives.items():
             if number % objective.every == 0:
                 objective.loss(latent, source)["loss"].backward()
                 optimizers[name].step()
-                schedules[name].step()
                 module.zero_grad()
-    after = distances(module.sample(200, generator=generator(4)), truth)
-    print({k: round(v, 3) for k, v in before.items()}, {k: round(v, 3) for k, v in after.items()})
-    assert sum(after.values()) < 0.33 * sum(before.values())
+    return distances(module.sample(200, generator=generator(4)), truth), before
+
+
+@pytest.mark.smoke
+def test_short_training_reproduces_occupancy_and_charges() -> None:
+    """Five seeds reached 0.034 to 0.051 of the start (untrained: 1), without moment matching 0.06 to 0.07."""
+    after, before = scores(seed=0)
+    assert sum(after.values()) < 0.1 * sum(before.values())

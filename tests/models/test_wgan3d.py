@@ -1,4 +1,4 @@
-"""WGAN of showers: published sizes, one objective at a time, and a short training on showers of a known law."""
+"""WGAN of showers: published sizes, units, and a short training on showers of a known law."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from functools import partial
 
 import pytest
 import torch
-from support import composed
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, IncompatibleError, Prior, Spec, regular_grid
@@ -14,6 +13,7 @@ from simulacra.formats.ild import ild
 from simulacra.models.checkpoint import build
 from simulacra.models.optim import warmup_cosine
 from simulacra.models.wgan3d import WGAN3D
+from support import composed
 
 SHAPE = (6, 8, 8)
 
@@ -27,8 +27,9 @@ def toy_spec(shape: tuple[int, int, int] = SHAPE, angle: bool = False) -> Spec:
     fields = [Field("incident_energy", "GeV", low=10.0, high=100.0)]
     fields += [Field("theta", "deg", low=30.0, high=90.0)] if angle else []
     return Spec(
-        "toy", "grid", shape, "MeV", conditions=tuple(fields), geometry=regular_grid(shape[0], (edges[0], edges[1])),
-        cut=0.1, prior=(Prior("incident_energy", "uniform", (10.0, 100.0)),),
+        "toy", "grid", shape, "MeV", conditions=tuple(fields),
+        geometry=regular_grid(shape[0], (edges[0], edges[1])), cut=0.1,
+        prior=(Prior("incident_energy", "uniform", (10.0, 100.0)),),
     )  # fmt: skip
 
 
@@ -41,7 +42,9 @@ def toy_showers(n: int, seed: int) -> Batch:
     shape = torch.exp(-(depth[:, None, None] ** 2) / 4 - torch.hypot(row[:, None], col[None, :]))
     mean = 4 * energy[:, :, None, None] * shape / shape.sum()
     cells = 0.5 * torch.poisson(mean, generator=source)
-    return Batch(cells * (0.7 + 0.6 * torch.rand(cells.shape, generator=source)), {"incident_energy": energy})
+    return Batch(
+        cells * (0.7 + 0.6 * torch.rand(cells.shape, generator=source)), {"incident_energy": energy}
+    )
 
 
 def model(spec: Spec, seed: int = 0, n_critic: int = 2) -> WGAN3D:
@@ -62,7 +65,11 @@ def test_published_networks_have_the_published_numbers_of_parameters() -> None:
     with torch.device("meta"):
         module = build(config, ild())
     counts = {name: sum(p.numel() for p in o.parameters) for name, o in module.objectives().items()}
-    assert counts == {"critic": 253_919, "generator": 3_655_520, "constrainer": 224_473}  # card, gan.md 3
+    assert counts == {
+        "critic": 253_919,
+        "generator": 3_655_520,
+        "constrainer": 224_473,
+    }  # card, gan.md 3
     rates = {name: objective.rate for name, objective in module.objectives().items()}
     assert rates == {"critic": 1.0, "generator": 0.2, "constrainer": 1.0}
 
@@ -70,7 +77,9 @@ def test_published_networks_have_the_published_numbers_of_parameters() -> None:
 def test_small_size_fits_the_data_set_with_more_conditions() -> None:
     spec = toy_spec((5, 7, 3), angle=True)
     module = build(composed("model", "model=wgan3d", "model/size=tiny"), spec)
-    cond = Conditions(4, {"incident_energy": torch.full((4, 1), 20.0), "theta": torch.full((4, 1), 60.0)})
+    cond = Conditions(
+        4, {"incident_energy": torch.full((4, 1), 20.0), "theta": torch.full((4, 1), 60.0)}
+    )
     x = torch.rand(4, 5, 7, 3) * (torch.rand(4, 5, 7, 3) > 0.7)
     module.fit_transform([Batch(x, cond.values)])
     events = module.sample(cond, generator=generator())
@@ -93,9 +102,14 @@ def test_penalty_of_the_constrainer_is_in_gev_whatever_the_unit() -> None:
     kilo = Batch(batch.x, {"incident_energy": 1e3 * batch.cond["incident_energy"]})
     field = Field("incident_energy", "MeV", low=1e4, high=1e5)
     losses = []
-    for spec, events in ((toy_spec(), batch), (toy_spec().with_(conditions=(field,), prior=()), kilo)):
+    for spec, events in (
+        (toy_spec(), batch),
+        (toy_spec().with_(conditions=(field,), prior=()), kilo),
+    ):
         module = model(spec).fit_transform([events])
-        losses.append(module.generator_loss(module.encode(events), generator())["constraint"].detach())
+        losses.append(
+            module.generator_loss(module.encode(events), generator())["constraint"].detach()
+        )
     assert float(losses[0]) > 1
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-3, atol=0)
 
@@ -119,7 +133,10 @@ def distances(generated: Batch, truth: Batch) -> dict[str, float]:
     levels = torch.linspace(0.005, 0.995, 100)
     found, wanted = observables(generated), observables(truth)
     return {
-        name: float((found[name].quantile(levels) - wanted[name].quantile(levels)).abs().mean() / wanted[name].std())
+        name: float(
+            (found[name].quantile(levels) - wanted[name].quantile(levels)).abs().mean()
+            / wanted[name].std()
+        )
         for name in wanted
     }
 
@@ -130,7 +147,9 @@ def train(module: WGAN3D, steps: int, batch_size: int = 48) -> None:
     objectives = module.objectives()
     optimizers = {name: o.optimizer(o.parameters) for name, o in objectives.items()}
     schedules = {
-        name: o.scheduler(optimizers[name], total_steps=int(steps * o.rate)) for name, o in objectives.items() if o.scheduler
+        name: o.scheduler(optimizers[name], total_steps=int(steps * o.rate))
+        for name, o in objectives.items()
+        if o.scheduler
     }
     source = generator(2)
     for number in range(steps):
@@ -145,17 +164,22 @@ def train(module: WGAN3D, steps: int, batch_size: int = 48) -> None:
 
 
 @pytest.mark.smoke
-def test_short_training_halves_the_distance_and_follows_the_energy() -> None:
+def test_short_training_approaches_the_truth_and_follows_the_energy() -> None:
+    """Five seeds reached 0.16 to 0.19 of the start (untrained: 1), shuffled 3.0 to 3.7 times as far."""
+    shuffled, after, before = scores(seed=0)
+    assert sum(after.values()) < 0.28 * sum(before.values())
+    assert shuffled > 2.2 * after["response"]
+
+
+def scores(seed: int) -> tuple[float, dict[str, float], dict[str, float]]:
+    """Response with shuffled energies, distances after and before training."""
     truth = toy_showers(600, 3)
-    module = model(toy_spec())
+    module = model(toy_spec(), seed)
     module.fit_transform([toy_showers(500, 1)])
     cond = truth.conditions()
     before = distances(module.sample(cond, generator=generator(4)), truth)
-    train(module, 500)
+    train(module, 240)
     sampled = module.sample(cond, generator=generator(4))
     after = distances(sampled, truth)
-    shuffled = distances(Batch(sampled.x, {"incident_energy": cond.values["incident_energy"].roll(1, 0)}), truth)
-    print({k: round(v, 3) for k, v in before.items()}, {k: round(v, 3) for k, v in after.items()}, shuffled["response"])
-    mean = sum(after.values()) / len(after)
-    assert mean < 0.33 * sum(before.values()) / len(before)
-    assert shuffled["response"] > 2 * after["response"]
+    others = Batch(sampled.x, {"incident_energy": cond.values["incident_energy"].roll(1, 0)})
+    return distances(others, truth)["response"], after, before

@@ -14,17 +14,21 @@ GRIDS = [(30, 30, 30), (45, 16, 9), (30, 10, 10), (5, 7, 3), (2, 2, 2)]
 
 @pytest.mark.parametrize("sizes", GRIDS)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_head_makes_exactly_the_grid_and_reaches_every_cell(sizes: tuple[int, ...], stride: int) -> None:
+def test_head_makes_exactly_the_grid_and_reaches_every_cell(
+    sizes: tuple[int, ...], stride: int
+) -> None:
     start = [-(-n // (2 * stride)) for n in sizes]
     body = ConvUp3d(3, start, [4])
     head = ConvHead3d(4, 1, body.sizes, sizes, stride)
-    out = head(body(torch.randn(2, 3, *start)))
-    assert out.shape == (2, 1, *sizes)
-    assert bool((out != 0).float().mean() > 0.9)
+    torch.manual_seed(0)
+    out = head(body(torch.randn(8, 3, *start)))
+    assert out.shape == (8, 1, *sizes)
+    assert bool((out != 0).any(0).all())
 
 
 @pytest.mark.parametrize("sizes", GRIDS)
 def test_all_three_networks_fit_any_grid_and_use_all_of_it(sizes: tuple[int, int, int]) -> None:
+    torch.manual_seed(0)
     generator = ShowerGenerator(sizes, 2, 4, 2, [4, 2], 1, noise=False, cell_gain=0.0)
     critic = ShowerCritic(sizes, 2, [2, 2, 1], [6, 4, 4], [1, 1, 1], [8])
     constrainer = EnergyConstrainer(sizes, [2, 2, 2], 4)
@@ -41,6 +45,7 @@ def test_all_three_networks_fit_any_grid_and_use_all_of_it(sizes: tuple[int, int
 
 
 def test_noise_is_independent_from_cell_to_cell() -> None:
+    torch.manual_seed(0)
     generator = ShowerGenerator((6, 6, 6), 1, 4, 2, [4], 2, noise=True, cell_gain=1.0)
     with torch.no_grad():
         showers = generator(torch.zeros(500, 1), torch.Generator().manual_seed(0)).flatten(1)

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.physics.jets import four_momentum
 from simulacra.transforms.cloud import CloudStandardise, CloudTransform, energy_column
+from simulacra.transforms.cloud_moments import moments
 from simulacra.transforms.log_linear import inverse_log_linear, log_linear
 from simulacra.transforms.quantile import QuantileMap
 
@@ -48,8 +50,10 @@ def batch(n: int = 200, seed: int = 0, shift: int = 0) -> Batch:
     return Batch(x, {"incident_energy": energy}, event, mask)
 
 
-def fitted(given: tuple[str, ...] = ("incident_energy",), rescale: bool = False) -> CloudTransform:
-    transform = CloudTransform(SPEC, given, "count", rescale=rescale)
+def fitted(
+    given: tuple[str, ...] = ("incident_energy",), calibrate: bool = False
+) -> CloudTransform:
+    transform = CloudTransform(SPEC, given, "count", leading=1, calibrate=calibrate)
     transform.fit([batch(200, seed) for seed in range(3)])
     return transform.eval()
 
@@ -68,7 +72,9 @@ def test_real_points_are_standardised_and_padded_ones_are_zero() -> None:
     y = points(events.x, events.mask)
     real = y[events.mask]
     assert torch.allclose(real.mean(0), torch.zeros(3), atol=1e-4)
-    assert torch.allclose(real.std(0), torch.full((3,), 5.0), rtol=1e-3)
+    assert torch.allclose(real.std(0)[[0, 2]], torch.full((2,), 5.0), rtol=1e-3)
+    spread = points(points.spread(events.x, torch.Generator().manual_seed(1)), events.mask)
+    assert torch.allclose(spread[events.mask].std(0), torch.full((3,), 5.0), rtol=1e-2)
     assert torch.allclose(
         real[:, 0], (events.x[events.mask][:, 0] - points.mean[0]) / (points.std[0] / 5), atol=1e-4
     )
@@ -187,24 +193,38 @@ def test_dequantised_counts_and_whole_features_are_recovered_in_training_mode() 
     assert torch.equal(counts.float(), events.event["count"][:, 0])
 
 
-def test_rescaling_gives_the_generated_sum_and_moves_nothing_else() -> None:
-    transform = fitted(rescale=True)
+def test_calibration_gives_the_generated_moments_and_moves_nothing_else() -> None:
+    transform = fitted(calibrate=True)
     latent = transform(batch(60, seed=7))
     event = latent.x["event"].clone()
-    event[:, -1] = 0.3
+    event[:, -3:] = torch.tensor([0.3, -0.5, 0.4])
     back = transform.inverse(
         Latent({**latent.x, "event": event}, latent.cond, latent.mask), Conditions(60)
     )
-    wanted = transform.event.inverse(event)[:, -1]
-    assert torch.allclose(back.x[..., 2].sum(1), wanted, rtol=1e-5)
+    wanted = transform.event.inverse(event)[:, -3:]
+    assert back.mask is not None
+    many = back.mask.sum(1) > 1
+    assert torch.allclose(moments(back.x, 2, 1)[many], wanted[many], rtol=1e-3, atol=1e-4)
     plain = transform.inverse(latent, Conditions(60))
-    assert torch.equal(back.x[..., :2], plain.x[..., :2])
+    assert torch.equal(back.x[..., 1], plain.x[..., 1])
+    assert bool((back.x[~back.mask] == 0).all())
+
+
+def test_moments_fix_the_mass_of_a_narrow_jet() -> None:
+    g = torch.Generator().manual_seed(0)
+    angles, pt = (
+        0.05 * torch.randn(50, 20, 2, generator=g).double(),
+        torch.rand(50, 20, generator=g).double(),
+    )
+    total, _, _, *widths = moments(torch.cat([angles, pt[..., None]], -1), 2, 2).T
+    mass, _ = four_momentum(angles[..., 0], angles[..., 1], pt)
+    assert torch.allclose(mass, total * torch.stack(widths).square().sum(0).sqrt(), rtol=0.02)
 
 
 def test_generated_fields_stay_in_their_bounds() -> None:
     transform = fitted()
     latent = Latent(
-        {"event": torch.full((2, 4), -60.0), "points": torch.zeros(2, 12, 3)},
+        {"event": torch.full((2, 6), -60.0), "points": torch.zeros(2, 12, 3)},
         None,
         torch.ones(2, 12).bool(),
     )

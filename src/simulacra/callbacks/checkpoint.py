@@ -17,8 +17,8 @@ from simulacra.core import UserError
 class BestCheckpoint(ModelCheckpoint):
     """``best.ckpt``: the weights with the best validation figure so far.
 
-    A figure that is not measured at every epoch counts at those epochs at which it is; a run that never measures it keeps
-    its final weights.
+    A figure that is not measured at every epoch counts at those epochs at which it is; a run that
+    never measures it keeps its final weights.
 
     Args:
         folder: Where the file goes.
@@ -44,7 +44,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the final weights where the figure was never measured."""
-        if not self.best_model_path and not trainer.fast_dev_run:
+        if not self.best_model_path and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property made at run time
             assert self.dirpath is not None
             trainer.save_checkpoint(Path(self.dirpath) / "best.ckpt")
 

@@ -1,8 +1,8 @@
 """Training randomness as a function of (seed, epoch, rank) alone.
 
-Lightning saves no state of the random generators, so a resumed run repeats the run that was not interrupted only if the
-generators are seeded anew at every epoch. This happens at the first batch: at the start of the epoch the loaders have
-not been made yet, and making them draws numbers.
+Lightning saves no state of the random generators, so a resumed run repeats the run that was not
+interrupted only if the generators are seeded anew at every epoch. This happens at the first batch:
+at the start of the epoch the loaders have not been made yet, and making them draws numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 r"""Exponential moving average of a generator's weights.
 
-After optimizer step :math:`n` (from 0) the average is :math:`\bar w \leftarrow d_n \bar w + (1 - d_n) w` with
-:math:`d_n = \min(d, (1 + n) / (\tau + n))`, :math:`\tau` being the warm-up. Validation, test and checkpoints use the average;
-a checkpoint also holds the live weights, so that training goes on where it stopped.
+After optimizer step :math:`n` (from 0) the average is :math:`\bar w \leftarrow d_n \bar w + (1 - d_n) w`
+with :math:`d_n = \min(d, (1 + n) / (\tau + n))`, :math:`\tau` being the warm-up. Validation, test and
+checkpoints use the average; a checkpoint also holds the live weights, so that training goes on where it
+stopped.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.trainer.states import TrainerFn
 
 from simulacra.core import UserError
 from simulacra.models.base import GenerativeModule
 
 
 class EMA(WeightAveraging):
-    """Averages ``module.generator_parameters()``; other parameters and all buffers are copied from the live module.
+    """Averages ``module.generator_parameters()``; other parameters and all buffers are copied.
 
     Args:
         decay: Share of the old average that is kept in each step, in [0, 1).
@@ -73,13 +75,13 @@ class EMA(WeightAveraging):
         for i, (mean, now) in enumerate(pairs):
             if i not in self._averaged:
                 mean.copy_(now)
-        for mean, now in zip(average.module.buffers(), live.buffers(), strict=True):
-            mean.copy_(now)
+        for copy, buffer in zip(average.module.buffers(), live.buffers(), strict=True):
+            copy.copy_(buffer)
         average.n_averaged += 1
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate the average."""
-        if self._average_model is not None and trainer.training:
+        if self._average_model is not None and trainer.state.fn == TrainerFn.FITTING:
             self._swap_models(pl_module)
             self._swapped = True
 

@@ -1,4 +1,4 @@
-"""Truth and generated events side by side: the same conditions, fixed noise, every event once over all ranks."""
+"""Truth and generated events side by side: same conditions, fixed noise, each event once over all ranks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pair(
     seed: int,
     batch_size: int | None = None,
 ) -> Pair | None:
-    """Generate with the conditions of the first ``events`` events of a part (None: all); call it on every rank.
+    """Generate with the conditions of a part's first ``events`` events (None: all); call it on every rank.
 
     Returns:
         All events on rank 0, None on the others, in an order that does not depend on the number of ranks.
@@ -88,7 +88,7 @@ _LAST: weakref.WeakKeyDictionary[pl.Trainer, tuple[tuple[int, int, int], Pair | 
 def validation_pair(
     trainer: pl.Trainer, module: GenerativeModule, events: int, seed: int
 ) -> Pair | None:
-    """A pair of the validation part, shared by all callbacks that ask for the same one; call it on every rank.
+    """A pair of the validation part, shared by callbacks that ask for the same; call it on every rank.
 
     Returns:
         The pair on rank 0, None on the others.
@@ -107,5 +107,5 @@ def data_of(trainer: pl.Trainer) -> EventDataModule:
 
 
 def due(trainer: pl.Trainer, number: int, every: int) -> bool:
-    """Whether validation ``number`` (from 1) is to be looked at: the first, every ``every``-th, never the sanity check."""
+    """Whether validation ``number`` (from 1) is looked at: the first, every ``every``-th, no sanity check."""
     return not trainer.sanity_checking and (number - 1) % every == 0

@@ -17,7 +17,8 @@ from simulacra.plotting import figures
 class PhysicsValidation(pl.Callback):
     """Logs ``val/w1_mean``, ``val/w1/<observable>``, ``val/separation/<observable>`` and draws the figures.
 
-    Events are sampled with the conditions of the validation events, the averaged weights and the same noise every time.
+    Events are sampled with the conditions of the validation events, the averaged weights and the same
+    noise every time.
 
     Args:
         every: Validations between two looks.

@@ -11,10 +11,10 @@ import pytorch_lightning as pl
 
 
 class Throughput(pl.Callback):
-    """Logs events per second over all ranks, time per step, the share of time spent waiting for the loader, learning rates.
+    """Logs events per second over all ranks, time per step, waiting for the loader, learning rates.
 
-    ``perf/loader_fraction`` is the time between two steps (next batch, device copy) over the whole; the pause in which an
-    epoch begins or is validated is left out.
+    ``perf/loader_fraction`` is the time between two steps (next batch, device copy) over the whole; the
+    pause in which an epoch begins or is validated is left out.
 
     Args:
         every: Batches between two entries.

@@ -15,6 +15,7 @@ from simulacra.cli import config as tree
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.data.base import EventDataModule
+from simulacra.metrics.suite import Score
 from simulacra.models import checkpoint
 from simulacra.models.base import GenerativeModule
 
@@ -40,6 +41,12 @@ TRUSTED = Trust()
 def build_data(config: Config, trust: Trust = TRUSTED) -> EventDataModule:
     """The data set of a run; opens no file."""
     return data.build(config["data"], trusted=trust.trusted, allow=trust.allow)
+
+
+def build_scores(config: Config, trust: Trust = TRUSTED) -> list[Score]:
+    """The data set's own figures beside those of all data sets; of native events, so none in a view."""
+    entries = config["data"].get("scores") if config["data"].get("view") is None else None
+    return _built(entries, trust)
 
 
 def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> GenerativeModule:

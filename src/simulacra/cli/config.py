@@ -1,8 +1,9 @@
 """Where configuration comes from.
 
-The tree ``conf`` and the folder ``sweeps`` lie inside the installed package, or at the top of a checkout. Behind them come
-``conf`` and ``sweeps`` of the current folder, so that a user adds a file without touching the package; ``--config-dir`` adds
-any other folder. Classes that such files name may lie in the current folder too.
+The tree ``conf`` and the folder ``sweeps`` lie inside the installed package, or at the top of a checkout.
+Behind them come ``conf`` and ``sweeps`` of the current folder, so that a user adds a file without touching
+the package; ``--config-dir`` adds any other folder. Classes that such files name may lie in the current
+folder too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
-from hydra.plugins.config_source import ConfigResult
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
@@ -54,15 +54,7 @@ class SweepsSource(FileConfigSource):
         """Names in the group."""
         if config_path == "":
             return [SWEEPS] if super().is_group(SWEEPS) else []
-        return (
-            [name for name in super().list(config_path, ObjectType.CONFIG)]
-            if self.is_group(config_path)
-            else []
-        )
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        """The file's contents."""
-        return super().load_config(config_path)
+        return super().list(config_path, ObjectType.CONFIG) if self.is_group(config_path) else []
 
 
 class SearchPath(SearchPathPlugin):
@@ -79,7 +71,7 @@ class SearchPath(SearchPathPlugin):
 
 
 def register() -> None:
-    """Make Hydra find configurations, and Python the classes of the current folder; harmless when repeated."""
+    """Make Hydra find configurations, and Python the classes of the current folder; may be repeated."""
     Plugins.instance().register(SweepsSource)
     Plugins.instance().register(SearchPath)
     if str(Path.cwd()) not in sys.path:
@@ -103,7 +95,7 @@ def choices(group: str) -> list[str]:
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
-    """One file of a group, resolved where it can be on its own; roots that it refers to get their defaults."""
+    """One file of a group, resolved on its own; what it refers to elsewhere gets its default."""
     base = next(
         base
         for base in (folder("conf"), Path.cwd() / "conf")

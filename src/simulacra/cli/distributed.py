@@ -1,8 +1,9 @@
 """Several processes per job, also inside a multirun.
 
-Lightning starts the other ranks by running the command line again. In a multirun that line names the whole sweep, so it is
-pinned to the overrides of the present job, in Hydra's single-run mode and in the job's own directory. What one job leaves in
-the environment would be taken by the next job for its own rank: it is removed.
+Lightning starts the other ranks by running the command line again. In a multirun that line names the whole
+sweep, so it is pinned to the overrides of the present job, in Hydra's single-run mode and in the job's own
+directory. What one job leaves in the environment would be taken by the next job for its own rank: it is
+removed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict, read_write
@@ -37,7 +39,7 @@ def job(command: str, flags: Sequence[str]) -> Iterator[None]:
     child = is_child()
     before = {name: os.environ.get(name) for name in VARIABLES}
     argv = sys.argv
-    config = HydraConfig.get()
+    config: Any = HydraConfig.get()
     sys.argv = [argv[0], command, *flags, *config.overrides.task, "hydra.mode=RUN"]
     with read_write(config), open_dict(config):
         config.run.dir = config.runtime.output_dir

@@ -1,4 +1,4 @@
-"""What a user sees when something is wrong: one sentence and exit code 1, and no traceback unless it is asked for."""
+"""What a user sees when something is wrong: one sentence, exit code 1, a traceback only if asked for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXTRAS = {
 
 
 def sentence(error: BaseException) -> str:
-    """The message of an error in one line, with the extra to install where a launcher or sweeper is missing."""
+    """The message of an error in one line, with the extra to install where a plug-in is missing."""
     cause = error.__cause__
     text = str(error)
     if (

@@ -48,6 +48,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         level=evaluation["level"],
         force=evaluation["force"],
         seed=config["seed"],
+        scores=build.build_scores(config),
     )
     folder = Path(config["output"])
     folder.mkdir(parents=True, exist_ok=True)

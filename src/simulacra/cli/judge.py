@@ -1,4 +1,4 @@
-"""The last step of a training: generate with the conditions of the test events, judge, and write what was found."""
+"""The last step of a training: generate with the test events' conditions, judge, write what was found."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from simulacra.callbacks.look import pair
+from simulacra.cli.build import TRUSTED, Trust, build_scores
 from simulacra.cli.publish import publish, table
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import EvaluationResult, evaluate
@@ -25,6 +26,7 @@ def judge(
     config: Mapping[str, Any],
     run: Path,
     trainer: pl.Trainer,
+    trust: Trust = TRUSTED,
 ) -> dict[str, float]:
     """Test a trained module; call it on every rank.
 
@@ -43,10 +45,11 @@ def judge(
         level=evaluation["level"],
         force=evaluation["force"],
         seed=config["seed"],
+        scores=build_scores(config, trust),
     )
-    figures = dict(result.metrics) | {
-        "test/time_per_event_ms": 1e3 * found.seconds / len(found.generated)
-    }
+    n = len(found.generated)
+    figures = dict(result.metrics)
+    figures |= {"test/events": float(n), "test/time_per_event_ms": 1e3 * found.seconds / n}
     figures |= _validation(trainer)
     images = publish(
         result,

@@ -34,11 +34,12 @@ class Task:
 
     def __call__(self, cfg: Any) -> float | None:
         """Run one job; returns what a sweeper optimises."""
-        from simulacra.cli import config, distributed, errors
+        from simulacra.cli import config, distributed, errors, sweep
 
         config.register()
         if distributed.is_child():
             logging.getLogger().setLevel(logging.ERROR)
+        sweep.set_group(cfg)
         with (
             errors.as_asked(self.full_error),
             errors.job_errors(self.full_error),

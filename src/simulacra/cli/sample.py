@@ -29,8 +29,8 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
         Number of events and the file.
 
     Raises:
-        UserError: For a number of events or a batch size below 1, a checkpoint or a file of conditions that cannot be
-            used, a disk that is full; then no part of the output is left behind.
+        UserError: For a number of events or a batch size below 1, a checkpoint or a file of conditions
+            that cannot be used, a disk that is full; then no part of the output is left behind.
     """
     config = saved.resolve(cfg)
     if config["output"] is None or config["checkpoint"] is None:
@@ -56,7 +56,7 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
 
 def load(config: dict[str, Any]) -> GenerativeModule:
     """The model of a checkpoint, with another solver where one is asked for."""
-    solver = config["solver"]
+    solver = config.get("solver")
     changes = {} if solver is None else {"solver": solver}
     return checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
 
@@ -115,7 +115,8 @@ def provenance(config: dict[str, Any]) -> dict[str, str | int | float]:
     """Where the events come from, for the attributes of the file."""
     sha = hashlib.sha256(Path(config["checkpoint"]).read_bytes()).hexdigest()
     asked = {
-        key: config[key] for key in ("n", "conditions", "batch_size", "seed", "solver", "device")
+        key: config.get(key)
+        for key in ("n", "conditions", "batch_size", "seed", "solver", "device")
     }
     found: dict[str, str | int | float] = {
         "simulacra_checkpoint": str(config["checkpoint"]),

@@ -16,7 +16,7 @@ from simulacra.core import UserError
 
 FILE = "config.yaml"
 GROUPS = ("data", "model", "trainer", "callbacks", "logger", "evaluation", "paths")
-"""Parts that are chosen by name on the command line; in a saved configuration only their fields can be changed."""
+"""Parts that are chosen by name; in a saved configuration only their fields can be changed."""
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:

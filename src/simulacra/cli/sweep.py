@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 COLUMNS = ("test/classifier/boosted/auc", "test/w1_mean", "test/time_per_event_ms")
 NOT_SETTING = ("seed", "sweeps")
 """Overrides that do not tell settings apart: jobs that differ in the seed alone are repetitions."""
+
+
+UNNAMED = "multirun"
+"""Name of a sweep that was given on the command line alone."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Job:
 class SweepTable(Callback):
     """Writes ``table.md`` and ``table.json`` into a sweep's folder, anew after every job."""
 
-    def on_job_end(self, config: DictConfig, **kwargs: Any) -> None:
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Update while the sweep goes on."""
         self._write(config)
 
@@ -44,7 +51,7 @@ class SweepTable(Callback):
 
     @staticmethod
     def _write(config: DictConfig) -> None:
-        if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":
+        if config.hydra.mode == RunMode.MULTIRUN:
             write_table(Path(str(config.hydra.sweep.dir)))
 
 
@@ -67,15 +74,23 @@ def jobs(folder: Path) -> list[Job]:
     for path in sorted(folder.glob("*/metrics.json")):
         overrides = path.parent / ".hydra" / "overrides.yaml"
         if overrides.is_file():
-            found.append(Job(tuple(OmegaConf.load(overrides)), json.loads(path.read_text())))
+            items = OmegaConf.to_container(OmegaConf.load(overrides), resolve=False)
+            assert isinstance(items, list)
+            found.append(Job(tuple(map(str, items)), json.loads(path.read_text())))
     return found
 
 
 def aggregate(found: Iterable[Job]) -> list[dict[str, Any]]:
-    """Mean and standard deviation (of the sample; 0 for one job) over jobs of one setting."""
+    """Mean and standard deviation (of the sample; 0 for one job) over jobs of one setting.
+
+    A setting is named by what is not the same in all jobs.
+    """
+    done = list(found)
+    shared = set.intersection(*(set(job.setting) for job in done)) if len(done) > 1 else set()
     groups: dict[tuple[str, ...], list[Job]] = {}
-    for job in found:
-        groups.setdefault(job.setting, []).append(job)
+    for job in done:
+        varied = tuple(item for item in job.setting if item not in shared)
+        groups.setdefault(varied, []).append(job)
     return [
         {
             "setting": list(setting),
@@ -116,3 +131,16 @@ def _replace(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text(text)
     os.replace(part, path)
+
+
+def set_group(cfg: DictConfig) -> None:
+    """In a multirun, give the tracker the name under which the jobs stand together.
+
+    That is the sweep's, or the time where the sweep was given on the command line alone.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN or OmegaConf.select(cfg, "logger.wandb.project") is None:
+        return
+    if cfg.logger.wandb.group is None:
+        unnamed = f"{UNNAMED}-{Path(str(hydra.sweep.dir)).name}"
+        cfg.logger.wandb.group = unnamed if cfg.sweep == UNNAMED else cfg.sweep

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
@@ -86,7 +85,7 @@ def train_resolved(
             introduce(config, run, loggers, start)
             fit(trainer, module, datamodule, start, run)
             load_best(module, run, trainer)
-            figures = judge(module, datamodule, config, run, trainer)
+            figures = judge(module, datamodule, config, run, trainer, trust)
     figures = trainer.strategy.broadcast(figures)
     report(run, figures)
     return figures
@@ -170,7 +169,7 @@ def load_best(module: GenerativeModule, run: Path, trainer: pl.Trainer) -> None:
     trainer.strategy.barrier("best checkpoint")
     for name in ("best", "last"):
         path = run / "checkpoints" / f"{name}.ckpt"
-        if path.is_file() and not trainer.fast_dev_run:
+        if path.is_file() and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property made at run time
             checkpoint.load_weights(module, checkpoint.read(path)["state_dict"], str(path))
             break
     module.to(trainer.strategy.root_device)

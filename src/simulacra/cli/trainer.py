@@ -29,15 +29,16 @@ def build_trainer(
     """Make the trainer and give the module what Lightning does not do for several objectives.
 
     Args:
-        config: The ``trainer`` part of the configuration: Lightning's arguments and our own (``strategy`` with its
-            ``backend``, ``compile``, ``threads``).
+        config: The ``trainer`` part of the configuration: Lightning's arguments and our own
+            (``strategy`` with its ``backend``, ``compile``, ``threads``).
         module: What is trained.
         callbacks: Callbacks.
         loggers: Trackers; may be empty.
         folder: Run directory.
 
     Raises:
-        UserError: If training would not end, or an argument is unknown to Lightning or unavailable on this machine.
+        UserError: If training would not end, or an argument is unknown to Lightning or unavailable
+            on this machine.
     """
     several = len(module.objectives()) > 1
     if config["max_epochs"] in (None, -1) and config["max_steps"] in (None, -1):

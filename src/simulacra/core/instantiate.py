@@ -38,7 +38,7 @@ def instantiate(
         UserError: If the configuration is untrusted and names anything else, or names what does not
             exist.
     """
-    plain = (
+    plain: Any = (
         OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     )
     if not trusted:

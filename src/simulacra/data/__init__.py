@@ -11,10 +11,12 @@ from simulacra.core.instantiate import instantiate
 if TYPE_CHECKING:
     from simulacra.data.base import EventDataModule
 
-NOT_ARGUMENTS = ("name", "views")
+NOT_ARGUMENTS = ("name", "views", "scores")
 
 
-def build(config: Mapping[str, Any], *, trusted: bool = True, allow: Sequence[str] = ()) -> EventDataModule:
+def build(
+    config: Mapping[str, Any], *, trusted: bool = True, allow: Sequence[str] = ()
+) -> EventDataModule:
     """Make a data module from its resolved configuration (a file of ``conf/data``); opens no file.
 
     Raises:

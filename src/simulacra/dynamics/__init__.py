@@ -1,0 +1,1 @@
+"""Generative dynamics: flows, paths, solvers, adversarial losses; no data set, no Lightning."""

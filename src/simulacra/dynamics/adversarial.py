@@ -57,3 +57,16 @@ def gradient_penalty(
     with torch.enable_grad():
         (slope,) = torch.autograd.grad(score(between).sum(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - target).square().mean()
+
+
+def moment_distance(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean absolute difference of the means and of the standard deviations of features.
+
+    Feature matching as in Salimans et al., arXiv:1606.03498, section 3.1, on features that are given.
+
+    Args:
+        real: Features of true events ``(B, K)``, at least two events.
+        fake: Features of generated events ``(B', K)``.
+    """
+    means = (fake.mean(0) - real.mean(0)).abs().mean()
+    return means + (fake.std(0) - real.std(0)).abs().mean()

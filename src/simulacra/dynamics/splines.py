@@ -10,8 +10,7 @@ A rational-quadratic spline (Durkan et al. 2019, arXiv:1906.04032) has knots :ma
 Free numbers stand first, ``(3K - 1, B, D)``, in the order widths ``K``, heights ``K``, inner slopes ``K -
 1``; all zeros give the identity. Choosing the bin needs every number of an element, evaluating it only six:
 the choice is one autograd function with a closed-form gradient that works slab by slab. Bins are selected by
-arithmetic with 0 and 1, since ``where`` and ``gather`` do not vectorise on a CPU; a training step is about
-five times faster so.
+arithmetic with 0 and 1, since ``where`` and ``gather`` do not vectorise on a CPU.
 """
 
 from __future__ import annotations

@@ -1,12 +1,15 @@
 r"""The default judge: boosted trees that tell generated events from the truth, scored out of fold.
 
 Five folds; in each, a histogram-based gradient boosting classifier (scikit-learn) is trained on
-four fifths of both samples and scores the rest.  The figure is the mean area under the ROC curve
-of the folds: 0.5 for a perfect generator, 1 for one that is always found out.  Its error is that
-of Hanley and McNeil (1982) with :math:`N` and :math:`M` events,
+four fifths of both samples and scores the rest.  The figure is the mean area :math:`A` under the
+ROC curve of the folds: 0.5 for a perfect generator, 1 for one that is always found out.  Its error
+starts from that of Hanley and McNeil (1982) with :math:`N` and :math:`M` events,
 
 .. math:: \sigma^2 = \frac{A(1-A) + (N-1)(Q_1 - A^2) + (M-1)(Q_2 - A^2)}{N M},
-          \quad Q_1 = \tfrac{A}{2-A},\; Q_2 = \tfrac{2A^2}{1+A}.
+          \quad Q_1 = \tfrac{A}{2-A},\; Q_2 = \tfrac{2A^2}{1+A},
+
+and allows for folds that share training events: :math:`\sigma^2` grows by :math:`1 + K/(K-1)` for
+:math:`K` folds (Nadeau and Bengio, Machine Learning 52 (2003) 239, section 3).
 
 Events of both samples at the same position share a fold: a generated event that was asked for with
 the conditions of a true one would otherwise be recognised, with the wrong label, by these conditions.
@@ -27,6 +30,8 @@ from torch import Tensor
 from simulacra.core import UserError
 
 FOLDS = 5
+SHARED = math.sqrt(1 + FOLDS / (FOLDS - 1))
+"""Growth of the error because folds share training events."""
 MIN_EVENTS = 50
 """Events per class below which no fold can be trained."""
 
@@ -89,7 +94,7 @@ def boosted(
         float((y == label).sum()) if weight is None else effective(weight[y == label])
         for label in (1, 0)
     )
-    return Score(auc, hanley_mcneil(auc, n, m))
+    return Score(auc, hanley_mcneil(auc, n, m) * SHARED)
 
 
 def hanley_mcneil(auc: float, n: float, m: float) -> float:

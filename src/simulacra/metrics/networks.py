@@ -117,7 +117,7 @@ def _train(
     generator = torch.Generator().manual_seed(seed)
     train, select, report = _split(reference.double(), generated.double(), split, generator)
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.set_state(generator.get_state())
+        torch.default_generator.set_state(generator.get_state())
         network = classifier(reference.shape[1], recipe)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     loss = nn.BCEWithLogitsLoss()

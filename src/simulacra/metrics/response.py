@@ -46,7 +46,12 @@ def _even(asked: Tensor, unit: str) -> tuple[ResponseBin, ...]:
         return (ResponseBin(low, math.nextafter(high, math.inf), "all"),)
     edges = [low * (high / low) ** (i / RESPONSE_BINS) for i in range(RESPONSE_BINS + 1)]
     edges[-1] = math.nextafter(high, math.inf)
-    return tuple(ResponseBin(a, b, f"{a:.3g}-{b:.3g}{unit}") for a, b in pairwise(edges))
+    return tuple(ResponseBin(a, b, f"{_short(a)}-{_short(b)}{unit}") for a, b in pairwise(edges))
+
+
+def _short(value: float) -> str:
+    """Three digits, without an exponent up to a million."""
+    return f"{float(f'{value:.3g}'):g}"
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ def resolve(axis: Axis, truth: Tensor) -> Tensor:
     """Bin edges ``(bins + 1,)``, float64; ends that the axis leaves open come from the finite truth ``(n,)``.
 
     An open range spans the truth from its 0.1 % to its 99.9 % quantile, widened by a twentieth (in
-    logarithmic axes only upwards, to the maximum, as in the CaloChallenge).  If the truth holds
-    few whole numbers only, bins are centred on them.
+    logarithmic axes from the smallest to the largest value, as in the CaloChallenge).  Few events
+    fill fewer bins: where both ends are open, at most ``2 n^(1/3)`` (Rice's rule), at least 10.  If
+    the truth holds few whole numbers only, bins are centred on them.
     """
     values = truth[truth > 0] if axis.log else truth
     if axis.low is not None and axis.high is not None:
@@ -42,11 +43,18 @@ def resolve(axis: Axis, truth: Tensor) -> Tensor:
         margin = (high - low) / 20
         low = low - margin if axis.low is None else axis.low
         high = high + margin if axis.high is None else axis.high
-    if not high > low:  # a constant observable
+    if high - low <= 1e-12 * max(abs(low), abs(high)):  # a constant observable
         low, high = (low, low * 10) if axis.log else (low - 0.5, low + 0.5)
+    bins = _bins(axis, len(values))
     if axis.log:
-        return torch.logspace(math.log10(low), math.log10(high), axis.bins + 1, dtype=torch.float64)
-    return torch.linspace(low, high, axis.bins + 1, dtype=torch.float64)
+        return torch.logspace(math.log10(low), math.log10(high), bins + 1, dtype=torch.float64)
+    return torch.linspace(low, high, bins + 1, dtype=torch.float64)
+
+
+def _bins(axis: Axis, n: int) -> int:
+    if axis.low is not None or axis.high is not None:
+        return axis.bins
+    return min(axis.bins, max(10, round(2 * n ** (1 / 3))))
 
 
 def _quantiles(values: Tensor) -> tuple[float, float]:
@@ -59,7 +67,7 @@ def _whole(values: Tensor, axis: Axis) -> Tensor | None:
     low, high = _quantiles(values)
     if axis.low is not None or axis.high is not None or not bool((values == values.round()).all()):
         return None
-    step = max(1, -(-int(high - low + 1) // axis.bins))
+    step = max(1, -(-int(high - low + 1) // _bins(axis, len(values))))
     count = -(-int(high - low + 1) // step)
     return low - 0.5 + step * torch.arange(count + 1, dtype=torch.float64)
 

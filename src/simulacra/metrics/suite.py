@@ -10,7 +10,7 @@ the CaloChallenge quotes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -18,28 +18,22 @@ import torch
 from simulacra.core import Batch
 from simulacra.metrics import networks
 from simulacra.metrics.assemble import correlations, histograms, images, profiles, response_points
-from simulacra.metrics.boosted import boosted
+from simulacra.metrics.boosted import MIN_EVENTS, boosted
 from simulacra.metrics.compare import Binning, compare
 from simulacra.metrics.floors import Floors, floors, pairs
-from simulacra.metrics.jets import FEATURES, jet_scores
 from simulacra.metrics.result import EvaluationResult
 from simulacra.metrics.sample import Sample, reduce
 from simulacra.physics.base import ObservableSet
 
 Level = Literal["quick", "standard", "challenge"]
+Score = Callable[[Batch, Batch, Batch | None], dict[str, float]]
+"""Figures of one data set: ``score(reference, generated, truth)`` with twins ``…/error`` and ``…/floor``."""
 TRAININGS: dict[Level, int] = {"quick": 0, "standard": 1, "challenge": 10}
 """Trainings of each published network."""
 REPLICAS: dict[Level, int] = {"quick": 20, "standard": 50, "challenge": 100}
 """Bootstrap replicas behind each error."""
 JUDGE_EVENTS = 20_000
 """Events per class that the boosted judge sees at most, the first ones."""
-
-EXTRA: tuple[
-    tuple[frozenset[str], Callable[[Batch, Batch, Batch | None], dict[str, float]]], ...
-] = ((frozenset(FEATURES), jet_scores),)
-"""Scores of one kind of data: the features they need, and what computes them from reference,
-generated and truth.
-"""
 
 
 class Evaluator:
@@ -53,8 +47,9 @@ class Evaluator:
         level: ``quick``, ``standard`` or ``challenge``.
         force: Train the published networks also below 10,000 events per class, with a label.
         seed: Seed of bootstrap, folds and networks; the result is a function of the data and the seed.
-        judge: Whether to run the classifier tests.
+        judge: Whether to run the classifier tests and the data set's own scores.
         recipe: Size and training of the networks; None for the published ones.
+        scores: Figures of this data set beside those of all data sets.
     """
 
     def __init__(
@@ -68,21 +63,16 @@ class Evaluator:
         seed: int = 0,
         judge: bool = True,
         recipe: networks.Recipe | None = None,
+        scores: Sequence[Score] = (),
     ) -> None:
-        self.observables, self.level, self.force, self.seed, self.judge = (
-            observables,
-            level,
-            force,
-            seed,
-            judge,
-        )
-        self.recipe = recipe
+        self.observables, self.level, self.force, self.seed = observables, level, force, seed
+        self.judge, self.recipe, self.scores = judge, recipe, scores
         self.reference = reduce(reference, observables)
         self.truth = None if truth is None else reduce(truth, observables)
         self.binning = Binning.of(self.reference, observables)
         self._batches = reference, truth
         self._floors: dict[int, Floors] = {}
-        self._judge_floors: dict[int, float] = {}
+        self._judge_floors: dict[int, float | None] = {}
 
     def __call__(self, generated: Batch, prefix: str = "test/") -> EvaluationResult:
         """Judge generated events; metric keys begin with ``prefix``."""
@@ -100,11 +90,10 @@ class Evaluator:
                 name, histogram.outside, histogram.undefined, sample.events, self.reference.events
             )
         if self.judge:
-            metrics |= self.boosted(sample)
+            metrics |= self.boosted(sample, notes)
             metrics |= self.networks(generated, notes)
-            for features, scores in EXTRA:
-                if features <= {field.name for field in self.observables.spec.features}:
-                    metrics |= scores(self._batches[0], generated, self._batches[1])
+            for score in self.scores:
+                metrics |= score(self._batches[0], generated, self._batches[1])
         return EvaluationResult(
             {prefix + key: value for key, value in metrics.items()},
             {prefix + key: text for key, text in notes.items()},
@@ -124,12 +113,17 @@ class Evaluator:
             self._floors[size] = floors(self.reference, self.truth, size, self.binning)
         return self._floors[size]
 
-    def boosted(self, sample: Sample) -> dict[str, float]:
-        """The boosted judge with error and floor."""
+    def boosted(self, sample: Sample, notes: dict[str, str]) -> dict[str, float]:
+        """The boosted judge with error and floor, where there are events enough."""
+        if min(self.reference.events, sample.events) < MIN_EVENTS:
+            notes["classifier/boosted"] = f"not run: fewer than {MIN_EVENTS} events of each kind"
+            return {}
         score = _boosted(self.reference, sample, self.seed)
         if sample.events not in self._judge_floors:
             first, second = pairs(self.reference, self.truth, sample.events)[0][0]
-            self._judge_floors[sample.events] = _boosted(first, second, self.seed)[0]
+            enough = min(first.events, second.events) >= MIN_EVENTS
+            floor = _boosted(first, second, self.seed)[0] if enough else None
+            self._judge_floors[sample.events] = floor
         return _figure("classifier/boosted/auc", *score, self._judge_floors[sample.events])
 
     def networks(self, generated: Batch, notes: dict[str, str]) -> dict[str, float]:
@@ -179,10 +173,18 @@ def evaluate(
     seed: int = 0,
     prefix: str = "test/",
     recipe: networks.Recipe | None = None,
+    scores: Sequence[Score] = (),
 ) -> EvaluationResult:
     """Judge generated events once; see :class:`Evaluator` for the arguments."""
     judge = Evaluator(
-        reference, observables, truth=truth, level=level, force=force, seed=seed, recipe=recipe
+        reference,
+        observables,
+        truth=truth,
+        level=level,
+        force=force,
+        seed=seed,
+        recipe=recipe,
+        scores=scores,
     )
     return judge(generated, prefix)
 

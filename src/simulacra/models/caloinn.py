@@ -173,8 +173,11 @@ class CaloINN(GenerativeModule):
             ) + self.transform.log_det(batch)
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Negative log-likelihood per event and its parts."""
-        parts = {name: -value.mean() for name, value in self._log_probs(latent).items()}
+        """Negative log-likelihood per number that a flow describes, so that its gradient is of order 1."""
+        widths = {"cells": self.shower_flow.features, "energies": latent.x["energies"].shape[1]}
+        parts = {
+            name: -value.mean() / widths[name] for name, value in self._log_probs(latent).items()
+        }
         total = torch.stack(list(parts.values())).sum()
         return {"loss": total, **{name: value.detach() for name, value in parts.items()}}
 

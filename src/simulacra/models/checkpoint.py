@@ -102,7 +102,9 @@ def load(
             f"{path} does not say how its model is built: it was not saved by 'simulacra train'"
         )
     spec = Spec.from_dict(entry["spec"])
-    module = build(_changed(entry["config"]["model"], changes or {}), spec, trusted=False, allow=allow)
+    module = build(
+        _changed(entry["config"]["model"], changes or {}), spec, trusted=False, allow=allow
+    )
     load_weights(module, contents["state_dict"], str(path))
     module.record = Record.from_dict(entry)
     return module.eval()

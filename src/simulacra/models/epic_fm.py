@@ -1,9 +1,9 @@
 """EPiC-FM: flow matching of point clouds with an EPiC network, after a flow for an event's numbers.
 
 Generates: complete clouds. A spline flow draws the number of points, the event fields that are not
-    given (of a jet: transverse momentum, pseudorapidity, mass) and the sum of the energy-like
-    feature; flow matching then turns noise into that many points, conditioned on those numbers and
-    on everything given.
+    given (of a jet: transverse momentum, pseudorapidity, mass) and the sum, centres and widths of
+    the energy; flow matching then turns noise into that many points, conditioned on those numbers
+    and on everything given.
 Conditions: whatever the data set is conditioned on (jet class, incident energy), and any event
     field listed in ``given``, for example ``[pt, mass]``.
 Representation: clouds of any number of features, jets and showers alike.
@@ -16,8 +16,9 @@ Note:
     frequencies times pi; noise is masked before the network also in training; the jet-level flow
     and the conditioning on all its numbers are ours (the paper draws the number of particles from a
     kernel density estimate and takes transverse momentum and mass from truth); times are stratified
-    within a batch; with ``ranked`` noise points are assigned to particles by rank; with ``rescale``
-    the energy-like feature is scaled to the generated sum.
+    within a batch; with ``ranked`` noise points are assigned to particles by rank; with
+    ``calibrate`` the points are scaled and moved to the generated moments, as showers are in
+    CaloClouds (arXiv:2309.05704).
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ class EPiCFM(GenerativeModule):
         scale: Standard deviation of the normalised points.
         knee: Where the map of energies turns from logarithmic to linear, in units of their mean.
         ranked: Whether noise points are assigned to points by rank of the energy-like feature.
-        rescale: Whether the energy-like feature of a sample is scaled to the generated sum.
+        leading: Number of leading features (transverse coordinates) whose energy-weighted centres and
+            widths are generated before the points, as the sum of the energies is.
+        calibrate: Whether the points of a sample are scaled and moved to exactly these numbers.
         count: Event field that repeats the number of points, where the data set has one.
         sigma_min: Width left around data at the end of the path.
         solver: Solver for sampling.
@@ -84,7 +87,8 @@ class EPiCFM(GenerativeModule):
         scale: float,
         knee: float,
         ranked: bool,
-        rescale: bool,
+        leading: int,
+        calibrate: bool,
         count: str | None,
         sigma_min: float,
         solver: Solver,
@@ -95,7 +99,7 @@ class EPiCFM(GenerativeModule):
         scheduler: Callable[..., LRScheduler] | None = None,
     ) -> None:
         super().__init__(spec, given)
-        self.transform = CloudTransform(spec, self.given, count, scale, knee, rescale)
+        self.transform = CloudTransform(spec, self.given, count, scale, knee, leading, calibrate)
         self.path = OptimalTransportPath(sigma_min)
         self.solver = solver
         self.ranked = self.transform.energy if ranked else None

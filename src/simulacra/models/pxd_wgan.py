@@ -14,9 +14,10 @@ Note:
     Generators have the reference's layers; the critics mirror them (the publication's are not
     public): strided 5x5 convolutions or residual blocks with mean pooling, no normalisation, one
     linear output. Other image sizes are padded to a multiple of the total stride. Pixels below the
-    read-out threshold become 0. ``noise`` adds channels of Gaussian noise to every block, and
-    ``summary`` shows the critic how many pixels fired and how much they hold; both are off at
-    published size.
+    read-out threshold become 0. ``noise`` adds channels of Gaussian noise to every block, ``detail``
+    a nonlinear layer and exact zeros at full size, ``summary`` shows the critic how many pixels
+    fired and how much they hold, and ``matching`` pulls their means and widths over a batch to the
+    true ones (feature matching, Salimans et al., arXiv:1606.03498); all are off at published size.
 """
 
 from __future__ import annotations
@@ -28,9 +29,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Conditions, Latent, Spec
+from simulacra.core import Conditions, Latent, Spec, UserError
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
+    moment_distance,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
@@ -55,9 +57,12 @@ class PXDWGAN(GenerativeModule):
         channels: Channels after each of the generator's blocks, each of which doubles rows and columns.
         critic_channels: Channels after each of the critic's blocks.
         noise: Channels of noise at the input of every block of the generator.
+        detail: Channels of a further convolution at full size in the generator, 0 for none.
         summary: Width of the layers through which the critic sees pixel statistics, 0 for none.
         dequantise: Width of the uniform noise on true images in training, on the scale of the logarithm.
+        matching: Weight of the distance between means and widths of true and generated pixel statistics.
         penalty: Weight of the gradient penalty.
+        images: Images that a step sees, drawn from those of the batch (None: all).
         n_critic: Critic steps per generator step.
         optimizer: Makes the generator's optimizer.
         critic_optimizer: Makes the critic's.
@@ -76,28 +81,44 @@ class PXDWGAN(GenerativeModule):
         channels: Sequence[int],
         critic_channels: Sequence[int],
         noise: int,
+        detail: int,
         summary: int,
         dequantise: float,
+        matching: float,
         penalty: float,
+        images: int | None,
         n_critic: int,
         optimizer: Optim,
         critic_optimizer: Optim,
         scheduler: Schedule,
     ) -> None:
         super().__init__(spec, given)
+        if self.given:
+            raise UserError(
+                f"pxd_wgan is unconditional: given must be empty, got {list(self.given)}"
+            )
         self.transform = ImageScaling(
             spec, self.given_fields, 2 ** max(len(channels), len(critic_channels)), dequantise
         )
         size = self.transform.size
         up, down = (ResidualUp2d, ResidualDown2d) if residual else (ConvUp2d, ConvDown2d)
         self.generator = ImageGenerator(
-            size, latent, start, channels, up, normed_output if residual else plain_output, noise
+            size,
+            latent,
+            start,
+            channels,
+            up,
+            normed_output if residual else plain_output,
+            noise,
+            detail,
         )
         self.critic = ImageCritic(
             size, critic_channels, down, self.transform.summary_width if summary else 0, summary
         )
         self.summary = summary > 0
+        self.matching = matching
         self.penalty = penalty
+        self.images = images
         self.n_critic = n_critic
         self.optimizer, self.critic_optimizer, self.schedule = (
             optimizer,
@@ -150,7 +171,7 @@ class PXDWGAN(GenerativeModule):
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Wasserstein loss and gradient penalty over all images of the batch."""
-        real = latent.x["image"].flatten(0, 1)[:, None]  # (B S, 1, rows, cols)
+        real = self._single_images(latent, generator)
         with torch.no_grad():
             fake = self.generator(len(real), generator)
         distance = wasserstein_critic_loss(self.score(real), self.score(fake))
@@ -160,9 +181,22 @@ class PXDWGAN(GenerativeModule):
     def generator_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Minus the critic's score."""
+        """Minus the critic's score, and the distance of the summary's moments."""
+        real = self._single_images(latent, generator)
+        fake = self.generator(len(real), generator)
         with frozen(self.critic):
-            score = wasserstein_generator_loss(
-                self.score(self.generator(latent.x["image"][:, :, 0, 0].numel(), generator))
-            )
-        return {"loss": score, "score": -score}
+            score = wasserstein_generator_loss(self.score(fake))
+        if not self.matching:
+            return {"loss": score, "score": -score}
+        gap = moment_distance(
+            self.transform.summary(real[:, 0]), self.transform.summary(fake[:, 0])
+        )
+        return {"loss": score + self.matching * gap, "score": -score, "gap": gap}
+
+    def _single_images(self, latent: Latent, generator: torch.Generator | None) -> Tensor:
+        """True images ``(n, 1, rows, cols)`` of a step, whatever their sensor."""
+        real = latent.x["image"].flatten(0, 1)[:, None]
+        if self.images is None or self.images >= len(real):
+            return real
+        chosen = torch.randperm(len(real), generator=generator, device=real.device)[: self.images]
+        return real[chosen]

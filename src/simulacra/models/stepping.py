@@ -40,8 +40,8 @@ class Stepping(pl.LightningModule):
         """Normalise a batch."""
         raise NotImplementedError
 
-    @property
-    def automatic_optimization(self) -> bool:  # type: ignore[misc]  # read-only here
+    @property  # type: ignore[misc]  # read-only here
+    def automatic_optimization(self) -> bool:
         """Whether Lightning steps the single optimizer."""
         return len(self.objectives()) == 1
 

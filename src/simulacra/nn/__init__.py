@@ -1,0 +1,1 @@
+"""Blocks of networks: they know tensors, not data sets."""

@@ -9,11 +9,15 @@ enter, so a critic may carry a gradient penalty.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-Triple = tuple[int, int, int]
+
+def triple(values: Iterable[int]) -> tuple[int, int, int]:
+    """Depth, rows and columns."""
+    depth, rows, cols = values
+    return depth, rows, cols
 
 
 def conv_size(
@@ -57,9 +61,9 @@ class ConvDown3d(nn.Module):
         for i, (width, kernel, stride, padding) in enumerate(
             zip(channels, kernels, strides, paddings, strict=True)
         ):
-            fit = tuple(min(k, n + 2 * p) for k, n, p in zip(kernel, sizes, padding, strict=True))
+            fit = triple(min(k, n + 2 * p) for k, n, p in zip(kernel, sizes, padding, strict=True))
             layers.append(
-                nn.Conv3d(in_channels, width, fit, tuple(stride), tuple(padding), bias=False)
+                nn.Conv3d(in_channels, width, fit, triple(stride), triple(padding), bias=False)
             )
             in_channels, sizes = width, conv_size(sizes, fit, stride, padding)
             layers += [nn.LayerNorm(sizes)] if i < last and math.prod(sizes) > 1 else []
@@ -123,7 +127,7 @@ class ConvHead3d(nn.Module):
         super().__init__()
         kernel = 3 if stride == 1 else 2
         surplus = [(n - 1) * stride + kernel - size for n, size in zip(start, sizes, strict=True)]
-        padding = tuple(extra // 2 for extra in surplus)
+        padding = triple(extra // 2 for extra in surplus)
         self.conv = nn.ConvTranspose3d(
             in_channels, out_channels, kernel, stride, padding, bias=False
         )

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from simulacra.nn.mlp import MLP
 
 Block = Callable[[int, int], nn.Module]
+MIDDLE = math.atanh(0.5)
+"""Where the rectified output is 0, in the middle of its range; outputs start around it."""
 
 
 class ImageGenerator(nn.Module):
@@ -23,8 +25,10 @@ class ImageGenerator(nn.Module):
         start: Channels at the coarsest size.
         channels: Channels after each block.
         block: Makes a block that doubles rows and columns.
-        output: Makes the layers from the last block's channels (and noise) to one channel.
-        noise: Channels of Gaussian noise at the input of every block and of the output.
+        output: Makes the layers from the last channels to one.
+        noise: Channels of Gaussian noise at the input of every block and of what follows the last.
+        detail: Channels of a further Conv3-BN-ReLU at full size before the output, which then is
+            ``2 tanh(relu(h)) - 1``, exactly -1 in empty pixels; 0 for none and ``tanh(h)``.
     """
 
     def __init__(
@@ -36,16 +40,21 @@ class ImageGenerator(nn.Module):
         block: Block,
         output: Callable[[int], nn.Module],
         noise: int,
+        detail: int,
     ) -> None:
         super().__init__()
         self.latent = latent
         self.noise = noise
+        self.detail = detail
         self.base = (start, *(n // 2 ** len(channels) for n in size))
         self.first = nn.Linear(latent, math.prod(self.base))
         self.blocks = nn.ModuleList(
             block(a + noise, b) for a, b in zip([start, *channels[:-1]], channels, strict=True)
         )
-        self.last = output(channels[-1] + noise)
+        width = channels[-1] + noise
+        self.last = (
+            nn.Sequential(*_detail(width, detail), output(detail)) if detail else output(width)
+        )
 
     def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """``n`` images ``(n, 1, rows, cols)``."""
@@ -53,7 +62,10 @@ class ImageGenerator(nn.Module):
         h = self.first(z).unflatten(1, self.base)
         for block in self.blocks:
             h = block(self._noisy(h, generator))
-        return torch.tanh(self.last(self._noisy(h, generator)))
+        out = self.last(self._noisy(h, generator))
+        if self.detail:
+            return 2 * torch.tanh(torch.relu(out + MIDDLE)) - 1
+        return torch.tanh(out)
 
     def _noisy(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         if not self.noise:
@@ -96,6 +108,11 @@ class ImageCritic(nn.Module):
         """Scores ``(B, 1)`` of ``(B, 1, rows, cols)`` and ``(B, K)``."""
         score = self.last(self.blocks(x).flatten(1))
         return score if self.joint is None else score + self.joint(summary)
+
+
+def _detail(in_channels: int, channels: int) -> list[nn.Module]:
+    conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+    return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
 
 
 def plain_output(channels: int) -> nn.Module:

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d
+from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d, triple
 from simulacra.nn.mlp import MLP
 
 _leaky = partial(nn.LeakyReLU, 0.2)
@@ -39,7 +39,7 @@ class ShowerGenerator(nn.Module):
         cell_gain: float,
     ) -> None:
         super().__init__()
-        start = [-(-n // (head_stride * 2 ** len(channels))) for n in sizes]
+        start = triple(-(-n // (head_stride * 2 ** len(channels))) for n in sizes)
         self.latent = latent
         self.noise = noise
         self.from_cond = nn.ConvTranspose3d(cond, width, start, bias=False)

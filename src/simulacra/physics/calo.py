@@ -22,6 +22,8 @@ from simulacra.physics.base import Axis, Image, ObservableSet, Profile, Response
 
 TINY = 1e-16
 """Added to sums in denominators, as in the CaloChallenge's code."""
+SLICES = 4
+"""Layers of which images are kept where there are more than a dozen."""
 
 
 def moments(flat: Tensor, geometry: Geometry, functions: Sequence[Sequence[Tensor]]) -> Tensor:
@@ -129,15 +131,17 @@ class CalorimeterObservables(ObservableSet):
         }
 
     def images(self, batch: Batch) -> dict[str, Image]:
-        """Summed energy per cell of the layers of largest energy, and of all layers where they
-        share one raster.
+        """Summed energy per cell of each layer (of many, some evenly in depth), and of all layers
+        together where they share one raster.
         """
         summed = self.cut(batch).double().sum(0)
         layers = self.geometry.split(summed[None])
-        found = {f"layer_{lay.id}": _image(lay, cells[0], f"layer {lay.id}", self.spec.unit)
-                 for lay, cells in zip(self.geometry.layers, layers, strict=True)}  # fmt: skip
+        found = {
+            f"layer_{layer.id}": _image(layer, cells[0], f"layer {layer.id}", self.spec.unit)
+            for layer, cells in zip(self.geometry.layers, layers, strict=True)
+        }
         if len(self.geometry) > 12:
-            wanted = torch.linspace(0, len(self.geometry) - 1, 6).round().long().tolist()
+            wanted = {int(len(self.geometry) * (i + 0.5) / SLICES) for i in range(SLICES)}
             found = {name: image for i, (name, image) in enumerate(found.items()) if i in wanted}
         if self.geometry.regular and len(self.geometry) > 1:
             total = torch.cat(layers).sum(0)

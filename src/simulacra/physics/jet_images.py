@@ -17,20 +17,20 @@ from simulacra.physics.base import Axis, Image, ObservableSet, Profile
 from simulacra.physics.jets import HUGE, substructure
 
 _AXES = {
-    "mass_rel": Axis("relative jet mass m / p_T of pixels"),
-    "pt_rel": Axis("relative jet p_T from pixels"),
+    "mass_rel": Axis("relative jet mass $m / p_T$ of pixels"),
+    "pt_rel": Axis("relative jet $p_T$ from pixels"),
     "ptrel_sum": Axis("sum of pixels"),
     "active_pixels": Axis("pixels that are not zero"),
     "leading_ptrel": Axis("leading pixel"),
     "second_ptrel": Axis("second pixel"),
-    "centroid_eta": Axis("p_T-weighted mean eta"),
-    "centroid_phi": Axis("p_T-weighted mean phi", "rad"),
+    "centroid_eta": Axis("$p_T$-weighted mean eta"),
+    "centroid_phi": Axis("$p_T$-weighted mean phi", "rad"),
     "lha": Axis("Les Houches angularity"),
     "width": Axis("jet width"),
     "thrust": Axis("thrust angularity"),
-    "ptd": Axis("p_T dispersion of pixels"),
+    "ptd": Axis("$p_T$ dispersion of pixels"),
     "sparsity": Axis("share of pixels that are zero"),
-    "pixel": Axis("relative p_T of a pixel", log=True),
+    "pixel": Axis("relative $p_T$ of a pixel", log=True),
 }
 
 
@@ -85,7 +85,7 @@ class JetImageObservables(ObservableSet):
         values = flat.new_zeros(len(flat), rings).index_add_(1, ring, flat)
         edges = torch.arange(rings + 1, dtype=torch.float64) * step
         axis = Axis("distance from the jet axis", "rad")
-        return {"radial": Profile(values, edges, axis, "relative p_T")}
+        return {"radial": Profile(values, edges, axis, "relative $p_T$")}
 
     def images(self, batch: Batch) -> dict[str, Image]:
         """The summed image."""
@@ -93,7 +93,7 @@ class JetImageObservables(ObservableSet):
         summed = self.cut(batch).sum(0).view(self.layer.shape)
         return {
             "jet": Image(
-                summed, edges, (Axis("relative eta"), Axis("relative phi", "rad")), "relative p_T"
+                summed, edges, (Axis("relative eta"), Axis("relative phi", "rad")), "relative $p_T$"
             )
         }
 

@@ -23,10 +23,10 @@ _FRACTIONS = {
     "lepton_fraction": ("isElectron", "isMuon"),
 }
 _AXES = {
-    "charged_fraction": Axis("charged fraction of p_T"),
-    "neutral_fraction": Axis("neutral-hadron fraction of p_T"),
-    "photon_fraction": Axis("photon fraction of p_T"),
-    "lepton_fraction": Axis("electron and muon fraction of p_T"),
+    "charged_fraction": Axis("charged fraction of $p_T$"),
+    "neutral_fraction": Axis("neutral-hadron fraction of $p_T$"),
+    "photon_fraction": Axis("photon fraction of $p_T$"),
+    "lepton_fraction": Axis("electron and muon fraction of $p_T$"),
     "charged_multiplicity": Axis("number of charged particles"),
     "jet_charge": Axis("jet charge"),
     "max_d0": Axis("largest transverse displacement", "mm", log=True),

@@ -21,26 +21,26 @@ from simulacra.core import Batch, IncompatibleError, Spec
 from simulacra.physics.base import Axis, Image, ObservableSet, Profile
 
 _SHAPE = {
-    "mass_rel": Axis("relative jet mass m / p_T"),
-    "pt_rel": Axis("relative jet p_T from particles"),
-    "ptrel_sum": Axis("sum of relative p_T"),
+    "mass_rel": Axis("relative jet mass $m / p_T$"),
+    "pt_rel": Axis("relative jet $p_T$ from particles"),
+    "ptrel_sum": Axis("sum of relative $p_T$"),
     "multiplicity": Axis("number of particles"),
-    "leading_ptrel": Axis("leading relative p_T"),
-    "second_ptrel": Axis("second relative p_T"),
-    "centroid_eta": Axis("p_T-weighted mean eta"),
-    "centroid_phi": Axis("p_T-weighted mean phi", "rad"),
+    "leading_ptrel": Axis("leading relative $p_T$"),
+    "second_ptrel": Axis("second relative $p_T$"),
+    "centroid_eta": Axis("$p_T$-weighted mean eta"),
+    "centroid_phi": Axis("$p_T$-weighted mean phi", "rad"),
     "lha": Axis("Les Houches angularity"),
     "width": Axis("jet width"),
     "thrust": Axis("thrust angularity"),
-    "ptd": Axis("p_T dispersion"),
+    "ptd": Axis("$p_T$ dispersion"),
 }
 _PARTICLE = {
     "etarel": Axis("particle relative eta"),
     "phirel": Axis("particle relative phi", "rad"),
-    "ptrel": Axis("particle relative p_T"),
+    "ptrel": Axis("particle relative $p_T$"),
 }
 _EVENT = {
-    "pt": Axis("jet p_T", "GeV"),
+    "pt": Axis("jet $p_T$", "GeV"),
     "eta": Axis("jet eta"),
     "mass": Axis("jet mass", "GeV"),
     "num_particles": Axis("number of particles of the jet"),
@@ -133,7 +133,7 @@ class JetObservables(ObservableSet):
         edges = torch.linspace(0, EXTENT, RINGS + 1, dtype=torch.float64)
         return {
             "radial": Profile(
-                values, edges, Axis("distance from the jet axis", "rad"), "relative p_T"
+                values, edges, Axis("distance from the jet axis", "rad"), "relative $p_T$"
             )
         }
 
@@ -145,7 +145,7 @@ class JetObservables(ObservableSet):
         edges = torch.linspace(-EXTENT, EXTENT, 2 * RINGS + 1, dtype=torch.float64)
         summed = torch.histogramdd(torch.stack([eta, phi], 1), bins=[edges, edges], weight=pt).hist
         axes = Axis("relative eta"), Axis("relative phi", "rad")
-        return {"jet": Image(summed.to(batch.x.device), (edges, edges), axes, "relative p_T")}
+        return {"jet": Image(summed.to(batch.x.device), (edges, edges), axes, "relative $p_T$")}
 
     def mask(self, batch: Batch) -> Tensor:
         """Real particles, bool ``(B, N)``.

@@ -27,7 +27,7 @@ from simulacra.plotting.style import (
 ROWS, COLUMNS = 3, 3
 SHOWN = 0.995
 """Share of the content inside the drawn range; the rest of a nearly empty range is cropped."""
-BLURRED = 0.34
+BLURRED = 0.5
 """Relative error of the truth above which a bin has no ratio."""
 
 
@@ -85,31 +85,9 @@ def draw(main: Axes, ratio: Axes, panel: Panel) -> None:
     edges = _drawn(panel)
     main.stairs(panel.reference, edges, fill=True, fc=TRUTH_FILL, ec=TRUTH_EDGE, lw=0.8)
     main.stairs(panel.generated, edges, color=MODEL, lw=1.4)
-    filled = np.concatenate(
-        [panel.reference[panel.reference > 0], panel.generated[panel.generated > 0]]
-    )
-    wide = len(filled) > 0 and filled.max() > 1e3 * filled.min()
-    if (panel.log_x and wide) if panel.log_y is None else panel.log_y:
-        main.set_yscale("log")
-        main.set_ylim(
-            filled.min() / 2 if len(filled) else None, filled.max() * 8 if len(filled) else None
-        )
-    else:
-        main.set_ylim(0, 1.25 * max(panel.reference.max(), panel.generated.max(), 1e-12))
-    main.set_ylabel(panel.ordinate)
-    if panel.remark:
-        main.text(
-            0.97,
-            0.95,
-            panel.remark,
-            transform=main.transAxes,
-            ha="right",
-            va="top",
-            fontsize=8,
-            color="#333333",
-        )
+    log_y = _ordinate(main, panel)
     _ratio(ratio, panel)
-    low, high = _range(panel)
+    low, high = _range(panel, whole=log_y)
     for ax in (main, ratio):
         if panel.log_x:
             ax.set_xscale("log")
@@ -117,6 +95,23 @@ def draw(main: Axes, ratio: Axes, panel: Panel) -> None:
     main.tick_params(labelbottom=False)
     ratio.set_xlabel(with_unit(panel.label, panel.unit))
     ratio.set_ylabel("ratio")
+
+
+def _ordinate(ax: Axes, panel: Panel) -> bool:
+    """Scale, limits and texts of the vertical axis; returns whether it is logarithmic."""
+    content = np.concatenate([panel.reference, panel.generated])
+    filled = content[content > 0]
+    wide = len(filled) > 0 and bool(filled.max() > 1e3 * filled.min())
+    log_y = (panel.log_x and wide) if panel.log_y is None else panel.log_y and len(filled) > 0
+    if log_y:
+        ax.set_yscale("log")
+        ax.set_ylim(filled.min() / 2, filled.max() * 8)
+    else:
+        ax.set_ylim(0, 1.25 * max(content.max(), 1e-12))
+    ax.set_ylabel(panel.ordinate)
+    at = ax.transAxes
+    ax.text(0.97, 0.95, panel.remark, transform=at, ha="right", va="top", fontsize=8, color="#333")
+    return log_y
 
 
 def _ratio(ax: Axes, panel: Panel) -> None:
@@ -131,7 +126,7 @@ def _ratio(ax: Axes, panel: Panel) -> None:
     ax.stairs(value, edges, color=MODEL, lw=1.2, baseline=None)
     middles = np.sqrt(edges[1:] * edges[:-1]) if panel.log_x else (edges[1:] + edges[:-1]) / 2
     ax.vlines(middles, value - error, value + error, color=MODEL, lw=0.7, alpha=0.7)
-    ratio_limits(ax, value, panel.reference)
+    ratio_limits(ax, value, band, panel.reference)
 
 
 def _drawn(panel: Panel) -> Array:
@@ -141,19 +136,17 @@ def _drawn(panel: Panel) -> Array:
     return np.concatenate([[panel.edges[1] / 3], panel.edges[1:]])
 
 
-def _range(panel: Panel) -> tuple[float, float]:
-    """Edges between which nearly all of the content lies, of the truth or generated."""
+def _range(panel: Panel, whole: bool) -> tuple[float, float]:
+    """The whole range, or edges between which nearly all of the content lies, true or generated."""
+    edges = _drawn(panel)
     content = np.maximum(panel.reference, panel.generated)
-    if panel.log_x or not content.sum():
-        return float(_drawn(panel)[0]), float(panel.edges[-1])
+    if whole or not content.sum():
+        return float(edges[0]), float(edges[-1])
     share = np.cumsum(content) / content.sum()
-    first = max(0, int(np.searchsorted(share, (1 - SHOWN) / 2)) - 1)
-    last = min(len(content), int(np.searchsorted(share, (1 + SHOWN) / 2)) + 2)
-    if last - first < 6:
-        return float(panel.edges[max(0, first - 3)]), float(
-            panel.edges[min(len(content), last + 3)]
-        )
-    return float(panel.edges[first]), float(panel.edges[last])
+    first = int(np.searchsorted(share, (1 - SHOWN) / 2)) - 1
+    last = int(np.searchsorted(share, (1 + SHOWN) / 2)) + 2
+    margin = 3 if last - first < 6 else 0
+    return float(edges[max(0, first - margin)]), float(edges[min(len(content), last + margin)])
 
 
 def histogram_pages(

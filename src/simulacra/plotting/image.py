@@ -14,6 +14,8 @@ from simulacra.plotting.style import LABELS, Array, new_figure, place, quotient,
 
 DECADES = 5
 """Decades of the colour scale below the brightest cell."""
+COMPARED = 1e-3
+"""Share of the brightest cell's content below which a cell is too rare for a relative difference."""
 DIFFERENCES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Ends of the colour scale of relative differences; the smallest that spans most of the content is taken."""
 ARCS = 72
@@ -50,7 +52,9 @@ def image_page(rasters: Sequence[Raster], labels: tuple[str, str] = LABELS) -> F
     for row, raster in enumerate(rasters):
         pair = _shown(raster)
         norm = _scale(pair[0])
-        difference = np.where(pair[0] > (norm.vmin or 0.0), quotient(pair[1], pair[0]) - 1, np.nan)
+        difference = np.where(
+            pair[0] > COMPARED * pair[0].max(), quotient(pair[1], pair[0]) - 1, np.nan
+        )
         against = f"{labels[1]} / {labels[0]} - 1"
         reach = _reach(difference, pair[0])
         unit = with_unit(

@@ -73,7 +73,7 @@ def response_page(
             color=MODEL,
             lw=1,
         )
-        ratio_limits(ratio, np.concatenate([value, 1 + band]), np.ones(2 * len(value)))
+        ratio_limits(ratio, value, band, np.ones(len(value)))
         if asked.min() > 0 and asked.max() > 5 * asked.min():
             main.set_xscale("log")
         ratio.set_xlabel(with_unit("asked for", unit))

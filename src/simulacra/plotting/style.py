@@ -100,9 +100,16 @@ def legend(figure: Figure, labels: tuple[str, str], events: tuple[int, int] | No
     figure.legend(handles, texts, loc="upper center", ncols=3)
 
 
-def ratio_limits(ax: Axes, values: Array, weight: Array) -> None:
-    """Limits of a ratio panel around 1, from 5 % to a factor of two, wide enough for most of the content."""
-    deviation = np.abs(values - 1)
+def ratio_limits(ax: Axes, values: Array, band: Array, weight: Array) -> None:
+    """Limits of a ratio panel around 1, from 5 % to a factor of two.
+
+    Args:
+        ax: The panel.
+        values: Ratios ``(K,)``.
+        band: Relative errors of the truth; limits are wide enough for them and for the ratios.
+        weight: Content of the bins, of which nearly all shall be seen.
+    """
+    deviation = np.maximum(np.abs(values - 1), 1.2 * band)
     good = np.isfinite(deviation) & (weight > 0)
     reach = 0.05
     if good.any():

@@ -1,4 +1,4 @@
-"""A table of everything that was logged: one row per step, one column per figure, empty where nothing was logged."""
+"""A table of all that was logged: a row per step, a column per figure, empty where nothing was logged."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ PACKAGES = ("simulacra", "torch", "pytorch-lightning", "numpy", "scikit-learn", 
 
 
 def identity() -> dict[str, str]:
-    """Versions of the packages that matter, Python, machine, and the git commit of the code where it is a checkout."""
+    """Versions of the packages that matter, of Python, the machine, and the commit of a checkout."""
     found = {name: version(name) for name in PACKAGES}
     found |= {
         "python": platform.python_version(),
@@ -24,7 +24,7 @@ def identity() -> dict[str, str]:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit that is checked out around a folder, with ``+changes`` where files differ; None outside a checkout."""
+    """The commit checked out around a folder, ``+changes`` where files differ; None outside a checkout."""
     try:
         head = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")

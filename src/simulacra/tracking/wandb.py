@@ -1,4 +1,4 @@
-"""Weights & Biases, also where there is no account and no network: then the run is kept offline below ``wandb/``."""
+"""Weights & Biases, also with no account and no network: then the run is kept offline below ``wandb/``."""
 
 from __future__ import annotations
 

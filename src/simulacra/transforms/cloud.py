@@ -7,9 +7,10 @@ their mean (:mod:`simulacra.transforms.log_linear`). Padded points are exactly 0
 feature whose fitted values are all whole numbers (a layer number, a charge) is spread with uniform
 noise of width one in training and rounded in the inverse.
 
-The event's numbers are how many points it has, the event fields that are not given, and the sum of
-the first size over the points (relative transverse momenta of a jet, energy of a shower). Each is
-mapped to a standard normal by quantiles (:mod:`simulacra.transforms.quantile`).
+The event's numbers are how many points it has, the event fields that are not given, the sum of the
+first size over the points (relative transverse momenta of a jet, energy of a shower), and centres and
+widths of leading features weighted by it (:mod:`simulacra.transforms.cloud_moments`). Each is mapped
+to a standard normal by quantiles (:mod:`simulacra.transforms.quantile`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.transforms.base import Batches, Map, Transform
+from simulacra.transforms.cloud_moments import moments, with_moments
 from simulacra.transforms.condition import ConditionScaling
 from simulacra.transforms.log_linear import inverse_log_linear, log_linear
 from simulacra.transforms.quantile import QuantileMap
@@ -93,7 +95,8 @@ class CloudStandardise(Map):
         for real in map(_real, parts()):
             value = self._bend(real.to(self.knee)).double().cpu()
             first, second = first + value.sum(0), second + value.square().sum(0)
-        std = (second / count - (first / count).square()).clamp_min(0).sqrt()
+        variance = (second / count - (first / count).square()).clamp_min(0)
+        std = (variance + self.whole.cpu() / 12).sqrt()  # a uniform spread of width one adds 1/12
         self.mean.copy_(first / count)
         self.std.copy_(torch.where(std > 0, std, 1.0))
 
@@ -123,7 +126,8 @@ class CloudTransform(Transform):
     """Clouds to ``{"event": (B, K), "points": (B, N, F)}`` and back.
 
     The columns of ``"event"`` are the number of points (unless it is given), the event fields that
-    are not given, and the sum of the energy-like feature (:func:`energy_column`) over the points.
+    are not given, and the moments of the points: the sum of the energy-like feature
+    (:func:`energy_column`), then centres and widths of the leading features.
 
     Args:
         spec: The data set, of kind cloud.
@@ -131,8 +135,8 @@ class CloudTransform(Transform):
         count: Name of the event field that repeats the number of points, where there is one.
         scale: Standard deviation of the normalised points.
         knee: Where the map of a size turns linear, in units of its mean.
-        rescale: Whether the inverse scales the energy-like feature so that its sum is the one in
-            ``"event"``.
+        leading: Number of leading features with centres and widths.
+        calibrate: Whether the inverse gives the points the moments in ``"event"``.
     """
 
     def __init__(
@@ -142,11 +146,13 @@ class CloudTransform(Transform):
         count: str | None,
         scale: float = 1.0,
         knee: float = 3.0,
-        rescale: bool = False,
+        leading: int = 2,
+        calibrate: bool = False,
     ) -> None:
         super().__init__()
         self.count = count
-        self.rescale = rescale
+        self.leading = leading
+        self.calibrate = calibrate
         self.size = spec.shape[0]
         self.count_is_given = count in given
         self.counted = any(field.name == count for field in spec.event) and not self.count_is_given
@@ -156,7 +162,8 @@ class CloudTransform(Transform):
         self.condition_scaling = ConditionScaling([spec.field(name) for name in given])
         self.energy = energy_column(spec.features)
         self.points = CloudStandardise(spec.features, scale, knee)
-        self.width = (not self.count_is_given) + sum(field.dim for field in self.made) + 1
+        self.width = (not self.count_is_given) + sum(field.dim for field in self.made)
+        self.width += 1 + 2 * leading
         self.event = QuantileMap(self.width)
 
     def fit_statistics(self, batches: Batches) -> None:
@@ -182,11 +189,9 @@ class CloudTransform(Transform):
         """Physical clouds, with the event fields that are not given; fields are kept in the spec's bounds."""
         columns = self.event.inverse(latent.x["event"])
         x = self.points.inverse(latent.x["points"], latent.mask)
-        if self.rescale:
-            total = x[..., self.energy].sum(1)
-            factor = torch.where(total > 0, columns[:, -1] / total, 1.0)
-            chosen = torch.arange(x.shape[-1], device=x.device) == self.energy
-            x = torch.where(chosen, x * factor[:, None, None], x)
+        if self.calibrate and latent.mask is not None:
+            wanted = columns[:, -1 - 2 * self.leading :]
+            x = with_moments(x, latent.mask, wanted, self.energy, self.points.whole)
         event, start = {}, int(not self.count_is_given)
         for field in self.made:
             event[field.name] = _bounded(columns[:, start : start + field.dim], field)
@@ -218,7 +223,7 @@ class CloudTransform(Transform):
             else [batch.mask.sum(1, keepdim=True).to(batch.x.dtype) + part]
         )
         fields = [batch.event[field.name].to(batch.x.dtype) for field in self.made]
-        return torch.cat([*number, *fields, batch.x[..., self.energy].sum(1, keepdim=True)], 1)
+        return torch.cat([*number, *fields, moments(batch.x, self.energy, self.leading)], 1)
 
 
 def _real(part: tuple[Tensor, Tensor | None]) -> Tensor:

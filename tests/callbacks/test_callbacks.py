@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import random
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from simulacra.callbacks.checkpoint import AtomicCheckpointIO
+from simulacra.callbacks.determinism import Determinism
+from simulacra.callbacks.look import due
+from simulacra.callbacks.throughput import Throughput, peak_memory_gib
+from simulacra.core import Batch, UserError
+
+
+def trainer(epoch: int = 0, rank: int = 0) -> types.SimpleNamespace:
+    return types.SimpleNamespace(
+        current_epoch=epoch, global_rank=rank, world_size=2, optimizers=[], sanity_checking=False
+    )
+
+
+def draws(seed: int, epoch: int, rank: int, batch: int = 0) -> tuple[float, float, float]:
+    Determinism(seed).on_train_batch_start(trainer(epoch, rank), None, None, batch)
+    legacy = float(np.random.rand())  # noqa: NPY002  # the generator that is seeded
+    return random.random(), legacy, float(torch.rand(()))
+
+
+def test_noise_is_a_function_of_seed_epoch_and_rank() -> None:
+    first = draws(1, 2, 3)
+    assert draws(1, 2, 3) == first
+    for other in ((2, 2, 3), (1, 3, 3), (1, 2, 4)):
+        assert all(a != b for a, b in zip(first, draws(*other), strict=True))
+
+
+def test_later_batches_go_on_drawing() -> None:
+    first = draws(1, 2, 3)
+    assert draws(1, 2, 3, batch=1) != first
+
+
+def test_throughput_counts_events_of_all_ranks_and_the_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = iter([0.0, 3.0, 4.0, 7.0])  # begin and end of two steps of 3 s with 1 s between
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) + 1.0)
+    logged: dict[str, float] = {}
+    module = types.SimpleNamespace(log_dict=lambda values, **_: logged.update(values))
+    callback, batch = Throughput(every=2), Batch(torch.zeros(14, 1))
+    callback.on_train_epoch_start(trainer(), module)
+    for number in range(2):
+        callback.on_train_batch_start(trainer(), module, batch, number)
+        callback.on_train_batch_end(trainer(), module, None, batch, number)
+    assert logged["perf/events_per_s"] == pytest.approx(2 * 2 * 14 / 7)
+    assert logged["perf/step_ms"] == pytest.approx(3000)
+    assert logged["perf/loader_fraction"] == pytest.approx(1 / 7)
+
+
+def test_peak_memory_is_that_of_this_process() -> None:
+    before = peak_memory_gib()
+    block = torch.ones(2**27)  # half a GiB
+    assert peak_memory_gib() > max(before, 0.5)
+    assert block.sum() == 2**27
+
+
+def test_looks_are_due_at_the_first_validation_and_every_so_often() -> None:
+    assert [number for number in range(1, 8) if due(trainer(), number, 3)] == [1, 4, 7]
+    checking = trainer()
+    checking.sanity_checking = True
+    assert not due(checking, 1, 1)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch) -> None:
+    plugin, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    plugin.save_checkpoint({"value": 1}, path)
+
+    def full(contents: object, target: object) -> None:
+        target.write_bytes(b"half")
+        raise RuntimeError(
+            "[enforce fail at inline_container.cc] . unexpected pos: file write failed"
+        )
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(UserError, match="cannot write the checkpoint"):
+        plugin.save_checkpoint({"value": 2}, path)
+    assert [item.name for item in tmp_path.iterdir()] == ["last.ckpt"]
+    assert torch.load(path, weights_only=True) == {"value": 1}

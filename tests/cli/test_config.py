@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from simulacra.cli.config import choices, compose, folder, load_choice
+from simulacra.cli.saved import load, relocate, resolve, save
+from simulacra.core import UserError
+
+SWEEPS = sorted(path.stem for path in folder("sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    "group", ["trainer", "callbacks", "logger", "evaluation", "debug", "experiment"]
+)
+def test_every_choice_of_a_group_composes(group: str) -> None:
+    for name in choices(group):
+        config = resolve(compose("train", [f"{group}={name}", "paths.run=/nowhere"]))
+        assert config["paths"]["run"] == "/nowhere"
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "published"])
+def test_every_model_has_every_size(size: str) -> None:
+    for name in choices("model"):
+        config = resolve(
+            compose("train", [f"model={name}", f"model/size={size}", "paths.run=/nowhere"])
+        )
+        assert config["model"]["name"] == name
+        assert config["model"]["size"] == size
+
+
+def test_names_are_literals_equal_to_the_file() -> None:
+    for group, name in (*product(["model"], choices("model")), *product(["data"], choices("data"))):
+        assert load_choice(group, name)["name"] == name
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_is_named_after_its_file(name: str) -> None:
+    assert compose("train", [f"sweeps={name}"]).sweep == name
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "reproduce"])
+def test_every_command_composes(command: str) -> None:
+    assert compose(command)
+
+
+@pytest.mark.parametrize("solver", choices("solver"))
+def test_every_solver_composes(solver: str) -> None:
+    assert compose("sample", [f"solver={solver}"]).solver.steps > 0
+
+
+def test_the_batch_system_takes_nodes_and_cards_from_the_trainer() -> None:
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    asked = ["hydra/launcher=slurm", "trainer=slurm", "trainer.num_nodes=3", "trainer.devices=2"]
+    with initialize_config_dir(str(folder("conf")), version_base="1.3"):
+        config = hydra_compose("train", asked, return_hydra_config=True)
+    assert config.hydra.launcher.nodes == 3
+    assert config.hydra.launcher.tasks_per_node == config.hydra.launcher.gpus_per_node == 2
+
+
+def test_the_current_folder_adds_configurations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text("name: mine\nsize: tiny\n")
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "own.yaml").write_text("# @package _global_\nsweep: own\n")
+    monkeypatch.chdir(tmp_path)
+    config = compose("train", ["model=mine", "sweeps=own"])
+    assert config.model.name == "mine"
+    assert config.sweep == "own"
+    assert "mine" in choices("model")
+    assert "caloinn" in choices("model")
+
+
+def test_saved_configurations_come_back_and_move(tmp_path: Path) -> None:
+    config = {"paths": {"run": "/old"}, "a": [{"file": "/old/x"}, "/older"], "seed": 1}
+    save(config, tmp_path)
+    assert load(tmp_path, ["seed=5", "+new.key=2"]) == {**config, "seed": 5, "new": {"key": 2}}
+    moved = relocate(config, "/old", "/new")
+    assert moved["a"] == [{"file": "/new/x"}, "/older"]
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "a: [", "\x00"])
+def test_damaged_configurations_are_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(UserError, match="damaged"):
+        load(tmp_path)
+
+
+def test_a_configuration_with_a_hole_is_refused() -> None:
+    with pytest.raises(UserError, match="incomplete"):
+        resolve(OmegaConf.create({"a": "${b}"}))

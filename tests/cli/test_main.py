@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+
+from simulacra.cli.config import choices
+from simulacra.cli.main import COMMANDS, in_place, main, quoted
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    code = stopped.value.code
+    return (code if isinstance(code, int) else 0), *capsys.readouterr()
+
+
+def test_alone_it_lists_commands_models_and_data_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    text = capsys.readouterr().out
+    for name in (*COMMANDS, *choices("model"), *choices("data")):
+        assert name in text
+
+
+def test_an_unknown_command_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "trian")
+    assert code == 1
+    assert out == ""
+    assert err.startswith("simulacra: there is no command 'trian'")
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_override_is_refused_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "train", "model.nothing=3")
+    assert code == 1
+    assert "model.nothing" in err
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_choice_names_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "train", "model=resnet")
+    assert code == 1
+    assert "caloinn" in err
+    assert err.count("\n") == 1
+
+
+def test_help_shows_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "train", "--help")
+    assert code == 0
+    for group in (
+        "callbacks",
+        "data",
+        "evaluation",
+        "logger",
+        "model",
+        "model/size",
+        "sweeps",
+        "trainer",
+    ):
+        assert f"\n{group}: " in out
+
+
+def test_resuming_happens_in_place() -> None:
+    assert in_place(["trainer.max_epochs=3"]) == []
+    assert in_place(["resume=a/b"]) == ["hydra.run.dir='a/b'", "hydra.output_subdir=null"]
+
+
+def test_overrides_of_a_saved_run_need_no_quotes() -> None:
+    assert quoted(["run=x", "overrides=[seed=1,a.b=2]"]) == [
+        "run=x",
+        "overrides=['seed=1','a.b=2']",
+    ]
+    assert quoted(["overrides=['seed=1']"]) == ["overrides=['seed=1']"]

@@ -1,0 +1,72 @@
+"""Several jobs and several processes, on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+
+def simulacra(
+    *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "simulacra", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=280, env={**os.environ, **(env or {})}
+    )
+
+
+@pytest.mark.slow
+def test_two_jobs_of_two_processes_each(project: Path) -> None:
+    done = simulacra(
+        "train",
+        "-m",
+        "experiment=toy",
+        "model=toy_flow,toy_gan",
+        "trainer=ddp_cpu",
+        "trainer.max_epochs=1",
+        "trainer.max_steps=-1",
+        "+callbacks.fingerprint={_target_: toy_plugin.Fingerprint, folder: '${paths.run}'}",
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    sweep = next((project / "outputs" / "sweeps" / "multirun").iterdir())
+    jobs = sorted(path for path in sweep.iterdir() if path.is_dir())
+    assert [job.name for job in jobs] == ["0", "1"]
+    ids = []
+    for job, model in zip(jobs, ("toy_flow", "toy_gan"), strict=True):
+        config = OmegaConf.load(job / "config.yaml")
+        assert config.model.name == model
+        assert config.logger.wandb.group == f"multirun-{sweep.name}"
+        ranks = [json.loads((job / f"rank{rank}.json").read_text()) for rank in (0, 1)]
+        assert ranks[0]["digest"] == ranks[1]["digest"]
+        assert [rank["world"] for rank in ranks] == [2, 2]
+        assert sum(rank["seen"] for rank in ranks) == 128  # every validation event once
+        figures = json.loads((job / "metrics.json").read_text())
+        assert figures["test/events"] == 96
+        ids.append(json.loads((job / "tracker.json").read_text())["wandb"]["id"])
+    runs = {
+        path.name.split("-")[-1] for path in (project / "outputs" / "wandb").glob("offline-run-*")
+    }
+    assert runs == set(ids)
+    assert len(runs) == 2
+    table = (sweep / "table.md").read_text()
+    assert "model=toy_flow" in table
+    assert "experiment=toy" not in table
+    assert not (project / "outputs" / "train").exists()
+
+
+@pytest.mark.slow
+def test_wrong_input_ends_in_one_sentence_unless_the_traceback_is_asked_for(project: Path) -> None:
+    for full in ("0", "1"):
+        done = simulacra(
+            "evaluate", "data=toy", "reference=no.hdf5", env={"HYDRA_FULL_ERROR": full}
+        )
+        assert done.returncode == 1
+        assert "no.hdf5" in done.stderr
+        assert ("Traceback" in done.stderr) == (full == "1")
+        assert (done.stderr.count("\n") == 1) == (full == "0"), done.stderr

@@ -1,0 +1,91 @@
+"""The README's commands do what it says."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from simulacra.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SMALL = [
+    "debug=fast",
+    "trainer.max_epochs=1",
+    "trainer.max_steps=4",
+    "logger=csv",
+    "evaluation.draw=false",
+]
+SMALL += [
+    "evaluation.events=100",
+    "callbacks.physics.draw=false",
+    "data.limit=64",
+    "data.batch_size=32",
+]
+
+
+def blocks() -> list[list[str]]:
+    """Lines of the shell blocks."""
+    parts = README.split("```bash\n")[1:]
+    return [part.split("```")[0].strip().splitlines() for part in parts]
+
+
+def commands() -> list[list[str]]:
+    """The commands behind the set-up, as lists of words without their comments."""
+    return [shlex.split(line, comments=True) for block in blocks()[2:] for line in block]
+
+
+def test_two_commands_do_all_the_set_up_and_the_second_is_what_continuous_integration_runs() -> (
+    None
+):
+    first, second = blocks()[:2]
+    assert first == ["pip install -e . && simulacra train"]
+    assert len(second) == 1
+    install, test = second[0].split(" && ")
+    script = (ROOT / ".ci/run").read_text()
+    assert install.removeprefix("pip install") in script
+    assert f"\n{test}\n" in script
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One small training in a folder of its own."""
+    folder = tmp_path_factory.mktemp("readme")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        main(["train", *SMALL, f"hydra.run.dir={folder / 'run'}"])
+    return folder / "run"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [words for words in commands() if words[0] == "simulacra"],
+    ids=lambda words: "_".join(words[:3]),
+)
+def test_a_command_of_the_readme_runs(
+    words: list[str], run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(run.parent)
+    test_file = ROOT / "src/simulacra/data/embedded/ds1_photons/dataset_1_photons_2.hdf5"
+    replaced = {"RUN": str(run), "TEST.hdf5": str(test_file)}
+    arguments = words[1:]
+    for name, value in replaced.items():
+        arguments = [word.replace(name, value) for word in arguments]
+    if arguments[:1] == ["train"] and not any(word.startswith("resume=") for word in arguments):
+        sweep = "-m" in arguments or any(word.startswith("sweeps=") for word in arguments)
+        arguments += SMALL if not sweep else [*SMALL, "model/size=tiny"]
+    if arguments[:1] == ["evaluate"]:
+        arguments += ["evaluation.events=100", "evaluation.draw=false", "evaluation=quick"]
+    main(arguments)
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert printed
+
+
+def test_the_table_names_every_model_and_data_set() -> None:
+    for group in ("model", "data"):
+        missing = [
+            p.stem for p in (ROOT / "conf" / group).glob("*.yaml") if f"{p.stem}" not in README
+        ]
+        assert not missing
