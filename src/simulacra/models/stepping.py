@@ -90,7 +90,7 @@ class Stepping(pl.LightningModule):
                 self.manual_backward(values["loss"] / self.accumulate)
                 if last:
                     self._record_norm(name, objective)
-                    self.clip_gradients(optimizer.optimizer, self.clip, "norm")
+                    self._clip(objective)
                     optimizer.step()
                     optimizer.zero_grad()
                     if scheduler is not None:
@@ -121,8 +121,14 @@ class Stepping(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip to :attr:`clip` and log the norm before clipping."""
-        self._record_norm("", next(iter(self.objectives().values())))
-        self.clip_gradients(optimizer, self.clip, "norm")
+        objective = next(iter(self.objectives().values()))
+        self._record_norm("", objective)
+        self._clip(objective)
+
+    def _clip(self, objective: Objective) -> None:
+        """Bound the gradient's norm; Lightning's own refuses fused optimizers under mixed precision."""
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(objective.parameters, self.clip)
 
     def _total_batches(self) -> float:
         """Optimizer turns per objective of rate 1 until training ends."""
