@@ -33,6 +33,7 @@ def sentence(error: BaseException) -> str:
         and str(cause) not in text
     ):
         text = f"{text}: {str(cause).splitlines()[0]}"
+    text = text.partition("Config search path:")[0]  # folders help nobody who misspelt a name
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     message = " ".join(lines)
     for choice, extra in EXTRAS.items():
