@@ -1,0 +1,52 @@
+"""What every judge during training shares: when it looks, at which events, and where its figures go."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import pytorch_lightning as pl
+
+from simulacra.callbacks.look import Pair, due, validation_pair
+from simulacra.models.base import GenerativeModule
+
+
+class ValidationJudge(pl.Callback, ABC):
+    """Compares generated events with the validation events now and then, and logs what it finds.
+
+    Events are sampled with the conditions of the validation events, the averaged weights and the same
+    noise every time. All ranks generate, rank 0 judges.
+
+    Args:
+        every: Validations between two looks.
+        events: Validation events at most.
+        seed: Seed of the noise.
+    """
+
+    def __init__(self, every: int, events: int, seed: int) -> None:
+        self.every, self.events, self.seed = every, events, seed
+        self._number = 0
+
+    @abstractmethod
+    def judge(self, trainer: pl.Trainer, found: Pair) -> dict[str, float]:
+        """Figures by the name under which they are logged; called on rank 0 alone."""
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look, with the averaged weights in place."""
+        if trainer.sanity_checking:
+            return
+        self._number += 1
+        if not due(trainer, self._number, self.every):
+            return
+        assert isinstance(pl_module, GenerativeModule)
+        found = validation_pair(trainer, pl_module, self.events, self.seed)
+        logs = {} if found is None else self.judge(trainer, found)
+        logs = trainer.strategy.broadcast(logs)
+        pl_module.log_dict(logs, on_step=False, on_epoch=True, batch_size=1)
+
+    def state_dict(self) -> dict[str, int]:
+        """Validations so far."""
+        return {"number": self._number}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on counting."""
+        self._number = state_dict["number"]
