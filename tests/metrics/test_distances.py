@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 from torch import distributed, multiprocessing
 
-from simulacra.metrics.separation import SeparationPower, histogram, resolve, separation
+from simulacra.metrics.bins import histogram, resolve
+from simulacra.metrics.separation import SeparationPower, separation
 from simulacra.metrics.wasserstein import Wasserstein, wasserstein
 from simulacra.physics.base import Axis
 

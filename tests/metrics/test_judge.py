@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,6 @@ from sklearn.metrics import roc_auc_score
 from simulacra import data
 from simulacra.core import Batch, UserError
 from simulacra.metrics.boosted import boosted, hanley_mcneil
-from simulacra.metrics.networks import Recipe, network_test, parts
 from simulacra.physics.base import ObservableSet
 from support import composed
 
@@ -108,41 +105,3 @@ def test_error_of_the_judge_is_its_spread_over_pairs_of_true_samples() -> None:
         pulls.append((found.auc - 0.5) / found.error)
     assert 0.6 < np.std(pulls) < 1.4
     assert abs(np.mean(pulls)) < 0.8
-
-
-SMALL = Recipe(width=64, hidden=2, epochs=20, batch_size=200, learning_rate=2e-3)
-
-
-def test_network_reaches_the_area_of_the_likelihood_ratio() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a, b = (
-        torch.randn(3000, 2, generator=generator),
-        torch.randn(3000, 2, generator=generator) + 1.0,
-    )
-    found = network_test(a, b, (3, 1, 1), seed=1, recipe=SMALL)
-    best = 0.5 * (1 + math.erf(math.sqrt(2) / 2))  # Phi(d / sqrt 2), d = sqrt 2 between the means
-    assert found.auc == pytest.approx(best, abs=0.03)
-    # Jensen-Shannon divergence of two unit normals at a distance of sqrt 2, in bits, by numerical integration
-    z = np.linspace(-8, 8, 20001)
-    p, q = (np.exp(-((z - m) ** 2) / 2) / math.sqrt(2 * math.pi) for m in (0, math.sqrt(2)))
-    m = (p + q) / 2
-    divergence = np.trapezoid(p * np.log2(p / m) + q * np.log2(q / m), z) / 2
-    assert found.jsd == pytest.approx(divergence, abs=0.05)
-
-
-def test_network_finds_nothing_in_equal_samples_and_is_repeatable() -> None:
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(1500, 2, generator=generator), torch.randn(1500, 2, generator=generator)
-    quick = Recipe(width=32, hidden=1, epochs=5, batch_size=200, learning_rate=1e-3)
-    found = network_test(a, b, (3, 1, 1), trainings=3, seed=1, recipe=quick)
-    assert found.auc == pytest.approx(0.5, abs=0.06)
-    assert found.jsd < 0.02
-    assert found.auc_error > 0
-    assert network_test(a, b, (3, 1, 1), trainings=3, seed=1, recipe=quick) == found
-
-
-def test_official_files_are_split_as_published() -> None:
-    assert parts(121_000, (80_000, 20_000, 21_000)) == (80_000, 20_000, 21_000)
-    assert parts(100_000, (60_000, 20_000, 20_000)) == (60_000, 20_000, 20_000)
-    with pytest.raises(UserError, match="cannot be split"):
-        parts(4, (8, 1, 1))

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from simulacra.core import Batch, Field, Prior, Spec, UserError
 from simulacra.metrics import Evaluator, evaluate
-from simulacra.metrics.compare import Binning, compare
+from simulacra.metrics.binning import Binned, Binning
+from simulacra.metrics.compare import compare
 from simulacra.metrics.floors import floors
-from simulacra.metrics.networks import Recipe
 from simulacra.metrics.sample import reduce
 from simulacra.physics.base import Axis, Image, ObservableSet, Profile
 
@@ -153,9 +153,8 @@ def test_errors_are_the_spread_over_independent_samples() -> None:
         pair = [
             reduce(events(1000, 100 + 2 * seed + i, scale=1 + 0.2 * i), judged) for i in range(2)
         ]
-        runs.append(
-            compare(*pair, binning, 30 if seed == 0 else 0, torch.Generator().manual_seed(0))
-        )
+        binned = [Binned(sample, binning) for sample in pair]
+        runs.append(compare(*binned, 30 if seed == 0 else 0, torch.Generator().manual_seed(0)))
     for key in ("w1/first", "w1_mean", "separation/second", "profile/columns", "correlation"):
         spread = np.std([run.values[key] for run in runs])
         assert 0.5 < runs[0].errors[key] / spread < 2, key
@@ -174,7 +173,8 @@ def test_event_weights_enter_every_figure() -> None:
     reference = reduce(events(500, 0), judged)
     binning = Binning.of(reference, judged)
     found, expected = (
-        compare(reference, reduce(b, judged), binning).values for b in (weighted, repeated)
+        compare(Binned(reference, binning), Binned(reduce(b, judged), binning)).values
+        for b in (weighted, repeated)
     )
     for key in ("w1/first", "w1/all", "separation/last", "profile/columns", "correlation"):
         assert found[key] == pytest.approx(expected[key], rel=1e-9), key
@@ -193,21 +193,6 @@ def test_chunks_do_not_change_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(whole.profiles["columns"].values, parts.profiles["columns"].values)
 
 
-def test_networks_need_10000_events_or_force_and_are_labelled() -> None:
-    tiny = Recipe(width=8, hidden=1, epochs=1, batch_size=100)
-    pair = events(300, 0), events(300, 1)
-    shy = evaluate(*pair, Toy(TABLE), level="standard", recipe=tiny)
-    assert not any("classifier/low" in key for key in shy.metrics)
-    assert shy.notes["test/classifier/low"] == "not run: too few events"
-    bold = evaluate(
-        *pair, Toy(TABLE), truth=events(300, 2), level="standard", force=True, recipe=tiny
-    )
-    for name in ("low", "high"):
-        assert 0 <= bold.metrics[f"test/classifier/{name}/auc"] <= 1
-        assert f"test/classifier/{name}/jsd/floor" in bold.metrics
-        assert bold.notes[f"test/classifier/{name}"] == "too few events"
-
-
 def test_no_events_are_refused() -> None:
     with pytest.raises(UserError, match="no events"):
         evaluate(events(100, 0), events(100, 1)[:0], Toy(TABLE))
@@ -220,7 +205,7 @@ def test_every_kind_of_data_is_evaluated(name: str, toy) -> None:  # type: ignor
     module = toy(name)
     batch = Batch.cat([module.batch(100, part) for part in ("train", "test")])
     half = len(batch) // 2
-    result = Evaluator(batch[:half], module.observables, judge=False)(batch[half:])
+    result = Evaluator(batch[:half], module.observables, scores={})(batch[half:])
     assert result.metrics["test/w1_mean"] > 0
     assert len([key for key in result.metrics if key.startswith("test/separation/")]) >= 5
     assert all(math.isfinite(value) for value in result.metrics.values())

@@ -34,7 +34,7 @@ class PhysicsValidation(ValidationJudge):
         """Distances of the observables; the figures on the way."""
         if self._evaluator is None:
             self._evaluator = Evaluator(
-                found.truth, data_of(trainer).judged, seed=self.seed, judge=False
+                found.truth, data_of(trainer).judged, seed=self.seed, scores={}
             )
         result = self._evaluator(found.generated, "val/")
         if self.draw:

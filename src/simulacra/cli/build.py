@@ -15,7 +15,8 @@ from simulacra.cli import config as tree
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.data.base import EventDataModule
-from simulacra.metrics.suite import Score
+from simulacra.metrics.posterior import Posterior
+from simulacra.metrics.score import Score
 from simulacra.models import checkpoint
 from simulacra.models.base import GenerativeModule
 
@@ -43,10 +44,39 @@ def build_data(config: Config, trust: Trust = TRUSTED) -> EventDataModule:
     return data.build(config["data"], trusted=trust.trusted, allow=trust.allow)
 
 
-def build_scores(config: Config, trust: Trust = TRUSTED) -> list[Score]:
-    """The data set's own figures beside those of all data sets; of native events, so none in a view."""
-    entries = config["data"].get("scores") if config["data"].get("view") is None else None
-    return _built(entries, trust)
+LEVELS = ("quick", "standard", "challenge")
+"""Settings of the evaluation, from the least to the published protocol."""
+
+
+def build_scores(config: Config, trust: Trust = TRUSTED) -> dict[str, Score]:
+    """Scores of the evaluation and, for events in native form, of the data set, which wins where both have
+    one name; an entry with ``level`` is left out below that level.
+    """
+    evaluation = config["evaluation"]
+    if evaluation["level"] not in LEVELS:
+        raise UserError(
+            f"evaluation.level is one of {', '.join(LEVELS)}, got {evaluation['level']!r}"
+        )
+    own = config["data"].get("scores") if config["data"].get("view") is None else None
+    found = {}
+    for name, entry in {**(evaluation.get("scores") or {}), **(own or {})}.items():
+        if entry is None or LEVELS.index(entry.get("level", "quick")) > LEVELS.index(
+            evaluation["level"]
+        ):
+            continue
+        plain = {key: value for key, value in entry.items() if key != "level"}
+        found[name] = instantiate(plain, trusted=trust.trusted, allow=trust.allow)
+    return found
+
+
+def build_posterior(config: Config) -> Posterior | None:
+    """What ranks several generated samples, where the evaluation has it."""
+    entry = config["evaluation"].get("posterior")
+    if entry is None:
+        return None
+    found = instantiate(entry)
+    _checked(found, Posterior)
+    return found  # type: ignore[no-any-return]  # just checked
 
 
 def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> GenerativeModule:

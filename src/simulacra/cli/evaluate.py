@@ -1,25 +1,43 @@
-"""``simulacra evaluate``: a generated file against a reference file; or one file, checked."""
+"""``simulacra evaluate``: generated files against a reference file; or one file, checked."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from matplotlib.figure import Figure as Drawing
+from omegaconf import DictConfig, OmegaConf
 
 from simulacra.cli import build, saved
+from simulacra.cli.files import WARN, different_conditions, open_events
 from simulacra.cli.publish import headline, publish
-from simulacra.core import Batch, UserError
-from simulacra.formats.base import FileInfo, Format
-from simulacra.metrics import evaluate as judge
+from simulacra.cli.sample import data_of
+from simulacra.cli.scans import Generator, drawings, matching, regions, scans
+from simulacra.core import UserError
+from simulacra.data.base import EventDataModule
+from simulacra.metrics import EvaluationResult, Evaluator
+from simulacra.metrics.events import Events
+from simulacra.metrics.score import Figure, Judged, NotRun, judged
+from simulacra.metrics.suite import flat
+from simulacra.models.checkpoint import load as load_checkpoint
 from simulacra.tracking.identity import identity
+
+GENERATED = "generated.hdf5"
+"""Events that an evaluation of a checkpoint leaves in its directory."""
+PROTOCOL_EVENTS = 10_000
+"""Events in each file that the published protocol asks for, at least."""
+log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
     """Evaluate as configured (``conf/evaluate.yaml``); needs no model and no training data.
 
     Returns:
-        The figures of ``metrics.json``, or the number of events where one file is checked.
+        The figures of ``metrics.json`` (of several files by their names), or the number of events where
+        one file is checked.
 
     Raises:
         UserError: If a file is not what its format promises.
@@ -30,45 +48,171 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             "evaluating needs data=NAME reference=FILE, and generated=FILE unless the file is to be checked"
         )
     datamodule = build.build_data(config)
-    form = datamodule.format
-    if config["generated"] is None:
-        info = form.check(config["reference"])
+    if config["generated"] is None and config["checkpoint"] is None:
+        info = datamodule.format.check(config["reference"])
         print(f"{info} ({datamodule.native_spec.name}, every value checked)")
         return {"events": info.n}
-    evaluation = config["evaluation"]
-    reference, generated = (
-        load(form, config[key], evaluation["events"]) for key in ("reference", "generated")
+    output = Path(config["output"])
+    generator = None
+    if config["checkpoint"] is not None:
+        generator = generate(datamodule, config, output)
+        config["generated"] = str(output / GENERATED)
+    given = config["generated"]
+    paths = [str(path) for path in (given if isinstance(given, list) else [given])]
+    folders = places(output, paths)
+    form, most = datamodule.format, config["evaluation"]["events"]
+    reference = open_events(form, config["reference"], most)
+    generated = [open_events(form, path, most) for path in paths]
+    enough({config["reference"]: reference, **dict(zip(paths, generated, strict=True))}, config)
+    judge = evaluator(reference, datamodule, config)
+    if generator is not None:
+        judge.scores |= regions(generator, judge)
+    samples = [judged(events, datamodule.observables) for events in generated]
+    ranked = rank(judge, dict(zip(paths, samples, strict=True)), config)
+    found = {}
+    for path, events, folder in zip(paths, samples, folders, strict=True):
+        differing = different_conditions(form.spec, reference, events.events)
+        result = judge(events)
+        for name, sigmas in differing.items():
+            if sigmas > WARN:
+                text = (
+                    f"distributed differently in the two files, by {sigmas:.1f} standard deviations"
+                )
+                log.warning("%s is %s", name, text)
+                result.notes[f"test/conditions/{name}"] = text
+        result.notes.update(ranked.notes(path))
+        figures = {**result.metrics, **ranked.figures(path), "test/events": float(len(events))}
+        drawn: dict[str, Drawing] = {}
+        if generator is not None:
+            scanned = scans(generator, judge.reference, config["scan"], config["seed"])
+            figures |= flat(figure for item in scanned.values() for figure in item.figures.items())
+            drawn = drawings(scanned, judge.reference)
+        found[path] = write(result, figures, path, folder, config, drawn)
+    return found[paths[0]] if len(paths) == 1 else found
+
+
+def generate(datamodule: EventDataModule, config: Mapping[str, Any], output: Path) -> Generator:
+    """Events of a checkpoint with the conditions of the reference, as a file in the output directory.
+
+    Raises:
+        UserError: If generated files are given too, or the checkpoint is of another data set.
+    """
+    if config["generated"] is not None:
+        raise UserError("evaluate generated=FILE or checkpoint=FILE, not both")
+    module = load_checkpoint(config["checkpoint"], allow=tuple(config["allow"])).to(
+        config["device"]
     )
-    truth = None if config["truth"] is None else load(form, config["truth"], None)
-    result = judge(
+    own = data_of(module, {"checkpoint": config["checkpoint"], "allow": config["allow"]})
+    matching(datamodule, own)
+    generator = Generator(module, own, module.spec.sample_batch)
+    output.mkdir(parents=True, exist_ok=True)
+    most = config["evaluation"]["events"]
+    generator.write(config["reference"], most, output / GENERATED, config["seed"])
+    return generator
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Log-posteriors of several samples.
+
+    Args:
+        found: By the path of the sample; nothing of a single one.
+        reason: Why there are none, or None.
+    """
+
+    found: Mapping[str, Figure]
+    reason: str | None = None
+
+    def figures(self, path: str) -> dict[str, float]:
+        """Entries of ``metrics.json``."""
+        return flat([("log_posterior", self.found[path])]) if path in self.found else {}
+
+    def notes(self, path: str) -> dict[str, str]:
+        """Remarks on the figure, or why there is none."""
+        text = self.found[path].note if path in self.found else self.reason
+        return {} if text is None else {"test/log_posterior": text}
+
+
+def rank(judge: Evaluator, samples: Mapping[str, Judged], config: Mapping[str, Any]) -> Ranked:
+    """Which of several samples the truth looks most like."""
+    posterior = build.build_posterior(config)
+    if posterior is None or len(samples) < 2:
+        return Ranked({})
+    try:
+        return Ranked(posterior(judge.reference, samples, config["seed"]))
+    except NotRun as reason:
+        return Ranked({}, f"not run: {reason}")
+
+
+def places(output: Path, paths: Sequence[str]) -> list[Path]:
+    """Directory of the results of each generated file: below ``output`` where there are several.
+
+    Raises:
+        UserError: If two files have one name.
+    """
+    if len(paths) == 1:
+        return [output]
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) < len(names):
+        raise UserError(f"generated files need different names, got {', '.join(names)}")
+    return [output / name for name in names]
+
+
+def enough(samples: Mapping[str, Events], config: Mapping[str, Any]) -> None:
+    """The published protocol means something from 10,000 events on.
+
+    Raises:
+        UserError: If a file has less and the evaluation is not forced.
+    """
+    evaluation = config["evaluation"]
+    for path, events in samples.items():
+        few = len(events) < PROTOCOL_EVENTS
+        if few and evaluation["level"] == "challenge" and not evaluation["force"]:
+            raise UserError(
+                f"evaluation=challenge needs {PROTOCOL_EVENTS:,} events in each file and {path} has "
+                f"{len(events):,}: take evaluation=standard, or evaluation.force=true"
+            )
+
+
+def evaluator(
+    reference: Events, datamodule: EventDataModule, config: Mapping[str, Any]
+) -> Evaluator:
+    """The judge of an evaluation; floors come from ``truth``, else from ``training``."""
+    form, evaluation = datamodule.format, config["evaluation"]
+    training = open_events(form, config["training"], None) if config["training"] else None
+    truth = open_events(form, config["truth"], None) if config["truth"] else training
+    return Evaluator(
         reference,
-        generated,
         datamodule.observables,
         truth=truth,
-        level=evaluation["level"],
-        force=evaluation["force"],
-        seed=config["seed"],
+        training=training,
         scores=build.build_scores(config),
+        conditional=evaluation["conditional"],
+        replicas=evaluation["replicas"],
+        seed=config["seed"],
     )
-    folder = Path(config["output"])
+
+
+def write(
+    result: EvaluationResult,
+    figures: Mapping[str, float],
+    generated: str,
+    folder: Path,
+    config: Mapping[str, Any],
+    drawn: Mapping[str, Drawing],
+) -> dict[str, float]:
+    """Leave figures, report and configuration in a directory; ``drawn`` are figures beside the result's."""
     folder.mkdir(parents=True, exist_ok=True)
-    title = f"{Path(config['generated']).name} against {Path(config['reference']).name}"
-    publish(result, result.metrics, config, folder, title, provenance(config))
+    title = f"{Path(generated).name} against {Path(config['reference']).name}"
+    own = {**config, "generated": generated}
+    publish(result, figures, own, folder, title, provenance(own), drawn)
+    OmegaConf.save(OmegaConf.create(own), folder / "config.yaml")
     print(f"wrote {folder}: {headline(result.metrics)}")
-    return dict(result.metrics)
+    return dict(figures)
 
 
-def load(form: Format, path: str, events: int | None) -> Batch:
-    """The first events of a file (None: all), every value of them checked."""
-    info: FileInfo = form.header(path)
-    batch = form.read(path, 0, info.n if events is None else min(events, info.n))
-    if not len(batch):
-        raise UserError(f"{path} holds no events")
-    form.spec.validate(batch)
-    return batch
-
-
-def provenance(config: dict[str, Any]) -> dict[str, str]:
+def provenance(config: Mapping[str, Any]) -> dict[str, str]:
     """The files that were compared, and the code that did."""
-    files = {key: str(config[key]) for key in ("reference", "generated", "truth") if config[key]}
+    keys = ("reference", "generated", "checkpoint", "truth", "training")
+    files = {key: str(config[key]) for key in keys if config[key]}
     return {**files, **identity()}

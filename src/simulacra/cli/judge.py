@@ -37,15 +37,17 @@ def judge(
     found = pair(module, datamodule, "test", evaluation["events"], config["seed"])
     if found is None:
         return {}
+    training = datamodule.native(datamodule.batch(FLOOR_SAMPLES * len(found.generated)))
     result = evaluate(
         found.truth,
         found.generated,
         datamodule.judged,
-        truth=datamodule.native(datamodule.batch(FLOOR_SAMPLES * len(found.generated))),
-        level=evaluation["level"],
-        force=evaluation["force"],
-        seed=config["seed"],
+        truth=training,
+        training=training,
         scores=build_scores(config, trust),
+        conditional=evaluation["conditional"],
+        replicas=evaluation["replicas"],
+        seed=config["seed"],
     )
     n = len(found.generated)
     figures = dict(result.metrics)

@@ -15,6 +15,8 @@ COMMANDS = {
     "train": "fit a model to a data set, then test it",
     "sample": "generate events from a checkpoint into a public file format",
     "evaluate": "compare a generated file with a reference, or check one file",
+    "benchmark": "time per event, parameters and memory of a generator, against Geant4",
+    "compare": "one table and page over runs: quality, time, size, Pareto front",
     "reproduce": "run a finished training again and compare the weights",
 }
 """A command is the function of its name in the module of its name, and the file of its name in ``conf``."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from matplotlib.figure import Figure
 
 from simulacra.callbacks.draw import save
 from simulacra.metrics import EvaluationResult
@@ -26,6 +27,7 @@ def publish(
     folder: Path,
     title: str,
     provenance: Mapping[str, str],
+    drawn: Mapping[str, Figure] | None = None,
 ) -> dict[str, Path]:
     """Write figures, ``metrics.json`` and ``report.html``.
 
@@ -36,12 +38,19 @@ def publish(
         folder: Directory of the run.
         title: What was evaluated.
         provenance: Where events and code come from.
+        drawn: Further figures by name.
 
     Returns:
         The images by name.
     """
-    images = save(draw(result), folder / "figures") if config["evaluation"]["draw"] else {}
+    pages = {**draw(result), **(drawn or {})} if config["evaluation"]["draw"] else {}
+    images = save(pages, folder / "figures")
     write_json(folder / "metrics.json", dict(sorted(figures.items())))
+    level = {
+        "evaluation": f"{config['evaluation']['level']}, {result.events[0]:,} true and "
+        f"{result.events[1]:,} generated events"
+    }
+    write_json(folder / "notes.json", {**level, **result.notes})
     write_report(
         folder / "report.html",
         title,
@@ -49,7 +58,7 @@ def publish(
         images,
         config,
         provenance,
-        result.notes,
+        {**level, **result.notes},
         overrides(),
     )
     return images

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.metrics import separation as triangular
-from simulacra.metrics.compare import Binning, pearson
+from simulacra.metrics.binning import Binned, Counts
+from simulacra.metrics.compare import pearson
 from simulacra.metrics.response import ratios, response_moments
 from simulacra.metrics.result import Array, Correlation, Histogram, ProfilePair, ResponsePoint
 from simulacra.metrics.sample import Column, Sample
@@ -21,18 +21,11 @@ CORRELATED = 60
 """Scalars in the correlation matrix, at most."""
 
 
-def histograms(reference: Sample, generated: Sample, binning: Binning) -> dict[str, Histogram]:
+def histograms(reference: Binned, generated: Binned) -> dict[str, Histogram]:
     """Histograms of all observables."""
     return {
-        name: _histogram(
-            reference,
-            generated,
-            reference.columns[name],
-            generated.columns[name],
-            binning.axes[name],
-            edges,
-        )
-        for name, edges in binning.edges.items()
+        name: _histogram((reference, generated), name, edges)
+        for name, edges in reference.binning.edges.items()
     }
 
 
@@ -60,23 +53,19 @@ def images(reference: Sample, generated: Sample) -> dict[str, tuple[Image, Image
     return found
 
 
-def response_points(
-    reference: Sample, generated: Sample, binning: Binning
-) -> tuple[ResponsePoint, ...]:
+def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint, ...]:
     """Response per bin, where both samples have enough events."""
-    points = []
-    for item, edges in binning.response:
-        moments = [
-            response_moments(sample, item, binning.core) for sample in (reference, generated)
-        ]
-        if reference.response is None or moments[0] is None or moments[1] is None:
+    points, pair = [], (reference, generated)
+    for item, edges in reference.binning.response:
+        p, q = (response_moments(part.sample, item, part.binning.core) for part in pair)
+        if reference.sample.response is None or p is None or q is None:
             continue
-        columns = ratios(reference, item), ratios(generated, item)
-        axis = item.axis or Axis("seen / asked")
-        asked = reference.response[0]
+        columns = [ratios(part.sample, item) for part in pair]
+        counts = [Counts.per_event(column, edges) for column in columns]
+        asked = reference.sample.response[0]
         middle = float(asked[(asked >= item.low) & (asked < item.high)].mean())
-        histogram = _histogram(reference, generated, *columns, axis, edges)
-        points.append(ResponsePoint(item.name, middle, moments[0], moments[1], histogram))
+        histogram = _drawn(pair, columns, counts, item.axis or Axis("seen / asked"), edges)
+        points.append(ResponsePoint(item.name, middle, p, q, histogram))
     return tuple(points)
 
 
@@ -117,21 +106,28 @@ def _mean(values: Tensor, weight: Tensor) -> tuple[Array, Array]:
     return mean.numpy(), variance.sqrt().numpy()
 
 
-def _histogram(
-    reference: Sample, generated: Sample, p: Column, q: Column, axis: Axis, edges: Tensor
+def _histogram(pair: tuple[Binned, Binned], name: str, edges: Tensor) -> Histogram:
+    columns = [part.sample.columns[name] for part in pair]
+    counts = [part.counts(name) for part in pair]
+    return _drawn(pair, columns, counts, pair[0].binning.axes[name], edges)
+
+
+def _drawn(
+    pair: tuple[Binned, Binned],
+    columns: list[Column],
+    counts: list[Counts],
+    axis: Axis,
+    edges: Tensor,
 ) -> Histogram:
-    counts = [
-        triangular.histogram(c.values, edges, s.weight[c.event]).numpy()
-        for c, s in ((p, reference), (q, generated))
+    found = [
+        count.of(part.sample.weight[None])[0].numpy()
+        for count, part in zip(counts, pair, strict=True)
     ]
-    outside = [(_share(found, 0), _share(found, -1)) for found in counts]
+    outside = [(_share(item, 0), _share(item, -1)) for item in found]
+    undefined = columns[0].undefined, columns[1].undefined
+    inside = [item[1:-1] for item in found]
     return Histogram(
-        axis,
-        np.asarray(edges),
-        counts[0][1:-1],
-        counts[1][1:-1],
-        (outside[0], outside[1]),
-        (p.undefined, q.undefined),
+        axis, np.asarray(edges), inside[0], inside[1], (outside[0], outside[1]), undefined
     )
 
 

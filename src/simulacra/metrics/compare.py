@@ -16,44 +16,16 @@ from torch import Tensor
 
 from simulacra.metrics import separation as triangular
 from simulacra.metrics import wasserstein as w1
-from simulacra.metrics.response import MIN_EVENTS, deviations, ratios, response_bins
+from simulacra.metrics.binning import Binned, Binning, Counts
+from simulacra.metrics.response import MIN_EVENTS, deviations, ratios
 from simulacra.metrics.sample import Column, Sample
-from simulacra.physics.base import Axis, ObservableSet, ResponseBin
 
 BIG_COLUMN = 4_000_000
-"""Values times replicas above which a column gets fewer replicas (but at least four)."""
+"""Values times replicas above which a distance gets fewer replicas (but at least four)."""
+MOST_VALUES = 2_000_000
+"""Values of one observable and sample between which W1 is measured, at most; of more, every k-th."""
 CORE_OF_PROFILE = 0.01
 """Share of the content above which a bin of a profile enters its largest deviation."""
-
-
-@dataclass(frozen=True)
-class Binning:
-    """What is fixed by the truth before anything is compared.
-
-    Args:
-        axes: Axis of each observable.
-        edges: Bin edges of each observable.
-        scales: Standard deviation of each observable.
-        response: Response bins and the edges of their histograms.
-        core: Share of events in the interval of response and resolution.
-    """
-
-    axes: dict[str, Axis]
-    edges: dict[str, Tensor]
-    scales: dict[str, float]
-    response: tuple[tuple[ResponseBin, Tensor], ...]
-    core: float
-
-    @classmethod
-    def of(cls, reference: Sample, observables: ObservableSet) -> Binning:
-        """Binning from the reference sample."""
-        axes = observables.axes()
-        edges = {
-            name: triangular.resolve(axes[name], column.values)
-            for name, column in reference.columns.items()
-        }
-        scales = {name: _scale(column.values) for name, column in reference.columns.items()}
-        return cls(axes, edges, scales, response_bins(reference, observables), observables.core)
 
 
 @dataclass(frozen=True)
@@ -65,9 +37,8 @@ class Comparison:
 
 
 def compare(
-    reference: Sample,
-    generated: Sample,
-    binning: Binning,
+    reference: Binned,
+    generated: Binned,
     replicas: int = 0,
     generator: torch.Generator | None = None,
 ) -> Comparison:
@@ -75,8 +46,7 @@ def compare(
 
     Args:
         reference: The truth.
-        generated: What is judged.
-        binning: From the truth.
+        generated: What is judged, binned as the truth.
         replicas: Bootstrap replicas; 0 leaves out their errors.
         generator: Randomness of the bootstrap.
 
@@ -86,34 +56,29 @@ def compare(
         profile), ``correlation``, ``response/<bin>`` and ``resolution/<bin>`` (relative deviations
         from the truth) and ``separation/response/<bin>``.
     """
-    weights = (
-        _replicas(reference.weight, replicas, generator),
-        _replicas(generated.weight, replicas, generator),
-    )
+    binning, samples = reference.binning, (reference.sample, generated.sample)
+    weights = [_replicas(sample.weight, replicas, generator) for sample in samples]
     found: dict[str, Tensor] = {}
     standardised = []
-    for name, edges in binning.edges.items():
-        pair = reference.columns[name], generated.columns[name]
+    for name in binning.edges:
+        pair = [sample.columns[name] for sample in samples]
         if not pair[0].n:
             continue
-        found[f"separation/{name}"] = _separations(*pair, edges, *weights)
-        distances = _distances(*pair, *weights)
+        counts = reference.counts(name), generated.counts(name)
+        found[f"separation/{name}"] = _separations(*counts, *weights)
+        distances = _distances(pair[0], pair[1], *weights)
         found[f"w1/{name}"] = distances
         if pair[1].n:
             standardised.append(_fill(distances, replicas + 1) / binning.scales[name])
+    for name, members in binning.groups.items():
+        parts = [_fill(found[f"separation/{item}"], replicas + 1) for item in members]
+        found[f"separation_mean/{name}"] = torch.stack(parts).mean(0)
     if standardised:
         found["w1_mean"] = torch.stack(standardised).mean(0)
-    for name, profile in reference.profiles.items():
-        found[f"profile/{name}"] = _deviation(
-            profile.values, generated.profiles[name].values, *weights
-        )
-    for first in list(reference.profiles)[:1]:
-        contents = reference.profiles[first].values, generated.profiles[first].values
-        found["correlation"] = _decorrelation(*contents, *weights)
-    values, errors = deviations(
-        reference, generated, [item for item, _ in binning.response], binning.core
-    )
-    found |= _response_shapes(reference, generated, binning, *weights)
+    found |= _profiles(*samples, *weights)
+    bins = [item for item, _ in binning.response]
+    values, errors = deviations(*samples, bins, binning.core)
+    found |= _response_shapes(*samples, binning, *weights)
     for key, replica in found.items():
         values[key] = float(replica[0])
         if len(replica) > 1:
@@ -124,6 +89,17 @@ def compare(
     )
 
 
+def _profiles(reference: Sample, generated: Sample, *weights: Tensor) -> dict[str, Tensor]:
+    """Deviation of each mean profile, and of the correlations within the first."""
+    found: dict[str, Tensor] = {}
+    for name, profile in reference.profiles.items():
+        pair = profile.values, generated.profiles[name].values
+        if not found:
+            found["correlation"] = _decorrelation(*pair, *weights)
+        found[f"profile/{name}"] = _deviation(*pair, *weights)
+    return found
+
+
 def _replicas(weight: Tensor, replicas: int, generator: torch.Generator | None) -> Tensor:
     """The weights, then their replicas: ``(1 + replicas, N)``."""
     counts = torch.poisson(
@@ -132,34 +108,30 @@ def _replicas(weight: Tensor, replicas: int, generator: torch.Generator | None) 
     return torch.cat([weight[None], weight * counts])
 
 
-def _rows(column: Column, weights: Tensor) -> Tensor:
-    """Fewer replicas for columns of millions of values."""
-    return weights[: max(5, BIG_COLUMN // max(1, column.n))] if len(weights) > 5 else weights
-
-
-def _separations(reference: Column, generated: Column, edges: Tensor, *weights: Tensor) -> Tensor:
-    if not generated.n:
+def _separations(reference: Counts, generated: Counts, *weights: Tensor) -> Tensor:
+    if not generated.values:
         return torch.ones(1, dtype=torch.float64)  # disjoint: it is never defined
-    counts = []
-    for column, rows in zip((reference, generated), weights, strict=True):
-        index = triangular.bin_index(column.values, edges)
-        found = [
-            torch.bincount(index, row[column.event], minlength=len(edges) + 1)
-            for row in _rows(column, rows)
-        ]
-        counts.append(torch.stack(found)[:, 1:-1])
-    n = min(len(part) for part in counts)
-    return triangular.separation(counts[0][:n], counts[1][:n])
+    counts = [
+        part.of(rows)[:, 1:-1] for part, rows in zip((reference, generated), weights, strict=True)
+    ]
+    return triangular.separation(*counts)
 
 
 def _distances(reference: Column, generated: Column, *weights: Tensor) -> Tensor:
     if not generated.n:
         return torch.full((1,), torch.nan, dtype=torch.float64)
-    order, steps = w1.union(reference.values, generated.values)
-    rows = zip(_rows(reference, weights[0]), _rows(generated, weights[1]), strict=False)
-    return torch.stack(
-        [w1.distance(p[reference.event], q[generated.event], order, steps) for p, q in rows]
-    )
+    columns = [thin(column) for column in (reference, generated)]
+    order, steps = w1.union(*(values for values, _ in columns))
+    wanted = max(5, BIG_COLUMN // len(order))
+    rows = zip(*(weight[:wanted] for weight in weights), strict=True)
+    (_, first), (_, second) = columns
+    return torch.stack([w1.distance(p[first], q[second], order, steps) for p, q in rows])
+
+
+def thin(column: Column) -> tuple[Tensor, Tensor]:
+    """Values and their events; of more than :data:`MOST_VALUES` every k-th."""
+    step = -(-column.n // MOST_VALUES) or 1
+    return column.values[::step], column.event[::step]
 
 
 def _fill(replicas: Tensor, wanted: int) -> Tensor:
@@ -208,15 +180,6 @@ def pearson(values: Tensor, weight: Tensor) -> Tensor:
     return unit.T @ unit
 
 
-def _scale(values: Tensor) -> float:
-    """Standard deviation, or for a constant its size, or 1."""
-    if not len(values):
-        return 1.0
-    deviation = float(values.std(unbiased=False))
-    largest = float(values.abs().max())
-    return deviation if deviation > 1e-12 * largest else (largest or 1.0)
-
-
 def _response_shapes(
     reference: Sample, generated: Sample, binning: Binning, *weights: Tensor
 ) -> dict[str, Tensor]:
@@ -224,5 +187,6 @@ def _response_shapes(
     for item, edges in binning.response:
         pair = ratios(reference, item), ratios(generated, item)
         if min(column.n for column in pair) >= MIN_EVENTS:
-            found[f"separation/response/{item.name}"] = _separations(*pair, edges, *weights)
+            first, second = (Counts.per_event(column, edges) for column in pair)
+            found[f"separation/response/{item.name}"] = _separations(first, second, *weights)
     return found

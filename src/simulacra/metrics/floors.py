@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
-from simulacra.metrics.compare import Binning, compare
+from simulacra.metrics.binning import Binned, Binning
+from simulacra.metrics.compare import compare
 from simulacra.metrics.sample import Sample
+from simulacra.metrics.score import Figure, Judged, NotRun, Score
 
 DRAWS = 3
 """Disjoint parts of the truth that a floor is averaged over, at most."""
@@ -40,9 +42,12 @@ class Floors:
     kind: FloorKind
 
 
+Part = TypeVar("Part", Sample, Judged)
+
+
 def pairs(
-    reference: Sample, truth: Sample | None, size: int
-) -> tuple[list[tuple[Sample, Sample]], FloorKind]:
+    reference: Part, truth: Part | None, size: int
+) -> tuple[list[tuple[Part, Part]], FloorKind]:
     """Pairs of independent truth to be compared, and the kind of floor they give.
 
     Args:
@@ -50,15 +55,15 @@ def pairs(
         truth: Independent truth, or None.
         size: Number of generated events.
     """
-    if truth is not None and truth.events >= size:
-        count = min(DRAWS, truth.events // size)
+    if truth is not None and len(truth) >= size:
+        count = min(DRAWS, len(truth) // size)
         return [
             (reference, truth.between(i * size, (i + 1) * size)) for i in range(count)
         ], "independent"
     if truth is not None:
         return [(reference, truth)], "scaled"
-    middle = reference.events // 2
-    return [(reference.between(0, middle), reference.between(middle, reference.events))], "halves"
+    n = len(reference)
+    return [(reference.between(0, n // 2), reference.between(n // 2, n))], "halves"
 
 
 def floors(reference: Sample, truth: Sample | None, size: int, binning: Binning) -> Floors:
@@ -66,15 +71,29 @@ def floors(reference: Sample, truth: Sample | None, size: int, binning: Binning)
     chosen, kind = pairs(reference, truth, size)
     draws: dict[str, list[float]] = {}
     for first, second in chosen:
-        for key, value in compare(first, second, binning).values.items():
+        found = compare(Binned(first, binning), Binned(second, binning))
+        for key, value in found.values.items():
             draws.setdefault(key, []).append(value)
-    first, second = chosen[0]
-    ratio = (1 / reference.events + 1 / size) / (1 / first.events + 1 / second.events)
+    sizes = len(chosen[0][0]), len(chosen[0][1])
     values = {}
-    for key, found in draws.items():
+    for key, drawn in draws.items():
         signed = key.startswith(("response/", "resolution/"))
         mean = (
-            math.sqrt(sum(v * v for v in found) / len(found)) if signed else sum(found) / len(found)
+            math.sqrt(sum(v * v for v in drawn) / len(drawn)) if signed else sum(drawn) / len(drawn)
         )
-        values[key] = mean * ratio ** (1.0 if key.startswith("separation/") else 0.5)
+        figure = Figure(mean, power=1.0 if key.startswith("separation") else 0.5)
+        values[key] = figure.scaled(sizes, (len(reference), size))
     return Floors(values, kind)
+
+
+def score_floors(
+    score: Score, reference: Judged, truth: Judged | None, size: int, seed: int
+) -> dict[str, float]:
+    """Floors of a score for ``size`` generated events; nothing where truth is too small for it."""
+    first, second = pairs(reference, truth, size)[0][0]
+    try:
+        found = score(first, second, seed)
+    except NotRun:
+        return {}
+    sizes, wanted = (len(first), len(second)), (len(reference), size)
+    return {key: figure.scaled(sizes, wanted) for key, figure in found.items()}

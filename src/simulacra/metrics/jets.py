@@ -1,19 +1,17 @@
-r"""W1M and W1P, the Wasserstein distances that papers on JetNet quote (arXiv:2106.11535).
+r"""W1M, W1P and W1EFP, the Wasserstein distances that papers on JetNet quote (arXiv:2106.11535).
 
 ``w1m`` is the distance between the distributions of the relative jet mass of summed massless particles,
-``w1p`` the distance between those of each feature of unpadded particles, quoted as its mean over
-:math:`\eta, \phi, p_T` (tables: :math:`10^{-3}`). Each is measured between 50,000 jets drawn with
-replacement from either sample, five times; value and error are mean and standard deviation over the five,
-as in the library jetnet 0.2.5.
+``w1p`` that of each feature of unpadded particles (:math:`\eta, \phi, p_T`), ``w1efp`` that of each of the
+five connected energy-flow polynomials of four vertices and four edges. Tables quote the mean over the
+features (:math:`10^{-3}`) and over the polynomials (:math:`10^{-5}`).
 
-The floor is the same distance between the reference and independent truth of the generated sample's size.
-From samples of :math:`n, m` jets instead of :math:`N, M`, with :math:`S` jets per draw, it is scaled by
-:math:`\sqrt{(1/N + 1/M + 2/S) / (1/n + 1/m + 2/S)}`, since drawing adds its own fluctuation.
+Each is measured between 50,000 jets drawn with replacement from either sample, five times; value and error
+are mean and standard deviation over the five, as in the library jetnet 0.2.5, whose draws numpy's default
+generator repeats with a seed. Particles whose features are all 0 are padding, as there.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,153 +19,209 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, IncompatibleError, UserError
+from simulacra.metrics.score import Events, Figure, Judged, NotRun, TwoSampleMetric, chunks
 from simulacra.metrics.wasserstein import distance, union
+from simulacra.physics.efp import N4_D4, efps
 from simulacra.physics.jets import four_momentum
 
 FEATURES = ("etarel", "phirel", "ptrel")
-SAMPLES, BATCHES, SEED = 50_000, 5, 42
+POLYNOMIALS = tuple("*".join(name) for name in N4_D4)
+CHUNK = 8192
+"""Jets that are read at a time."""
 
 
 @dataclass(frozen=True)
-class Distance:
-    """Mean and standard deviation over the draws."""
+class Draws:
+    """How jets are drawn.
 
-    value: float
-    error: float
+    Args:
+        samples: Jets drawn from each sample, with replacement.
+        batches: Number of draws.
+        seed: Seed of the draws.
+    """
 
-    @classmethod
-    def of(cls, draws: Sequence[float]) -> Distance:
-        """Mean and (population) standard deviation, as the library has them."""
-        return cls(float(np.mean(draws)), float(np.std(draws)))
+    samples: int = 50_000
+    batches: int = 5
+    seed: int = 42
+
+    def counts(self, n: int, m: int) -> list[tuple[Tensor, Tensor]]:
+        """How often each jet of either sample is drawn, float64 ``(n,)`` and ``(m,)`` per batch."""
+        if not n or not m:
+            raise NotRun(f"W1 distances of jets need jets in both samples, got {n} and {m}")
+        generator = np.random.default_rng(self.seed)
+        return [
+            (self._counts(n, generator), self._counts(m, generator)) for _ in range(self.batches)
+        ]
+
+    def _counts(self, n: int, generator: np.random.Generator) -> Tensor:
+        drawn = generator.choice(n, size=self.samples)
+        return torch.from_numpy(np.bincount(drawn, minlength=n)).double()
+
+    def figure(self, distances: Tensor) -> Figure:
+        """Mean and (population) standard deviation of distances ``(batches,)``."""
+        spread = float(distances.std(unbiased=False))
+        return Figure(float(distances.mean()), spread, power=0.5, draws=self.samples)
 
 
-def w1m(
-    reference: Batch,
-    generated: Batch,
-    samples: int = SAMPLES,
-    batches: int = BATCHES,
-    seed: int = SEED,
-) -> Distance:
+STANDARD = Draws()
+
+
+def w1m(reference: Tensor, generated: Tensor, draws: Draws = STANDARD) -> Figure:
     """Distance of relative jet masses.
 
     Args:
-        reference: Real jets, clouds whose first features are etarel, phirel, ptrel.
+        reference: etarel, phirel, ptrel of real jets ``(B, N, 3)``, 0 for padding.
+        generated: The same of generated jets.
+        draws: How jets are drawn.
+    """
+    masses = [_masses(jets) for jets in (reference, generated)]
+    return draws.figure(_of_jets(masses, draws)[:, 0])
+
+
+def w1p(reference: Tensor, generated: Tensor, draws: Draws = STANDARD) -> dict[str, Figure]:
+    """Distance of each feature of unpadded particles; arguments as for :func:`w1m`.
+
+    Returns:
+        One figure per feature, and under ``"mean"`` the mean over them, whose draws are averaged first.
+    """
+    masks = [(jets != 0).any(-1) for jets in (reference, generated)]
+    owners = [mask.nonzero()[:, 0] for mask in masks]
+    if len(reference) and len(generated) and any(len(owner) == 0 for owner in owners):
+        raise NotRun("W1P needs particles: one of the samples has only empty jets")
+    first, second = (
+        jets[mask].double() for jets, mask in zip((reference, generated), masks, strict=True)
+    )
+    shared = [union(first[:, i], second[:, i]) for i in range(len(FEATURES))]
+    found = [
+        [float(distance(a[owners[0]], b[owners[1]], *pair)) for pair in shared]
+        for a, b in draws.counts(len(reference), len(generated))
+    ]
+    return _figures(torch.tensor(found, dtype=torch.float64), FEATURES, draws)
+
+
+def w1efp(reference: Tensor, generated: Tensor, draws: Draws = STANDARD) -> dict[str, Figure]:
+    """Distance of each energy-flow polynomial; arguments as for :func:`w1m`.
+
+    Returns:
+        One figure per polynomial, and under ``"mean"`` the mean over them, whose draws are averaged first.
+    """
+    values = [_polynomials(jets) for jets in (reference, generated)]
+    return _figures(_of_jets(values, draws), POLYNOMIALS, draws)
+
+
+def w1_score(
+    reference: Judged, generated: Judged, seed: int, samples: int = 50_000, batches: int = 5
+) -> dict[str, Figure]:
+    """``w1m``, ``w1p``, ``w1p/<feature>``, ``w1efp`` and ``w1efp/<polynomial>``.
+
+    Args:
+        reference: Real jets.
         generated: Generated jets.
+        seed: Seed of the draws.
+        samples: Jets drawn from each, with replacement.
+        batches: Number of draws.
+    """
+    pair = clouds(reference.events), clouds(generated.events)
+    draws = Draws(samples, batches, seed)
+    figures = {"w1m": w1m(*pair, draws)}
+    for key, found in (("w1p", w1p(*pair, draws)), ("w1efp", w1efp(*pair, draws))):
+        figures |= _named(key, found)
+    return figures
+
+
+def clouds(events: Events) -> Tensor:
+    """etarel, phirel and ptrel of all jets ``(B, N, 3)``, exactly 0 for padding.
+
+    Raises:
+        NotRun: If the events are no clouds with a mask.
+    """
+    parts = []
+    for batch in chunks(events, CHUNK):
+        if batch.mask is None or batch.x.ndim != 3 or batch.x.shape[-1] < len(FEATURES):
+            raise NotRun(
+                f"jet scores need clouds of particles, got events of shape {tuple(batch.x.shape[1:])}"
+            )
+        parts.append(batch.x[..., : len(FEATURES)].detach().cpu())
+    return torch.cat(parts) if parts else torch.zeros(0, 1, len(FEATURES))
+
+
+class _JetDistance(TwoSampleMetric):
+    """Keeps per event what the distance needs, and gives a dictionary of values and errors.
+
+    Args:
         samples: Jets drawn from each, with replacement.
         batches: Number of draws.
         seed: Seed of the draws.
     """
-    masses = [four_momentum(*_columns(jets).unbind(-1))[0] for jets in (reference, generated)]
-    order, steps = union(*masses)
-    counts = _draws(len(reference), len(generated), samples, batches, seed)
-    return Distance.of([float(distance(first, second, order, steps)) for first, second in counts])
+
+    higher_is_better = False
+
+    def __init__(self, samples: int = 50_000, batches: int = 5, seed: int = 42) -> None:
+        super().__init__()
+        self.draws = Draws(samples, batches, seed)
 
 
-def w1p(
-    reference: Batch,
-    generated: Batch,
-    samples: int = SAMPLES,
-    batches: int = BATCHES,
-    seed: int = SEED,
-) -> dict[str, Distance]:
-    """Distance of each feature of unpadded particles; arguments as :func:`w1m`.
+class W1M(_JetDistance):
+    """:func:`w1m` of all jets that were seen."""
 
-    Returns:
-        One distance per feature, and under ``"mean"`` the mean over them, whose draws are averaged first.
-    """
-    first, second = _columns(reference), _columns(generated)
-    masks = [_mask(reference), _mask(generated)]
-    owners = [mask.nonzero()[:, 0] for mask in masks]
-    if any(len(owner) == 0 for owner in owners):
-        raise UserError("W1P needs particles: one of the samples has only empty jets")
-    unions = [union(first[masks[0]][:, i], second[masks[1]][:, i]) for i in range(len(FEATURES))]
-    draws = [
-        [float(distance(a[owners[0]], b[owners[1]], *shared)) for shared in unions]
-        for a, b in _draws(len(reference), len(generated), samples, batches, seed)
-    ]
-    named = {name: Distance.of([draw[i] for draw in draws]) for i, name in enumerate(FEATURES)}
-    return {"mean": Distance.of([float(np.mean(draw)) for draw in draws]), **named}
+    def update(self, reference: Tensor, generated: Tensor) -> None:
+        """Add jets ``(B, N, 3)``; either may be empty."""
+        super().update(_masses(reference), _masses(generated))
+
+    def compute(self) -> dict[str, Tensor]:
+        """``w1m`` and ``w1m/error``."""
+        return tensors({"w1m": self.draws.figure(_of_jets(self.rows(), self.draws)[:, 0])})
 
 
-def jet_scores(
-    reference: Batch,
-    generated: Batch,
-    truth: Batch | None = None,
-    samples: int = SAMPLES,
-    batches: int = BATCHES,
-    seed: int = SEED,
-) -> dict[str, float]:
-    """W1M and W1P with errors and floors, as entries of ``metrics.json``.
+class W1P(_JetDistance):
+    """:func:`w1p` of all jets that were seen."""
 
-    Args:
-        reference: Real jets that the generated are compared with.
-        generated: Generated jets.
-        truth: Independent real jets for the floor; without them it comes from halves of the reference.
-        samples: As for :func:`w1m`.
-        batches: As for :func:`w1m`.
-        seed: As for :func:`w1m`.
-
-    Returns:
-        ``w1m``, ``w1p`` (mean over the features) and ``w1p/<feature>``, each with twins ``…/error`` and
-        ``…/floor``.
-    """
-    first, second = reference, truth
-    if second is None:
-        middle = len(reference) // 2
-        first, second = reference[:middle], reference[middle:]
-    second = second[: len(generated)]
-    wanted = 1 / len(reference) + 1 / len(generated) + 2 / samples
-    scale = math.sqrt(wanted / (1 / len(first) + 1 / len(second) + 2 / samples))
-    found = _named(reference, generated, samples, batches, seed)
-    floors = _named(first, second, samples, batches, seed)
-    scores: dict[str, float] = {}
-    for key, score in found.items():
-        scores |= {
-            key: score.value,
-            f"{key}/error": score.error,
-            f"{key}/floor": floors[key].value * scale,
-        }
-    return scores
+    def compute(self) -> dict[str, Tensor]:
+        """``w1p`` and ``w1p/<feature>``, each with its twin ``…/error``."""
+        return tensors(_named("w1p", w1p(*self.rows(), self.draws)))
 
 
-def _named(
-    reference: Batch, generated: Batch, samples: int, batches: int, seed: int
-) -> dict[str, Distance]:
-    particles = w1p(reference, generated, samples, batches, seed)
-    features = {f"w1p/{name}": particles[name] for name in FEATURES}
-    return {
-        "w1m": w1m(reference, generated, samples, batches, seed),
-        "w1p": particles["mean"],
-        **features,
-    }
+class W1EFP(_JetDistance):
+    """:func:`w1efp` of all jets that were seen."""
+
+    def update(self, reference: Tensor, generated: Tensor) -> None:
+        """Add jets ``(B, N, 3)``; either may be empty."""
+        super().update(_polynomials(reference), _polynomials(generated))
+
+    def compute(self) -> dict[str, Tensor]:
+        """``w1efp`` and ``w1efp/<polynomial>``, each with its twin ``…/error``."""
+        distances = _of_jets(self.rows(), self.draws)
+        return tensors(_named("w1efp", _figures(distances, POLYNOMIALS, self.draws)))
 
 
-def _draws(n: int, m: int, samples: int, batches: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """How often each jet of either sample is drawn, float64 ``(n,)`` and ``(m,)`` per batch."""
-    if not n or not m:
-        raise UserError(f"W1 distances of jets need jets in both samples, got {n} and {m}")
-    generator = np.random.default_rng(seed)
-    return [
-        (_counts(n, samples, generator), _counts(m, samples, generator)) for _ in range(batches)
-    ]
+def tensors(figures: dict[str, Figure]) -> dict[str, Tensor]:
+    """Values and, under ``…/error``, errors as float64 scalars."""
+    values = {key: figure.value for key, figure in figures.items()}
+    values |= {f"{key}/error": f.error for key, f in figures.items() if f.error is not None}
+    return {key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()}
 
 
-def _counts(n: int, samples: int, generator: np.random.Generator) -> Tensor:
-    drawn = generator.choice(n, size=samples)
-    return torch.from_numpy(np.bincount(drawn, minlength=n)).double()
+def _masses(jets: Tensor) -> Tensor:
+    return four_momentum(*jets.unbind(-1))[0][:, None]
 
 
-def _columns(jets: Batch) -> Tensor:
-    """etarel, phirel and ptrel ``(B, N, 3)``, float64 on the CPU."""
-    if jets.x.ndim != 3 or jets.x.shape[-1] < len(FEATURES):
-        raise IncompatibleError(
-            f"W1M and W1P need clouds of jets, got events of shape {tuple(jets.x.shape[1:])}"
-        )
-    return jets.x[..., : len(FEATURES)].detach().cpu().double()
+def _polynomials(jets: Tensor) -> Tensor:
+    return efps(jets, N4_D4)
 
 
-def _mask(jets: Batch) -> Tensor:
-    if jets.mask is None:
-        raise IncompatibleError("W1M and W1P need clouds with a mask")
-    return jets.mask.cpu()
+def _of_jets(pair: Sequence[Tensor], draws: Draws) -> Tensor:
+    """Distances ``(batches, K)`` of columns that hold one value per jet, ``(n, K)`` and ``(m, K)``."""
+    first, second = pair
+    counts = draws.counts(len(first), len(second))
+    shared = [union(first[:, i], second[:, i]) for i in range(first.shape[1])]
+    found = [[float(distance(a, b, *pair)) for pair in shared] for a, b in counts]
+    return torch.tensor(found, dtype=torch.float64)
+
+
+def _figures(distances: Tensor, names: tuple[str, ...], draws: Draws) -> dict[str, Figure]:
+    figures = {name: draws.figure(distances[:, i]) for i, name in enumerate(names)}
+    return {"mean": draws.figure(distances.mean(1)), **figures}
+
+
+def _named(key: str, figures: dict[str, Figure]) -> dict[str, Figure]:
+    return {key if name == "mean" else f"{key}/{name}": found for name, found in figures.items()}

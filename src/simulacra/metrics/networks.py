@@ -1,162 +1,185 @@
-r"""The published network classifiers of the CaloChallenge (arXiv:2410.21611, section on classifier tests).
+r"""The published network classifiers that tell generated (0) from true (1) events.
 
-A fully connected network (``hidden`` layers of ``width`` units, LeakyReLU 0.01, float64) is
-trained with binary cross-entropy to tell generated (0) from true (1) events; the epoch with the
-best accuracy on the selection part is kept, its outputs are calibrated there by isotonic
-regression, and on the report part
+A network is trained on one part of both samples (:mod:`simulacra.metrics.training`); its outputs are
+calibrated on a second one by isotonic regression, and on a third
 
 .. math:: \mathrm{AUC}, \qquad \mathrm{JSD} = (\ln 2 - \mathrm{BCE}) / \ln 2
 
-are quoted: 0.5 and 0 for a perfect generator.  A few thousand events do not train such a network:
-it cannot tell shuffled voxels from the truth then, and its score is labelled.
+are quoted: 0.5 and 0 for a perfect generator; the JSD can come out below 0.  The CaloChallenge
+(arXiv:2410.21611) trains :func:`dense` on ``high``, ``low`` and ``low_normed`` inputs and
+:class:`~simulacra.metrics.resnet.ResNet3d` on ``low`` ones, ten times each, and quotes mean and standard
+deviation.  A few thousand events do not train such a network: it cannot tell shuffled voxels from the truth
+then, and its score is labelled.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from copy import deepcopy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
-from sklearn.metrics import log_loss, roc_auc_score
-from torch import Tensor, nn
+from sklearn.metrics import roc_auc_score
+from torch import nn
 
-from simulacra.core import UserError
+from simulacra.metrics.boosted import hanley_mcneil
+from simulacra.metrics.inputs import Inputs, Source
+from simulacra.metrics.score import Figure, Judged, NotRun
+from simulacra.metrics.training import Part, Recipe, fit, outputs, split
 
 MIN_EVENTS = 10_000
 """Events per class below which the scores are not meaningful."""
 TOO_FEW = "too few events"
+CLIP = 1e-6
+"""Least calibrated probability of either class."""
+
+Array = NDArray[np.float64]
+Network = Callable[[int], nn.Module]
+"""Builds a network of one logit from the number of its inputs."""
 
 
-@dataclass(frozen=True)
-class NetworkScore:
-    """Mean over trainings, with the standard deviation (NaN for one training)."""
-
-    auc: float
-    jsd: float
-    auc_error: float
-    jsd_error: float
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Size and training of the network; the defaults are the published ones.
+def dense(
+    inputs: int,
+    hidden: Sequence[int] = (2048, 2048, 2048),
+    slope: float = 0.01,
+    outputs: int = 1,
+) -> nn.Sequential:
+    """Fully connected layers with LeakyReLU; the defaults are the CaloChallenge's.
 
     Args:
-        width: Units per hidden layer.
-        hidden: Hidden layers.
-        epochs: Passes over the training part.
-        batch_size: Events per step.
-        learning_rate: Adam's learning rate.
+        inputs: Number of inputs.
+        hidden: Widths of the hidden layers.
+        slope: Of the LeakyReLU below 0.
+        outputs: Logits.
     """
-
-    width: int = 2048
-    hidden: int = 3
-    epochs: int = 50
-    batch_size: int = 1000
-    learning_rate: float = 2e-4
-
-
-def classifier(inputs: int, recipe: Recipe) -> nn.Sequential:
-    """The network, float64."""
-    sizes = [inputs, *[recipe.width] * recipe.hidden]
     blocks: list[nn.Module] = []
-    for first, second in pairwise(sizes):
-        blocks += [nn.Linear(first, second), nn.LeakyReLU(0.01)]
-    return nn.Sequential(*blocks, nn.Linear(sizes[-1], 1)).double()
-
-
-def parts(n: int, proportions: Sequence[float]) -> tuple[int, int, int]:
-    """Events for training, selection and report, in these proportions.
-
-    Raises:
-        UserError: If a part would hold fewer than two events.
-    """
-    train = math.floor(n * proportions[0] / sum(proportions))
-    select = math.floor(n * proportions[1] / sum(proportions))
-    if min(train, select, n - train - select) < 2:
-        raise UserError(
-            f"{n} events per class cannot be split {tuple(proportions)} for a classifier test"
-        )
-    return train, select, n - train - select
+    for first, second in pairwise([inputs, *hidden]):
+        blocks += [nn.Linear(first, second), nn.LeakyReLU(slope)]
+    return nn.Sequential(*blocks, nn.Linear([inputs, *hidden][-1], outputs))
 
 
 def network_test(
-    reference: Tensor,
-    generated: Tensor,
-    split: Sequence[float],
+    reference: Inputs,
+    generated: Inputs,
+    proportions: Sequence[float],
     trainings: int = 1,
     seed: int = 0,
+    network: Network = dense,
     recipe: Recipe | None = None,
-) -> NetworkScore:
+) -> tuple[Figure, Figure]:
     """Train and report.
 
     Args:
         reference: Classifier inputs of the truth ``(N, F)``.
         generated: Classifier inputs of generated events ``(M, F)``.
-        split: Proportions of training, selection and report part.
-        trainings: Independent trainings (new split, new weights), whose mean and spread are quoted.
+        proportions: Of training, selection and report part.
+        trainings: Independent trainings (new split, new weights), or folds.
         seed: Seed of the first training.
-        recipe: Size and training.
+        network: What is trained.
+        recipe: How.
+
+    Returns:
+        AUC and JSD: mean and standard deviation of the trainings; of one training its value and its error
+        from the report part alone.
     """
     recipe = recipe or Recipe()
-    scores = [_train(reference, generated, split, seed + i, recipe) for i in range(trainings)]
-    auc, jsd = (np.array(values) for values in zip(*scores, strict=True))
-    spread = [float(v.std(ddof=1)) if trainings > 1 else math.nan for v in (auc, jsd)]
-    return NetworkScore(float(auc.mean()), float(jsd.mean()), spread[0], spread[1])
-
-
-def _train(
-    reference: Tensor, generated: Tensor, split: Sequence[float], seed: int, recipe: Recipe
-) -> tuple[float, float]:
-    """AUC and JSD of one training."""
-    generator = torch.Generator().manual_seed(seed)
-    train, select, report = _split(reference.double(), generated.double(), split, generator)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.set_state(generator.get_state())
-        network = classifier(reference.shape[1], recipe)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-    loss = nn.BCEWithLogitsLoss()
-    best, kept = -1.0, deepcopy(network.state_dict())
-    for _ in range(recipe.epochs):
-        order = torch.randperm(len(train[0]), generator=generator)
-        for index in order.split(recipe.batch_size):
-            optimizer.zero_grad()
-            loss(network(train[0][index])[:, 0], train[1][index]).backward()
-            optimizer.step()
-        accuracy = float(
-            ((_outputs(network, select[0]) > 0.5) == (select[1] > 0.5)).double().mean()
+    found = []
+    for number in range(trainings):
+        turn, own = (number / trainings, seed) if recipe.rotate else (0.0, seed + number)
+        generator = torch.Generator().manual_seed(own)
+        train, select, report = split([generated, reference], proportions, generator, turn)
+        built = initialised(
+            network, len(train.batch(torch.arange(1), torch.device("cpu"))[0][0]), seed + number
         )
-        if accuracy > best:
-            best, kept = accuracy, deepcopy(network.state_dict())
-        if accuracy == 1.0:
-            break
-    network.load_state_dict(kept)
-    calibration = IsotonicRegression(out_of_bounds="clip", y_min=1e-6, y_max=1 - 1e-6)
-    calibration.fit(_outputs(network, select[0]).numpy(), select[1].numpy())
-    scores, labels = calibration.predict(_outputs(network, report[0]).numpy()), report[1].numpy()
-    return float(roc_auc_score(labels, scores)), float(1 - log_loss(labels, scores) / math.log(2))
+        found.append(_report(fit(built, train, select, recipe, generator), select, report, recipe))
+    if trainings == 1:
+        return found[0]
+    auc, jsd = (
+        Figure(float(np.mean(values)), float(np.std(values, ddof=1)), power=0.0)
+        for values in ([figure.value for figure in figures] for figures in zip(*found, strict=True))
+    )
+    return auc, jsd
 
 
-def _split(
-    reference: Tensor, generated: Tensor, split: Sequence[float], generator: torch.Generator
-) -> list[tuple[Tensor, Tensor]]:
-    """Training, selection and report inputs and labels, each class shuffled on its own."""
-    found: list[list[Tensor]] = [[], [], []]
-    for values in (generated, reference):
-        shuffled = values[torch.randperm(len(values), generator=generator)]
-        for number, part in enumerate(shuffled.split(list(parts(len(values), split)))):
-            found[number].append(part)
-    return [
-        (torch.cat(pair), torch.cat([torch.zeros(len(pair[0])), torch.ones(len(pair[1]))]).double())
-        for pair in found
-    ]
+def initialised(network: Network, inputs: int, seed: int) -> nn.Module:
+    """A new network whose weights are a function of the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return network(inputs)
 
 
-def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([network(part)[:, 0].sigmoid() for part in inputs.split(10_000)])
+@dataclass(frozen=True)
+class NetworkScore:
+    """``classifier/<name>/auc`` and ``classifier/<name>/jsd`` as a score.
+
+    Args:
+        name: Name of the classifier.
+        inputs: What it sees of a sample.
+        network: What is trained.
+        recipe: How.
+        trainings: Number of trainings.
+        proportions: Of training, selection and report part; None for those of the data set.
+        force: Whether to train also below 10,000 events per class, with a label.
+    """
+
+    name: str
+    inputs: Source
+    network: Network = dense
+    recipe: Recipe | None = None
+    trainings: int = 1
+    proportions: Sequence[float] | None = None
+    force: bool = False
+
+    def __call__(self, reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
+        """Train and report.
+
+        Raises:
+            NotRun: With fewer than 10,000 events of a kind, unless forced.
+        """
+        few = min(len(reference), len(generated)) < MIN_EVENTS
+        if few and not self.force:
+            raise NotRun(
+                f"{TOO_FEW}: {len(reference)} true and {len(generated)} generated, not {MIN_EVENTS}"
+            )
+        figures = network_test(
+            self.inputs(reference),
+            self.inputs(generated),
+            self.proportions or reference.observables.split,
+            self.trainings,
+            seed,
+            self.network,
+            self.recipe,
+        )
+        note = TOO_FEW if few else None
+        return {
+            f"classifier/{self.name}/{key}": Figure(
+                figure.value, figure.error, power=0.0, note=note
+            )
+            for key, figure in zip(("auc", "jsd"), figures, strict=True)
+        }
+
+
+def _report(
+    network: nn.Module, select: Part, report: Part, recipe: Recipe
+) -> tuple[Figure, Figure]:
+    scores, labels = _scores(network, report)
+    if recipe.calibrate:
+        calibration = IsotonicRegression(out_of_bounds="clip", y_min=CLIP, y_max=1 - CLIP)
+        scores = calibration.fit(*_scores(network, select)).predict(scores)
+    auc = float(roc_auc_score(labels, scores))
+    true = int(labels.sum())
+    chosen = np.where(labels == 1, scores, 1 - scores).clip(min=np.finfo(np.float64).tiny)
+    bits = np.log2(chosen)
+    error = hanley_mcneil(auc, true, len(labels) - true)
+    spread = float(bits.std()) / math.sqrt(len(labels))
+    return Figure(auc, error, power=0.0), Figure(float(1 + bits.mean()), spread, power=0.0)
+
+
+def _scores(network: nn.Module, part: Part) -> tuple[Array, Array]:
+    """Probability of truth, and the label of each event."""
+    logits, labels = outputs(network, part)
+    return logits[:, 0].sigmoid().numpy(), labels.double().numpy()

@@ -1,7 +1,9 @@
 r"""Response and resolution: mean and relative width of what is seen over what was asked for, in bins.
 
-Errors are the textbook's, :math:`\sigma/\sqrt n` of the mean and
-:math:`\sqrt{(\mu_4 - \sigma^4)/(4\sigma^2 n)}` of the width.
+Where only the shortest interval with a share of the events counts (with 0.9: :math:`\mu_{90}` and
+:math:`\sigma_{90}` of arXiv:2005.05334, function ``fit90`` of its code), errors are the published
+:math:`\sigma/\sqrt n` of the mean and :math:`\sigma/\sqrt{2n}` of the width. Where all events count, the
+latter is the textbook's :math:`\sqrt{(\mu_4 - \sigma^4)/(4\sigma^2 n)}`.
 """
 
 from __future__ import annotations
@@ -13,8 +15,8 @@ from itertools import pairwise
 
 from torch import Tensor
 
+from simulacra.metrics.bins import resolve
 from simulacra.metrics.sample import Column, Sample
-from simulacra.metrics.separation import resolve
 from simulacra.physics.base import Axis, ObservableSet, ResponseBin
 
 RESPONSE_BINS = 6
@@ -65,6 +67,43 @@ class Moments:
     resolution_error: float
 
 
+@dataclass(frozen=True)
+class Peak:
+    """Mean and width of values, with errors, in the unit of the values."""
+
+    events: int
+    mean: float
+    mean_error: float
+    width: float
+    width_error: float
+
+
+def peak(values: Tensor, share: float = 0.9) -> Peak:
+    """Mean and standard deviation of values ``(n,)`` in the shortest interval with a share of them."""
+    kept = shortest(values.double(), share)
+    mean, width = float(kept.mean()), float(kept.std(unbiased=False))
+    if share < 1:
+        n = len(values) - round(len(values) * (1 - share))
+        return Peak(n, mean, width / math.sqrt(n), width, width / math.sqrt(2 * n))
+    n, fourth = len(kept), float((kept - mean).pow(4).mean())
+    error = math.sqrt(max(0.0, fourth - width**4) / (4 * width**2 * n)) if width else 0.0
+    return Peak(n, mean, width / math.sqrt(n), width, error)
+
+
+def shortest(values: Tensor, share: float) -> Tensor:
+    """Values of the shortest interval that holds a share of them.
+
+    As in the public code, the interval is chosen by the distance to the value behind its last one, and the
+    number of values left out is rounded down.
+    """
+    ordered = values.sort().values
+    left = int(len(ordered) * (1 - share))
+    if not left:
+        return ordered
+    start = int((ordered[-left:] - ordered[:left]).argmin())
+    return ordered[start : start + len(ordered) - left]
+
+
 def response_moments(sample: Sample, item: ResponseBin, core: float) -> Moments | None:
     """Response in one bin; None with too few events.  ``core`` < 1 takes the shortest interval
     that holds so many.
@@ -75,25 +114,16 @@ def response_moments(sample: Sample, item: ResponseBin, core: float) -> Moments 
     ratio = (seen / asked)[(asked >= item.low) & (asked < item.high)]
     if len(ratio) < MIN_EVENTS:
         return None
-    ratio = _shortest(ratio, core)
-    n, mean = len(ratio), float(ratio.mean())
-    variance = float(ratio.var(unbiased=False))
-    if mean <= 0 or variance <= 0:
+    found = peak(ratio, core)
+    if found.mean <= 0 or found.width <= 0:
         return None
-    fourth = float((ratio - mean).pow(4).mean())
-    width = math.sqrt(variance)
-    error = math.sqrt(max(0.0, fourth - variance**2) / (4 * variance * n))
-    return Moments(n, mean, width / math.sqrt(n), width / mean, error / mean)
-
-
-def _shortest(values: Tensor, share: float) -> Tensor:
-    """Values of the shortest interval that holds ``share`` of them (with 0.9: those of mu_90 and
-    sigma_90).
-    """
-    ordered = values.sort().values
-    count = max(1, round(share * len(ordered)))
-    start = int((ordered[count - 1 :] - ordered[: len(ordered) - count + 1]).argmin())
-    return ordered[start : start + count]
+    return Moments(
+        found.events,
+        found.mean,
+        found.mean_error,
+        found.width / found.mean,
+        found.width_error / found.mean,
+    )
 
 
 def deviations(
@@ -121,5 +151,5 @@ def ratios(sample: Sample, item: ResponseBin) -> Column:
     if sample.response is None:
         raise ValueError("these events have no response")
     asked, seen = sample.response
-    event = ((asked >= item.low) & (asked < item.high)).nonzero()[:, 0]
-    return Column((seen / asked)[event], event, 0, True)
+    inside = (asked >= item.low) & (asked < item.high)
+    return Column((seen / asked)[inside], inside.long(), False)

@@ -1,22 +1,24 @@
 """A sample reduced to what is compared: values of observables, classifier inputs, profiles and summed images.
 
-Events are reduced in chunks, so that memory is that of the numbers kept.  A column holds the
-finite values of one observable and the event that each belongs to; an event may hold several (its
-voxels) or none.
+Events are reduced in chunks, so that memory is that of the numbers kept and the events may be on disk. A
+column holds the finite values of one observable, one event after the other; an event may hold several (its
+hit voxels) or none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from simulacra.core import Batch, UserError
-from simulacra.physics.base import Image, ObservableSet, Profile
+from simulacra.metrics.events import Events, chunks
+from simulacra.physics.base import Image, ObservableSet, Profile, Ragged
 
-CHUNK_VALUES = 2**24
-"""Values of events that are reduced at once (float64: 128 MB per copy)."""
+CHUNK_VALUES = 2**23
+"""Values of events that are reduced at once (float32: 32 MB per copy)."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,13 @@ class Column:
     """One observable of a sample.
 
     Args:
-        values: Finite values ``(n,)``, float64.
-        event: Event of each value ``(n,)``, int64.
-        undefined: Events whose scalar is NaN or infinite (padding of several values per event is
-            not counted).
+        values: Finite values ``(n,)``, in the type that the observable has.
+        counts: How many of them each event holds, int64 ``(N,)``.
         scalar: Whether an event holds one value.
     """
 
     values: Tensor
-    event: Tensor
-    undefined: int
+    counts: Tensor
     scalar: bool
 
     @property
@@ -41,12 +40,30 @@ class Column:
         """Number of finite values."""
         return len(self.values)
 
+    @property
+    def event(self) -> Tensor:
+        """Event of each value, int64 ``(n,)``."""
+        if self.scalar and self.n == len(self.counts):
+            return torch.arange(self.n)
+        return torch.repeat_interleave(torch.arange(len(self.counts)), self.counts)
+
+    @property
+    def undefined(self) -> int:
+        """Events whose scalar is NaN or infinite (events without a hit are not counted)."""
+        return int((self.counts == 0).sum()) if self.scalar else 0
+
     def between(self, start: int, stop: int) -> Column:
-        """The part that lies in the events ``[start, stop)``, numbered from 0."""
-        keep = (self.event >= start) & (self.event < stop)
-        values = self.values[keep]
-        undefined = stop - start - len(values) if self.scalar else 0
-        return Column(values, self.event[keep] - start, undefined, self.scalar)
+        """The part that lies in the events ``[start, stop)``."""
+        first = int(self.counts[:start].sum())
+        counts = self.counts[start:stop]
+        return Column(self.values[first : first + int(counts.sum())], counts, self.scalar)
+
+    def take(self, index: Tensor) -> Column:
+        """The events ``index`` ``(k,)``, in that order."""
+        counts = self.counts[index]
+        start = (self.counts.cumsum(0) - self.counts)[index]
+        shift = torch.repeat_interleave(start - (counts.cumsum(0) - counts), counts)
+        return Column(self.values[torch.arange(len(shift)) + shift], counts, self.scalar)
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Sample:
         events: Number of events ``N``.
         weight: Event weights ``(N,)``, float64.
         columns: Observables by name.
-        features: High-level classifier inputs ``(N, F)``.
+        features: High-level classifier inputs ``(N, F)``, float64.
         profiles: Profiles with values ``(N, K)`` by name.
         images: Images summed over the events by name.
         response: Asked and seen value ``(N,)`` each, or None.
@@ -71,91 +88,109 @@ class Sample:
     images: dict[str, Image]
     response: tuple[Tensor, Tensor] | None
 
+    def __len__(self) -> int:
+        return self.events
+
     def between(self, start: int, stop: int) -> Sample:
         """The events ``[start, stop)``; images stay those of all events."""
+        columns = {name: column.between(start, stop) for name, column in self.columns.items()}
+        return self._part(columns, slice(start, stop))
+
+    def take(self, index: Tensor) -> Sample:
+        """The events ``index`` ``(k,)``, in that order; images stay those of all events."""
+        columns = {name: column.take(index) for name, column in self.columns.items()}
+        return self._part(columns, index)
+
+    def _part(self, columns: dict[str, Column], index: slice | Tensor) -> Sample:
+        weight = self.weight[index]
+        profiles = {
+            name: replace(profile, values=profile.values[index])
+            for name, profile in self.profiles.items()
+        }
+        response = (
+            None if self.response is None else (self.response[0][index], self.response[1][index])
+        )
         return Sample(
-            stop - start,
-            self.weight[start:stop],
-            {name: column.between(start, stop) for name, column in self.columns.items()},
-            self.features[start:stop],
-            {
-                name: replace(profile, values=profile.values[start:stop])
-                for name, profile in self.profiles.items()
-            },
-            self.images,
-            None
-            if self.response is None
-            else (self.response[0][start:stop], self.response[1][start:stop]),
+            len(weight), weight, columns, self.features[index], profiles, self.images, response
         )
 
 
-def reduce(batch: Batch, observables: ObservableSet) -> Sample:
+def reduce(events: Events, observables: ObservableSet) -> Sample:
     """Compute everything in chunks of events.
 
     Raises:
         UserError: If there are no events.
     """
-    if not len(batch):
+    if not len(events):
         raise UserError("there are no events to evaluate: the sample is empty")
-    per_event = max(1, batch.x[0].numel())
-    step = max(1, min(len(batch), CHUNK_VALUES // per_event))
-    parts = [
-        _chunk(batch[start : start + step], observables) for start in range(0, len(batch), step)
-    ]
-    return _join(parts)
+    step = max(1, CHUNK_VALUES // max(1, observables.spec.n_voxels))
+    parts: list[_Part] = []
+    images: dict[str, Image] = {}
+    for batch in chunks(events, step):
+        on_cpu = batch.to("cpu")
+        parts.append(_chunk(on_cpu, observables))
+        for name, image in observables.images(on_cpu).items():
+            before = images[name].values if name in images else 0.0
+            images[name] = replace(image, values=image.values.double() + before)
+    return _join(parts, images)
 
 
-def _chunk(batch: Batch, observables: ObservableSet) -> Sample:
+@dataclass(frozen=True)
+class _Part:
+    """A chunk as the observables gave it."""
+
+    weight: Tensor
+    observables: Mapping[str, Tensor | Ragged]
+    features: Tensor
+    profiles: dict[str, Profile]
+    response: tuple[Tensor, Tensor] | None
+
+
+def _chunk(batch: Batch, observables: ObservableSet) -> _Part:
     with torch.no_grad():
-        weight = torch.ones(len(batch)) if batch.weight is None else batch.weight
-        response = observables.response(batch)
-        profiles = observables.profiles(batch)
-        return Sample(
-            len(batch),
-            weight.double().cpu(),
-            {name: _column(value) for name, value in observables(batch).items()},
-            observables.features(batch).float().cpu(),
-            {
-                name: replace(profile, values=profile.values.double().cpu())
-                for name, profile in profiles.items()
-            },
-            observables.images(batch),
-            None if response is None else (response[0].double().cpu(), response[1].double().cpu()),
+        found = {
+            name: value if value.ndim == 1 or isinstance(value, Ragged) else Ragged.of(value)
+            for name, value in observables(batch).items()
+        }
+        return _Part(
+            torch.ones(len(batch)) if batch.weight is None else batch.weight,
+            found,
+            observables.features(batch),
+            observables.profiles(batch),
+            observables.response(batch),
         )
 
 
-def _column(values: Tensor) -> Column:
-    values = values.detach().cpu()
-    finite = torch.isfinite(values)
-    event = finite.nonzero()[:, 0]
-    scalar = values.ndim == 1
-    undefined = len(values) - len(event) if scalar else 0
-    return Column(values[finite].double(), event, undefined, scalar)
-
-
-def _join(parts: list[Sample]) -> Sample:
+def _join(parts: list[_Part], images: dict[str, Image]) -> Sample:
     first = parts[0]
-    if len(parts) == 1:
-        return first
-    starts = torch.tensor([0, *(part.events for part in parts[:-1])]).cumsum(0).tolist()
+    weight = torch.cat([part.weight for part in parts]).double()
+    columns = {
+        name: _column([part.observables[name] for part in parts]) for name in first.observables
+    }
+    profiles = {
+        name: replace(
+            profile, values=torch.cat([part.profiles[name].values for part in parts]).double()
+        )
+        for name, profile in first.profiles.items()
+    }
     responses = [part.response for part in parts if part.response is not None]
-    return Sample(
-        sum(part.events for part in parts),
-        torch.cat([part.weight for part in parts]),
-        {name: _join_columns([part.columns[name] for part in parts], starts) for name in first.columns},
-        torch.cat([part.features for part in parts]),
-        {name: replace(profile, values=torch.cat([part.profiles[name].values for part in parts]))
-         for name, profile in first.profiles.items()},
-        {name: replace(image, values=torch.stack([part.images[name].values for part in parts]).sum(0))
-         for name, image in first.images.items()},
-        (torch.cat([r[0] for r in responses]), torch.cat([r[1] for r in responses])) if responses else None,
-    )  # fmt: skip
-
-
-def _join_columns(columns: list[Column], starts: list[int]) -> Column:
-    return Column(
-        torch.cat([column.values for column in columns]),
-        torch.cat([column.event + start for column, start in zip(columns, starts, strict=True)]),
-        sum(column.undefined for column in columns),
-        columns[0].scalar,
+    response = (
+        (
+            torch.cat([r[0] for r in responses]).double(),
+            torch.cat([r[1] for r in responses]).double(),
+        )
+        if responses
+        else None
     )
+    features = torch.cat([part.features for part in parts]).double()
+    return Sample(len(weight), weight, columns, features, profiles, images, response)
+
+
+def _column(parts: list[Tensor | Ragged]) -> Column:
+    ragged = [part for part in parts if isinstance(part, Ragged)]
+    if ragged:
+        values = torch.cat([part.values for part in ragged])
+        return Column(values, torch.cat([part.counts for part in ragged]), False)
+    values = torch.cat([part for part in parts if isinstance(part, Tensor)]).double()
+    finite = torch.isfinite(values)
+    return Column(values if bool(finite.all()) else values[finite], finite.long(), True)

@@ -9,80 +9,13 @@ samples of one distribution :math:`E[S] \approx \frac{K - 1}{4} (1/N + 1/M)` wit
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from simulacra.physics.base import Axis
-
-
-def resolve(axis: Axis, truth: Tensor) -> Tensor:
-    """Bin edges ``(bins + 1,)``, float64; ends that the axis leaves open come from the finite truth ``(n,)``.
-
-    An open range spans the truth from its 0.1 % to its 99.9 % quantile, widened by a twentieth (in
-    logarithmic axes from the smallest to the largest value, as in the CaloChallenge).  Few events
-    fill fewer bins: where both ends are open, at most ``2 n^(1/3)`` (Rice's rule), at least 10.  If
-    the truth holds few whole numbers only, bins are centred on them.
-    """
-    values = truth[truth > 0] if axis.log else truth
-    if axis.low is not None and axis.high is not None:
-        low, high = axis.low, axis.high
-    elif not len(values):
-        low, high = (axis.low or (1e-3 if axis.log else 0.0)), 1.0
-    elif axis.log:
-        low = float(values.min()) if axis.low is None else axis.low
-        high = float(values.max()) if axis.high is None else axis.high
-    else:
-        whole = _whole(values, axis)
-        if whole is not None:
-            return whole
-        low, high = _quantiles(values)
-        margin = (high - low) / 20
-        low = low - margin if axis.low is None else axis.low
-        high = high + margin if axis.high is None else axis.high
-    if high - low <= 1e-12 * max(abs(low), abs(high)):  # a constant observable
-        low, high = (low, low * 10) if axis.log else (low - 0.5, low + 0.5)
-    bins = _bins(axis, len(values))
-    if axis.log:
-        return torch.logspace(math.log10(low), math.log10(high), bins + 1, dtype=torch.float64)
-    return torch.linspace(low, high, bins + 1, dtype=torch.float64)
-
-
-def _bins(axis: Axis, n: int) -> int:
-    if axis.low is not None or axis.high is not None:
-        return axis.bins
-    return min(axis.bins, max(10, round(2 * n ** (1 / 3))))
-
-
-def _quantiles(values: Tensor) -> tuple[float, float]:
-    ordered = values.sort().values
-    cut = len(ordered) // 1000
-    return float(ordered[cut]), float(ordered[len(ordered) - 1 - cut])
-
-
-def _whole(values: Tensor, axis: Axis) -> Tensor | None:
-    low, high = _quantiles(values)
-    if axis.low is not None or axis.high is not None or not bool((values == values.round()).all()):
-        return None
-    step = max(1, -(-int(high - low + 1) // _bins(axis, len(values))))
-    count = -(-int(high - low + 1) // step)
-    return low - 0.5 + step * torch.arange(count + 1, dtype=torch.float64)
-
-
-def histogram(values: Tensor, edges: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Counts ``(bins + 2,)`` with under- and overflow at the ends; the last edge belongs to the last bin."""
-    index = bin_index(values, edges)
-    weight = None if weight is None else weight.double()
-    return torch.bincount(index, weights=weight, minlength=len(edges) + 1).double()
-
-
-def bin_index(values: Tensor, edges: Tensor) -> Tensor:
-    """Bin of each value: 0 underflow, ``1 ... bins``, ``bins + 1`` overflow."""
-    index = torch.bucketize(values.double(), edges, right=True)
-    return torch.where(values.double() == edges[-1], torch.full_like(index, len(edges) - 1), index)
+from simulacra.metrics.bins import histogram
 
 
 def separation(reference: Tensor, generated: Tensor) -> Tensor:

@@ -1,39 +1,32 @@
-"""Judge a generated sample against the truth: every observable, the response, and the classifier tests.
+"""Judge a generated sample against the truth: observables, response, and the scores that are asked for.
 
 :func:`evaluate` does it once; an :class:`Evaluator` keeps what depends on the truth alone
 (binning, floors, reduced samples) and judges one sample after another, as a callback needs it.
-
-Levels: ``quick`` observables and boosted judge; ``standard`` also one training of each published
-network, from 10,000 events per class; ``challenge`` ten trainings of each, whose mean and spread
-the CaloChallenge quotes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import torch
 
-from simulacra.core import Batch
-from simulacra.metrics import networks
 from simulacra.metrics.assemble import correlations, histograms, images, profiles, response_points
-from simulacra.metrics.boosted import MIN_EVENTS, boosted
-from simulacra.metrics.compare import Binning, compare
-from simulacra.metrics.floors import Floors, floors, pairs
-from simulacra.metrics.result import EvaluationResult
-from simulacra.metrics.sample import Sample, reduce
+from simulacra.metrics.binning import Binned, Binning
+from simulacra.metrics.boosted import boosted_score
+from simulacra.metrics.compare import MOST_VALUES, compare
+from simulacra.metrics.conditional import Conditional
+from simulacra.metrics.events import Events
+from simulacra.metrics.floors import Floors, floors, score_floors
+from simulacra.metrics.result import EvaluationResult, Histogram
+from simulacra.metrics.sample import Sample
+from simulacra.metrics.score import Figure, Judged, NotRun, Score, judged
 from simulacra.physics.base import ObservableSet
 
-Level = Literal["quick", "standard", "challenge"]
-Score = Callable[[Batch, Batch, Batch | None], dict[str, float]]
-"""Figures of one data set: ``score(reference, generated, truth)`` with twins ``…/error`` and ``…/floor``."""
-TRAININGS: dict[Level, int] = {"quick": 0, "standard": 1, "challenge": 10}
-"""Trainings of each published network."""
-REPLICAS: dict[Level, int] = {"quick": 20, "standard": 50, "challenge": 100}
-"""Bootstrap replicas behind each error."""
-JUDGE_EVENTS = 20_000
-"""Events per class that the boosted judge sees at most, the first ones."""
+DEFAULT: Mapping[str, Score] = {"boosted": boosted_score}
+"""Scores of an evaluation that names none: the default judge."""
+REPLICAS = 20
+"""Bootstrap replicas behind each error, unless another number is asked for."""
 
 
 class Evaluator:
@@ -44,114 +37,99 @@ class Evaluator:
         observables: What is compared.
         truth: Independent true events for the floors (the training part if need be), or None:
             halves of the reference.
-        level: ``quick``, ``standard`` or ``challenge``.
-        force: Train the published networks also below 10,000 events per class, with a label.
-        seed: Seed of bootstrap, folds and networks; the result is a function of the data and the seed.
-        judge: Whether to run the classifier tests and the data set's own scores.
-        recipe: Size and training of the networks; None for the published ones.
-        scores: Figures of this data set beside those of all data sets.
+        training: Events that the generator was trained on, for scores that look for copies of them.
+        scores: Figures beside those of the observables, by name.
+        conditional: Whether to score also in bins of what was asked for.
+        replicas: Bootstrap replicas behind each error.
+        seed: Seed of bootstrap, folds and draws; the result is a function of the data and the seed.
     """
 
     def __init__(
         self,
-        reference: Batch,
+        reference: Events,
         observables: ObservableSet,
         *,
-        truth: Batch | None = None,
-        level: Level = "quick",
-        force: bool = False,
+        truth: Events | None = None,
+        training: Events | None = None,
+        scores: Mapping[str, Score] = DEFAULT,
+        conditional: bool = False,
+        replicas: int = REPLICAS,
         seed: int = 0,
-        judge: bool = True,
-        recipe: networks.Recipe | None = None,
-        scores: Sequence[Score] = (),
     ) -> None:
-        self.observables, self.level, self.force, self.seed = observables, level, force, seed
-        self.judge, self.recipe, self.scores = judge, recipe, scores
-        self.reference = reduce(reference, observables)
-        self.truth = None if truth is None else reduce(truth, observables)
-        self.binning = Binning.of(self.reference, observables)
-        self._batches = reference, truth
+        self.observables, self.replicas, self.seed = observables, replicas, seed
+        self.truth = None if truth is None else judged(truth, observables)
+        trained = self.truth if training is truth else None
+        if training is not None and trained is None:
+            trained = judged(training, observables)
+        self.reference = replace(judged(reference, observables), training=trained)
+        self.binning = Binning.of(self.reference.sample, observables)
+        self.binned = Binned(self.reference.sample, self.binning)
+        self.scores = dict(scores)
+        if conditional:
+            self.scores["conditional"] = Conditional.of(self.reference.sample, self.binning)
         self._floors: dict[int, Floors] = {}
-        self._judge_floors: dict[int, float | None] = {}
+        self._score_floors: dict[tuple[str, int], dict[str, float]] = {}
 
-    def __call__(self, generated: Batch, prefix: str = "test/") -> EvaluationResult:
-        """Judge generated events; metric keys begin with ``prefix``."""
-        sample = reduce(generated, self.observables)
-        generator = torch.Generator().manual_seed(self.seed)
-        found = compare(self.reference, sample, self.binning, REPLICAS[self.level], generator)
-        floor = self.floors(sample.events)
-        metrics: dict[str, float] = {}
-        for key, value in found.values.items():
-            metrics |= _figure(key, value, found.errors.get(key), floor.values.get(key))
-        notes = {"floor": _FLOORS[floor.kind]}
-        hists = histograms(self.reference, sample, self.binning)
+    def __call__(self, generated: Events | Judged, prefix: str = "test/") -> EvaluationResult:
+        """Judge generated events, which may have been reduced before; metric keys begin with ``prefix``."""
+        found = generated if isinstance(generated, Judged) else judged(generated, self.observables)
+        binned = Binned(found.sample, self.binning)
+        floor = self.floors(len(found))
+        notes = {"floor": _FLOORS[floor.kind], **_thinned(self.reference.sample, found.sample)}
+        metrics = self._observables(binned, floor)
+        hists = histograms(self.binned, binned)
         for name, histogram in hists.items():
-            metrics |= _losses(
-                name, histogram.outside, histogram.undefined, sample.events, self.reference.events
-            )
-        if self.judge:
-            metrics |= self.boosted(sample, notes)
-            metrics |= self.networks(generated, notes)
-            for score in self.scores:
-                metrics |= score(self._batches[0], generated, self._batches[1])
+            metrics |= _losses(name, histogram, len(found), len(self.reference))
+        for name in self.scores:
+            metrics |= self._score(name, found, notes)
         return EvaluationResult(
             {prefix + key: value for key, value in metrics.items()},
             {prefix + key: text for key, text in notes.items()},
-            (self.reference.events, sample.events),
+            (len(self.reference), len(found)),
             self.observables.spec.unit,
             hists,
-            profiles(self.reference, sample),
-            images(self.reference, sample),
-            response_points(self.reference, sample, self.binning),
-            correlations(self.reference, sample),
+            profiles(self.reference.sample, found.sample),
+            images(self.reference.sample, found.sample),
+            response_points(self.binned, binned),
+            correlations(self.reference.sample, found.sample),
             prefix,
         )
 
     def floors(self, size: int) -> Floors:
-        """Floors for ``size`` generated events, computed once per size."""
+        """Floors of the observables' figures for ``size`` generated events, computed once per size."""
         if size not in self._floors:
-            self._floors[size] = floors(self.reference, self.truth, size, self.binning)
+            truth = None if self.truth is None else self.truth.sample
+            self._floors[size] = floors(self.reference.sample, truth, size, self.binning)
         return self._floors[size]
 
-    def boosted(self, sample: Sample, notes: dict[str, str]) -> dict[str, float]:
-        """The boosted judge with error and floor, where there are events enough."""
-        if min(self.reference.events, sample.events) < MIN_EVENTS:
-            notes["classifier/boosted"] = f"not run: fewer than {MIN_EVENTS} events of each kind"
-            return {}
-        score = _boosted(self.reference, sample, self.seed)
-        if sample.events not in self._judge_floors:
-            first, second = pairs(self.reference, self.truth, sample.events)[0][0]
-            enough = min(first.events, second.events) >= MIN_EVENTS
-            floor = _boosted(first, second, self.seed)[0] if enough else None
-            self._judge_floors[sample.events] = floor
-        return _figure("classifier/boosted/auc", *score, self._judge_floors[sample.events])
-
-    def networks(self, generated: Batch, notes: dict[str, str]) -> dict[str, float]:
-        """The published networks on high-level and low-level inputs, where the level asks for them."""
-        reference, truth = self._batches
-        trainings = TRAININGS[self.level]
-        if not trainings:
-            return {}
-        few = min(len(reference), len(generated)) < networks.MIN_EVENTS
-        if few and not self.force:
-            notes["classifier/low"] = notes["classifier/high"] = f"not run: {networks.TOO_FEW}"
-            return {}
+    def _observables(self, generated: Binned, floor: Floors) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(self.seed)
+        found = compare(self.binned, generated, self.replicas, generator)
         metrics: dict[str, float] = {}
-        for name, inputs in (("high", self.observables.features), ("low", self.observables.cells)):
-            pair = inputs(reference), inputs(generated)
-            split = self.observables.split
-            score = networks.network_test(*pair, split, trainings, self.seed, self.recipe)
-            metrics |= _figure(f"classifier/{name}/auc", score.auc, score.auc_error, None)
-            metrics |= _figure(f"classifier/{name}/jsd", score.jsd, score.jsd_error, None)
-            if truth is not None:
-                size = min(len(truth), len(generated))
-                floor = networks.network_test(
-                    pair[0], inputs(truth[:size]), split, 1, self.seed, self.recipe
+        for key, value in found.values.items():
+            metrics |= _twins(key, Figure(value, found.errors.get(key)), floor.values.get(key))
+        return metrics
+
+    def _score(self, name: str, generated: Judged, notes: dict[str, str]) -> dict[str, float]:
+        score = self.scores[name]
+        try:
+            figures = score(self.reference, generated, self.seed)
+        except NotRun as reason:
+            notes[name] = f"not run: {reason}"
+            return {}
+        notes |= {key: figure.note for key, figure in figures.items() if figure.note is not None}
+        measured: dict[str, float] = {}
+        if any(figure.floor is None for figure in figures.values()):
+            key = name, len(generated)
+            if key not in self._score_floors:
+                self._score_floors[key] = score_floors(
+                    score, self.reference, self.truth, key[1], self.seed
                 )
-                metrics[f"classifier/{name}/auc/floor"] = floor.auc
-                metrics[f"classifier/{name}/jsd/floor"] = floor.jsd
-            if few:
-                notes[f"classifier/{name}"] = networks.TOO_FEW
+            measured = self._score_floors[key]
+        metrics: dict[str, float] = {}
+        for key_, figure in figures.items():
+            known = measured.get(key_) if figure.floor is None else figure.floor
+            metrics |= _twins(key_, figure, known)
         return metrics
 
 
@@ -163,65 +141,67 @@ _FLOORS = {
 
 
 def evaluate(
-    reference: Batch,
-    generated: Batch,
+    reference: Events,
+    generated: Events,
     observables: ObservableSet,
     *,
-    truth: Batch | None = None,
-    level: Level = "quick",
-    force: bool = False,
+    truth: Events | None = None,
+    training: Events | None = None,
+    scores: Mapping[str, Score] = DEFAULT,
+    conditional: bool = False,
+    replicas: int = REPLICAS,
     seed: int = 0,
     prefix: str = "test/",
-    recipe: networks.Recipe | None = None,
-    scores: Sequence[Score] = (),
 ) -> EvaluationResult:
     """Judge generated events once; see :class:`Evaluator` for the arguments."""
     judge = Evaluator(
         reference,
         observables,
         truth=truth,
-        level=level,
-        force=force,
-        seed=seed,
-        recipe=recipe,
+        training=training,
         scores=scores,
+        conditional=conditional,
+        replicas=replicas,
+        seed=seed,
     )
     return judge(generated, prefix)
 
 
-def _boosted(reference: Sample, generated: Sample, seed: int) -> tuple[float, float]:
-    pair = [
-        sample.between(0, min(sample.events, JUDGE_EVENTS)) for sample in (reference, generated)
-    ]
-    score = boosted(pair[0].features, pair[1].features, pair[0].weight, pair[1].weight, seed)
-    return score.auc, score.error
-
-
-def _figure(key: str, value: float, error: float | None, floor: float | None) -> dict[str, float]:
-    """A figure with its twins; those that are unknown or NaN are left out."""
-    found = {key: value}
-    if error is not None and error == error:
-        found[f"{key}/error"] = error
-    if floor is not None:
-        found[f"{key}/floor"] = floor
+def flat(figures: Iterable[tuple[str, Figure]], prefix: str = "test/") -> dict[str, float]:
+    """Figures that know their floors as entries of ``metrics.json``."""
+    found: dict[str, float] = {}
+    for key, figure in figures:
+        found |= _twins(prefix + key, figure, figure.floor)
     return found
 
 
-def _losses(
-    name: str,
-    outside: tuple[tuple[float, float], tuple[float, float]],
-    undefined: tuple[int, int],
-    generated: int,
-    reference: int,
-) -> dict[str, float]:
+def _twins(key: str, figure: Figure, floor: float | None) -> dict[str, float]:
+    """A figure with its error and floor; what is unknown or not finite is left out."""
+    entries = {key: figure.value, f"{key}/error": figure.error, f"{key}/floor": floor}
+    found = {name: value for name, value in entries.items() if value is not None}
+    finite = {name: float(value) for name, value in found.items() if abs(value) < float("inf")}
+    return finite if key in finite else {}
+
+
+def _losses(name: str, histogram: Histogram, generated: int, reference: int) -> dict[str, float]:
     """Shares of events that the histogram cannot show, where there are any; the floor is the
     truth's share.
     """
     found: dict[str, float] = {}
+    outside, undefined = histogram.outside, histogram.undefined
     if any(map(sum, outside)):
-        found |= _figure(f"outside/{name}", sum(outside[1]), None, sum(outside[0]))
+        found |= _twins(f"outside/{name}", Figure(sum(outside[1])), sum(outside[0]))
     if any(undefined):
-        found |= _figure(
-            f"undefined/{name}", undefined[1] / generated, None, undefined[0] / reference
-        )
+        share = Figure(undefined[1] / generated)
+        found |= _twins(f"undefined/{name}", share, undefined[0] / reference)
     return found
+
+
+def _thinned(*samples: Sample) -> dict[str, str]:
+    """Observables of which W1 does not use every value."""
+    names = [
+        name for name in samples[0].columns if any(s.columns[name].n > MOST_VALUES for s in samples)
+    ]
+    return {
+        f"w1/{name}": f"from every k-th value, {MOST_VALUES:,} per sample at most" for name in names
+    }

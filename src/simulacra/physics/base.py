@@ -2,13 +2,66 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """An observable of which events hold different numbers of values, stored one event after the other.
+
+    Args:
+        values: All finite values ``(n,)``.
+        counts: How many of them belong to each event, int64 ``(B,)``.
+    """
+
+    values: Tensor
+    counts: Tensor
+
+    ndim = 2
+
+    @classmethod
+    def of(cls, values: Tensor) -> Ragged:
+        """The finite values of ``(B,)`` or ``(B, K)``."""
+        finite = torch.isfinite(values)
+        if bool(finite.all()):
+            full = values.numel() // max(1, len(values))
+            return cls(values.flatten(), torch.full((len(values),), full, device=values.device))
+        return cls(values[finite], finite.reshape(len(values), -1).sum(1))
+
+    def to(self, device: torch.device | str) -> Ragged:
+        """Copy on a device."""
+        return Ragged(self.values.to(device), self.counts.to(device))
+
+
+def per_batch(method: Callable[[Any, Batch], Found]) -> Callable[[Any, Batch], Found]:
+    """Remember what a method found for the last batch, since observables, classifier inputs and
+    profiles of one batch are asked for in turn and share their sums.
+    """
+    last: weakref.WeakKeyDictionary[Any, tuple[weakref.ref[Batch], Found]] = (
+        weakref.WeakKeyDictionary()
+    )
+
+    @wraps(method)
+    def remembered(self: Any, batch: Batch) -> Found:
+        if self in last and last[self][0]() is batch:
+            return last[self][1]
+        found = method(self, batch)
+        last[self] = (weakref.ref(batch), found)
+        return found
+
+    return remembered
 
 
 @dataclass(frozen=True)
@@ -87,9 +140,9 @@ class ResponseBin:
 class ObservableSet(ABC):
     """All observables of one kind of data.
 
-    An observable is ``(B,)``, or ``(B, K)`` where an event holds K values of it (its voxels, its
-    particles); a value that is undefined for an event is NaN. Evaluation cuts (``spec.cut``) are
-    applied inside.
+    An observable is ``(B,)``, or ``(B, K)`` where an event holds K values of it (its particles), or
+    :class:`Ragged` where their number varies (its hit cells); a value that is undefined for an event is
+    NaN. Evaluation cuts (``spec.cut``) are applied inside.
 
     Args:
         spec: The data set.
@@ -107,7 +160,7 @@ class ObservableSet(ABC):
         self.spec = spec
 
     @abstractmethod
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch) -> Mapping[str, Tensor | Ragged]:
         """Observables by name."""
 
     @abstractmethod
@@ -117,6 +170,10 @@ class ObservableSet(ABC):
     @abstractmethod
     def features(self, batch: Batch) -> Tensor:
         """High-level inputs of a classifier, finite, ``(B, F)``."""
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """Observables whose separation powers are also quoted as one mean, by name of the mean."""
+        return {}
 
     def response(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         """What is asked for and how much of it is seen, two tensors ``(B,)`` in one unit, e.g.

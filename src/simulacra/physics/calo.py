@@ -12,13 +12,15 @@ so that showers are never looped over, and layers only to multiply one block eac
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Geometry, Layer, Spec, UserError
 from simulacra.core.units import factor
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile, ResponseBin
+from simulacra.physics.base import Axis, Image, ObservableSet, Profile, ResponseBin, per_batch
+from simulacra.physics.hits import Hits
 
 TINY = 1e-16
 """Added to sums in denominators, as in the CaloChallenge's code."""
@@ -72,10 +74,16 @@ class CalorimeterObservables(ObservableSet):
         self.radial_bins = radial_bins
         self._unit = factor(spec.field("incident_energy").unit, spec.unit)
 
+    @per_batch
     def cut(self, batch: Batch) -> Tensor:
         """Voxels ``(B, V)`` with those below ``spec.cut`` set to 0."""
         flat = batch.x.flatten(1)
         return torch.where(flat < self.spec.cut, torch.zeros_like(flat), flat)
+
+    @per_batch
+    def hits(self, batch: Batch) -> Hits:
+        """Voxels at or above ``spec.cut``."""
+        return Hits.of(batch.x.flatten(1), self.geometry, self.spec.cut)
 
     def incident(self, batch: Batch) -> Tensor:
         """Incident energy ``(B,)``, float64, in the unit of the voxels."""
@@ -83,7 +91,8 @@ class CalorimeterObservables(ObservableSet):
 
     def response(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Incident and visible energy, ``(B,)`` each, in the unit of the voxels."""
-        return self.incident(batch), self.cut(batch).double().sum(1)
+        layers = self.hits(batch).grouped(self.geometry.layer_index, len(self.geometry))
+        return self.incident(batch), layers.sum(1)
 
     def response_bins(self) -> tuple[ResponseBin, ...] | None:
         """One bin ``[E_i, E_{i+1})`` per energy where the prior is discrete; else None."""
@@ -114,19 +123,34 @@ class CalorimeterObservables(ObservableSet):
         incident = self.incident(batch)[:, None]
         return torch.cat([incident.log10(), self.cut(batch).double() / incident], dim=1)
 
+    def normed_cells(self, batch: Batch) -> Tensor:
+        """CaloChallenge's "low-normed" inputs: log10 E_inc, voxels / (E_layer + 1e-16) and
+        log10(E_layer + 1e-8), ``(B, 1 + V + L)``; as there, voxels are uncut and layer energies cut.
+        """
+        layers = self.geometry.layer_sums(self.cut(batch).double())
+        shares = batch.x.flatten(1).double() / (self.geometry.spread(layers) + TINY)
+        energy = self.incident(batch).log10()[:, None]
+        return torch.cat([energy, shares, (layers + 1e-8).log10()], dim=1)
+
+    def log_cells(self, batch: Batch) -> Tensor:
+        """log10 of the voxels in MeV after the cut, empty ones as 0.1 MeV, ``(B, V)`` float64: what the
+        CaloChallenge takes nearest neighbours in.
+        """
+        energy = self.cut(batch).double() * factor(self.spec.unit, "MeV")
+        return torch.where(energy > 0, energy, 0.1).log10()
+
     def profiles(self, batch: Batch) -> dict[str, Profile]:
         """Energy per layer and energy per ring around the axis, event by event."""
-        flat, unit = self.cut(batch), self.spec.unit
+        hits, unit = self.hits(batch), self.spec.unit
         layers = torch.arange(len(self.geometry) + 1, dtype=torch.float64)
-        ring, edges = self._rings()
-        radial = flat.new_zeros(len(flat), len(edges) - 1).index_add_(1, ring, flat)
+        ring, edges = self._rings
+        radial = hits.grouped(ring, len(edges) - 1)
+        longitudinal = hits.grouped(self.geometry.layer_index, len(self.geometry))
         widths = edges.diff()
         depth = Axis("layer", bins=len(self.geometry))
         distance = Axis("distance from the axis", "mm", log=bool(widths.max() > 5 * widths.min()))
         return {
-            "longitudinal": Profile(
-                self.geometry.layer_sums(flat), layers, depth, "mean energy per layer", unit
-            ),
+            "longitudinal": Profile(longitudinal, layers, depth, "mean energy per layer", unit),
             "radial": Profile(radial, edges, distance, "mean energy per ring", unit),
         }
 
@@ -134,7 +158,7 @@ class CalorimeterObservables(ObservableSet):
         """Summed energy per cell of each layer (of many, some evenly in depth), and of all layers
         together where they share one raster.
         """
-        summed = self.cut(batch).double().sum(0)
+        summed = self.hits(batch).summed(self.geometry.n_voxels)
         layers = self.geometry.split(summed[None])
         found = {
             f"layer_{layer.id}": _image(layer, cells[0], f"layer {layer.id}", self.spec.unit)
@@ -150,6 +174,7 @@ class CalorimeterObservables(ObservableSet):
             )
         return found
 
+    @cached_property
     def _rings(self) -> tuple[Tensor, Tensor]:
         """Ring number of each voxel ``(V,)``, by its middle, and the ring edges.
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
-from simulacra.physics.base import Axis
-from simulacra.physics.calo import CalorimeterObservables, moments, spread
+from simulacra.physics.base import Axis, Ragged, per_batch
+from simulacra.physics.calo import CalorimeterObservables, spread
 
 
 @dataclass(frozen=True)
@@ -88,39 +88,37 @@ class CaloChallengeObservables(CalorimeterObservables):
         self.split = (split[0], split[1], split[2])
 
     @cached_property
-    def _functions(self) -> list[list[Tensor]]:
-        """1, x, y, r, x^2, y^2, r^2 on each layer."""
-        functions = []
+    def _functions(self) -> Tensor:
+        """1, x, y, r, x^2, y^2, r^2 of each voxel ``(V, 7)``."""
+        columns = []
         for layer in self.geometry.layers:
             first, second = layer.cartesian()
-            radius = layer.centres()[1].expand(layer.shape)
-            position = [first, second, radius]
-            functions.append([torch.ones_like(first), *position, *(p.square() for p in position)])
-        return functions
+            position = [first, second, layer.centres()[1].expand(layer.shape)]
+            terms = [torch.ones_like(first), *position, *(p.square() for p in position)]
+            columns.append(torch.stack([term.flatten() for term in terms], dim=1))
+        return torch.cat(columns).double()
 
     @cached_property
     def _angular(self) -> list[int]:
         """Positions of the layers binned in angle."""
         return [i for i, layer in enumerate(self.geometry.layers) if layer.shape[0] > 1]
 
+    @per_batch
     def layer_features(self, batch: Batch) -> LayerFeatures:
         """All sums of a batch, from which observables and classifier inputs are read."""
-        flat = self.cut(batch)
-        sums = moments(flat, self.geometry, self._functions)  # (B, L, 7)
+        hits = self.hits(batch)
+        sums = hits.moments(self._functions)  # (B, L, 7)
         energy = sums[..., 0]
         pairs = [spread(sums[..., i], sums[..., i + 3], energy) for i in (1, 2, 3)]
-        filled = self.geometry.layer_sums((flat > 0).double())
-        sparsity = 1 - filled / torch.tensor(
-            self.geometry.sizes, dtype=torch.float64, device=flat.device
-        )
+        sizes = torch.tensor(self.geometry.sizes, dtype=torch.float64)
+        sparsity = 1 - torch.from_numpy(hits.counts) / sizes
         centres, widths = (torch.stack(parts) for parts in zip(*pairs, strict=True))
-        return LayerFeatures(flat.double().sum(1), energy, sparsity, centres, widths)
+        return LayerFeatures(energy.sum(1), energy, sparsity, centres, widths)
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars ``(B,)`` and ``voxel_energy`` ``(B, V)``, NaN for voxels below the cut or empty."""
+    def __call__(self, batch: Batch) -> dict[str, Tensor | Ragged]:
+        """Scalars ``(B,)`` and ``voxel_energy``, the voxels at or above the cut."""
         f = self.layer_features(batch)
-        flat = self.cut(batch)
-        found = {"e_tot_over_e_inc": f.total / self.incident(batch)}
+        found: dict[str, Tensor | Ragged] = {"e_tot_over_e_inc": f.total / self.incident(batch)}
         ids = [layer.id for layer in self.geometry.layers]
         for i, number in enumerate(ids):
             found[f"energy_layer_{number}"] = f.energy[:, i]
@@ -132,7 +130,7 @@ class CaloChallengeObservables(CalorimeterObservables):
             found[f"sparsity_layer_{number}"] = f.sparsity[:, i]
             found[f"ec_r_layer_{number}"] = f.centres[2, :, i]
             found[f"width_r_layer_{number}"] = f.widths[2, :, i]
-        found["voxel_energy"] = torch.where(flat > 0, flat, torch.full_like(flat, torch.nan))
+        found["voxel_energy"] = self.hits(batch).ragged()
         return found
 
     def axes(self) -> dict[str, Axis]:
@@ -159,6 +157,25 @@ class CaloChallengeObservables(CalorimeterObservables):
             found[f"width_r_layer_{n}"] = Axis(f"width in $r$ of layer {n}", "mm", 100, 0.0, radial)
         found["voxel_energy"] = Axis("voxel energy", unit, 49, cut, None, log=True)
         return found
+
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """The means over layers that the CaloChallenge tabulates."""
+        kinds = (
+            "energy",
+            "ec_eta",
+            "ec_phi",
+            "width_eta",
+            "width_phi",
+            "ec_r",
+            "width_r",
+            "sparsity",
+        )
+        names = list(self.axes())
+        found = {
+            kind: tuple(name for name in names if name.startswith(f"{kind}_layer_"))
+            for kind in kinds
+        }
+        return {**found, "e_tot": ("e_tot_over_e_inc",), "voxel": ("voxel_energy",)}
 
     def features(self, batch: Batch) -> Tensor:
         """The public "high" inputs in their order: 30 (photons), 46 (pions) or 362 (datasets 2 and

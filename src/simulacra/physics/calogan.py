@@ -7,7 +7,8 @@ With layers :math:`l = 0 \dots L - 1` and :math:`E_{tot} = \sum_l E_l`:
           \sigma_{s_d} = \sqrt{\textstyle\sum_l l^2 E_l / E_{tot} - s_d^2},
 
 the depth is the deepest layer with energy, the lateral width of a layer is the energy-weighted
-standard deviation along its first axis, :math:`E_{ratio} = (e_1 - e_2) / (e_1 + e_2 + 10^{-6})` of
+standard deviation along its first axis (with :math:`E_l + 10^{-6}` in the denominators, so 0 for an empty
+layer), :math:`E_{ratio} = (e_1 - e_2) / (e_1 + e_2 + 10^{-6})` of
 its two brightest cells, and sparsity is the fraction of cells that are *not* empty (the opposite
 sense to the CaloChallenge).
 """
@@ -20,8 +21,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
-from simulacra.physics.base import Axis
-from simulacra.physics.calo import CalorimeterObservables, moments
+from simulacra.physics.base import Axis, Ragged, per_batch
+from simulacra.physics.calo import CalorimeterObservables
 
 SOFT = 1e-6
 """Added to denominators by the authors' code [MeV]."""
@@ -41,27 +42,29 @@ class CaloGANObservables(CalorimeterObservables):
         self.brightest = max(2, brightest)
 
     @cached_property
-    def _functions(self) -> list[list[Tensor]]:
-        """1, x, x^2, y, y^2 on each layer."""
-        functions = []
+    def _functions(self) -> Tensor:
+        """1, x, x^2, y, y^2 of each voxel ``(V, 5)``."""
+        columns = []
         for layer in self.geometry.layers:
-            first, second = layer.cartesian()
-            functions.append(
-                [torch.ones_like(first), first, first.square(), second, second.square()]
-            )
-        return functions
+            first, second = (at.double().flatten() for at in layer.cartesian())
+            terms = [torch.ones_like(first), first, first.square(), second, second.square()]
+            columns.append(torch.stack(terms, dim=1))
+        return torch.cat(columns)
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars ``(B,)`` and ``voxel_energy`` ``(B, V)``; fractions of an empty shower or layer are NaN."""
-        flat = self.cut(batch)
-        sums = moments(flat, self.geometry, self._functions)  # (B, L, 5)
+    @per_batch
+    def __call__(self, batch: Batch) -> dict[str, Tensor | Ragged]:
+        """Scalars ``(B,)`` and ``voxel_energy``, the hit voxels; fractions of an empty shower or layer are
+        NaN.
+        """
+        hits = self.hits(batch)
+        sums = hits.moments(self._functions)  # (B, L, 5)
         energy = sums[..., 0]
         total = energy.sum(1)
-        index = torch.arange(len(self.geometry), dtype=torch.float64, device=flat.device)
+        index = torch.arange(len(self.geometry), dtype=torch.float64, device=energy.device)
         depth_weighted = energy @ index
         mean_depth = depth_weighted / total
         variance = energy @ index.square() / total - mean_depth.square()
-        found = {
+        found: dict[str, Tensor | Ragged] = {
             "e_tot": total,
             "e_tot_over_e_inc": total / self.incident(batch),
             "depth": (index * (energy > 0)).amax(1),
@@ -71,10 +74,10 @@ class CaloGANObservables(CalorimeterObservables):
             "shower_depth_width": variance.clamp(min=0).sqrt(),
         }
         for position, (layer, cells) in enumerate(
-            zip(self.geometry.layers, self.geometry.split(flat), strict=True)
+            zip(self.geometry.layers, self.geometry.split(self.cut(batch)), strict=True)
         ):
             found |= self._layer(layer.id, cells.flatten(1).double(), sums[:, position], total)
-        found["voxel_energy"] = torch.where(flat > 0, flat, torch.full_like(flat, torch.nan))
+        found["voxel_energy"] = hits.ragged()
         return found
 
     def _layer(self, number: int, cells: Tensor, sums: Tensor, total: Tensor) -> dict[str, Tensor]:
@@ -86,9 +89,7 @@ class CaloGANObservables(CalorimeterObservables):
         found = {f"energy_layer_{number}": energy, f"fraction_layer_{number}": energy / total}
         for name, at in (("width", 1), ("width_second", 3)):
             variance = sums[:, at + 1] / soft - (sums[:, at] / soft).square()
-            found[f"{name}_layer_{number}"] = torch.where(
-                energy > 0, variance.clamp(min=0).sqrt(), undefined
-            )
+            found[f"{name}_layer_{number}"] = variance.clamp(min=0).sqrt()
         found[f"centre_second_layer_{number}"] = torch.where(
             energy > 0, sums[:, 3] / soft, undefined
         )
@@ -130,7 +131,7 @@ class CaloGANObservables(CalorimeterObservables):
     def features(self, batch: Batch) -> Tensor:
         """log10 E_inc, then every scalar observable; undefined ones are 0."""
         found = self(batch)
-        scalars = [value for value in found.values() if value.ndim == 1]
+        scalars = [value for value in found.values() if isinstance(value, Tensor)]
         return torch.stack([self.incident(batch).log10(), *scalars], dim=1).nan_to_num(
             0.0, 0.0, 0.0
         )

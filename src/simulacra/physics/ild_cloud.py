@@ -2,7 +2,7 @@ r"""Observables of the CaloClouds photon showers (arXiv:2305.04847, 2309.05704).
 
 Points are summed into the detector's cells (regular pitch :math:`p`, cell number :math:`\lfloor (x
 - x_0)/p \rfloor`), cells below the cut (half a MIP) are dropped, and the 26 observables are:
-centre of gravity along x, depth and z, number of hits, visible over incident energy, the hit
+centre of gravity along x, y (the depth) and z [mm], number of hits, visible over incident energy, the hit
 spectrum, the energy in ten groups of layers and in ten rings around the shower axis.  The
 published projection uses a map of the real cells that is not public; here cells are regular.
 """
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from simulacra.core import Batch, Spec, UserError
 from simulacra.core.units import factor
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile
+from simulacra.formats.ild import LAYER_BOTTOMS, SENSOR
+from simulacra.physics.base import Axis, Image, ObservableSet, Profile, Ragged, per_batch
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,7 @@ class ILDCloudObservables(ObservableSet):
         self._unit = factor(spec.field("incident_energy").unit, spec.unit)
         self._mev = factor(spec.unit, "MeV")
 
+    @per_batch
     def project(self, batch: Batch) -> Hits:
         """Cells of all events with at least ``spec.cut``."""
         mask = batch.x[..., -1] > 0 if batch.mask is None else batch.mask
@@ -117,14 +119,20 @@ class ILDCloudObservables(ObservableSet):
         )
         return Hits(kept[0], middle_x, middle_z, kept[1], summed[keep], len(batch))
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars ``(B,)`` and ``hit_energy`` [MeV] ``(B, K)`` padded with NaN; centres of an
-        empty shower are NaN.
+    @per_batch
+    def __call__(self, batch: Batch) -> dict[str, Tensor | Ragged]:
+        """Scalars ``(B,)`` and ``hit_energy`` [MeV], the cells at or above the cut; centres of an empty
+        shower are NaN.
         """
         hits = self.project(batch)
         total = hits.sums(hits.energy)
-        places = {"x": hits.x, "layer": hits.layer.double(), "z": hits.z}
-        found = {
+        depths = torch.tensor(LAYER_BOTTOMS, dtype=torch.float64) + SENSOR / 2
+        places = {
+            "x": hits.x,
+            "y": depths[hits.layer.clamp(0, len(depths) - 1)],
+            "z": hits.z,
+        }
+        found: dict[str, Tensor | Ragged] = {
             f"cog_{name}": hits.sums(hits.energy * place) / total for name, place in places.items()
         }
         found["n_hit"] = hits.sums(torch.ones_like(hits.energy))
@@ -133,7 +141,9 @@ class ILDCloudObservables(ObservableSet):
         for name, energies in (("layers", self._groups(hits)), ("ring", self._ring_energies(hits))):
             for number in range(energies.shape[1]):
                 found[f"energy_{name}_{number}"] = energies[:, number] * self._mev
-        found["hit_energy"] = self._spectrum_of(hits)
+        # the hits stand in the order of events
+        counts = torch.bincount(hits.event, minlength=hits.events)
+        found["hit_energy"] = Ragged(hits.energy * self._mev, counts)
         return found
 
     def axes(self) -> dict[str, Axis]:
@@ -142,7 +152,7 @@ class ILDCloudObservables(ObservableSet):
         e_low, e_high = self._visible or (None, None)
         found = {
             "cog_x": Axis("centre of gravity along x", "mm", 30),
-            "cog_layer": Axis("centre of gravity in depth", "layers", 30),
+            "cog_y": Axis("centre of gravity in depth", "mm", 30),
             "cog_z": Axis("centre of gravity along z", "mm", 30),
             "n_hit": Axis("number of hits", "", 49, n_low, n_high),
             "e_tot": Axis("visible energy", "MeV", 49, e_low, e_high),
@@ -161,7 +171,7 @@ class ILDCloudObservables(ObservableSet):
 
     def features(self, batch: Batch) -> Tensor:
         """log10 E_inc and the scalar observables (the published classifier's 25 and the energy sum)."""
-        scalars = [value for value in self(batch).values() if value.ndim == 1]
+        scalars = [value for value in self(batch).values() if isinstance(value, Tensor)]
         return torch.stack([self._incident(batch).log10(), *scalars], dim=1).nan_to_num(
             0.0, 0.0, 0.0
         )
@@ -237,15 +247,6 @@ class ILDCloudObservables(ObservableSet):
         rings = len(self.rings) - 1
         ring = torch.bucketize(self._radius(hits), self.rings, right=True) - 1
         return hits.grouped(ring.clamp(0, rings - 1), rings)
-
-    def _spectrum_of(self, hits: Hits) -> Tensor:
-        counts = torch.bincount(hits.event, minlength=hits.events)
-        width = max(1, int(counts.max())) if hits.events else 1
-        start = torch.cumsum(counts, 0) - counts
-        column = torch.arange(len(hits.event)) - start[hits.event]
-        spectrum = hits.energy.new_full((hits.events, width), torch.nan)
-        spectrum[hits.event, column] = hits.energy * self._mev
-        return spectrum
 
 
 def _unique_rows(keys: list[Tensor]) -> tuple[list[Tensor], Tensor]:

@@ -9,7 +9,8 @@ A particle has :math:`\eta` (``etarel``), :math:`\phi` (``phirel``) and :math:`z
 and its angularities about the jet axis, with :math:`\Delta R^2 = \eta^2 + \phi^2` in radians (no division
 by a jet radius, which the files do not hold), are :math:`\lambda_\beta = \sum z \Delta R^\beta / \sum z`:
 Les Houches for :math:`\beta = 1/2`, width (girth) for 1, thrust-like for 2; the dispersion is
-:math:`\sqrt{\sum z^2} / \sum z`.
+:math:`\sqrt{\sum z^2} / \sum z`. N-subjettiness and :math:`D_2` are those of
+:mod:`simulacra.physics.substructure`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec
 from simulacra.physics.base import Axis, Image, ObservableSet, Profile
+from simulacra.physics.substructure import ratios
 
 _SHAPE = {
     "mass_rel": Axis("relative jet mass $m / p_T$"),
@@ -33,6 +35,9 @@ _SHAPE = {
     "width": Axis("jet width"),
     "thrust": Axis("thrust angularity"),
     "ptd": Axis("$p_T$ dispersion"),
+    "tau21": Axis(r"$\tau_{21}$"),
+    "tau32": Axis(r"$\tau_{32}$"),
+    "d2": Axis("$D_2$"),
 }
 _PARTICLE = {
     "etarel": Axis("particle relative eta"),
@@ -181,4 +186,5 @@ def substructure(eta: Tensor, phi: Tensor, pt: Tensor, mask: Tensor) -> dict[str
         "width": (share * distance).sum(1),
         "thrust": (share * distance.square()).sum(1),
         "ptd": share.square().sum(1).sqrt(),
+        **ratios(eta, phi, pt),
     }

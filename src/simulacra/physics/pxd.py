@@ -25,7 +25,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Geometry, Layer, Spec, UserError
 from simulacra.formats.pxd_sensors import COLS, ROWS
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile
+from simulacra.physics.base import Axis, Image, ObservableSet, Profile, Ragged, per_batch
 
 SPECTRUM_PIXELS = 2**19
 """Pixels per event above which the charge spectrum takes only every n-th fired pixel, so that it
@@ -58,14 +58,14 @@ class PxdObservables(ObservableSet):
         )
         self.stride = max(1, spec.n_voxels // SPECTRUM_PIXELS)
 
-    def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Per sensor and layer ``(B,)``, ``sensor_occupancy`` ``(B, S)``, ``pixel_charge``
-        ``(B, K)``; NaN where nothing fired.
+    def __call__(self, batch: Batch) -> dict[str, Tensor | Ragged]:
+        """Per sensor and layer ``(B,)``, ``sensor_occupancy`` ``(B, S)``, ``pixel_charge`` of the
+        fired pixels; NaN where nothing fired.
         """
         hits = self.fired(batch)
         fired, charge = hits.counts()
         occupancy = fired / self._pixels
-        found = {
+        found: dict[str, Tensor | Ragged] = {
             "occupancy": occupancy.mean(1),
             "total_charge": charge.sum(1),
             "mean_charge": charge.sum(1) / fired.sum(1),
@@ -80,6 +80,7 @@ class PxdObservables(ObservableSet):
         found["pixel_charge"] = hits.spectrum(self.stride)
         return found
 
+    @per_batch
     def fired(self, batch: Batch) -> Fired:
         """The pixels at or above ``spec.cut``."""
         return Fired.of(batch.x, self.spec.cut)
@@ -219,20 +220,13 @@ class Fired:
         charge = torch.bincount(flat, weights=self.charge.double(), minlength=size)
         return fired.view(self.shape), charge.view(self.shape)
 
-    def spectrum(self, stride: int = 1) -> Tensor:
-        """Charge of every ``stride``-th fired pixel of each event, ``(B, K)`` with NaN behind the
-        last one.
-        """
+    def spectrum(self, stride: int = 1) -> Ragged:
+        """Charge of every ``stride``-th fired pixel of each event."""
         counts = torch.bincount(self.event, minlength=self.shape[0])
-        place = (
-            torch.arange(len(self.event), device=self.event.device)
-            - (counts.cumsum(0) - counts)[self.event]
-        )
+        first = (counts.cumsum(0) - counts)[self.event]
+        place = torch.arange(len(self.event), device=self.event.device) - first
         kept = place % stride == 0
-        longest = -(-int(counts.max()) // stride) if len(counts) else 0
-        found = self.charge.new_full((self.shape[0], longest), math.nan)
-        found[self.event[kept], place[kept] // stride] = self.charge[kept]
-        return found
+        return Ragged(self.charge[kept], torch.bincount(self.event[kept], minlength=self.shape[0]))
 
 
 def occupancy_correlation(occupancy: Tensor) -> Tensor:

@@ -1,0 +1,267 @@
+"""``simulacra benchmark``: time per event, parameters and memory of a generator."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from simulacra.cli import build, saved
+from simulacra.cli.memory import memory_of
+from simulacra.cli.publish import write_json
+from simulacra.cli.quiet import expected_warnings
+from simulacra.cli.sample import load
+from simulacra.cli.signals import interruptible
+from simulacra.cli.timing import GIB, Protocol, Stopwatch, Timing
+from simulacra.cli.train import prepare
+from simulacra.core import UserError
+from simulacra.core.units import factor
+from simulacra.models.base import GenerativeModule
+from simulacra.tracking.geant4 import Geant4Time, geant4_time
+from simulacra.tracking.identity import identity
+
+ENERGY = "incident_energy"
+MEAN_OF = 10_000
+"""Conditions over which the incident energy is averaged."""
+COLUMNS = ("batch", "repeats", "ms/event", "quartiles", "min, max", "peak GiB", "x Geant4")
+
+
+def benchmark(cfg: DictConfig) -> dict[str, Any]:
+    """Measure as configured (``conf/benchmark.yaml``).
+
+    Returns:
+        Median time per event [ms] by batch size, ``ms/<batch size>``, and the file that was written.
+
+    Raises:
+        UserError: For a request that names no generator, or a device that is not there.
+    """
+    config = saved.resolve(cfg)
+    protocol = asked(config)
+    device = device_of(config["device"])
+    with expected_warnings(), interruptible(), threads(config["threads"]):
+        module = generator_of(config).to(device)
+        stopwatch = Stopwatch(module, protocol, memory_of(device))
+        timings = stopwatch(config["batch_sizes"])
+        geant4 = geant4_of(module, stopwatch)
+        found = record(module, config, protocol, timings, geant4)
+    name = "benchmark.json" if device.type == "cpu" else f"benchmark_{device.type}.json"
+    path = place(config) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, found)
+    show(found, timings)
+    best = min((item.quantiles[2] for item in timings if item.ms), default=None)
+    closing = "no batch was run" if best is None else f"{best:.3g} ms per event at best"
+    print(f"wrote {path}: {closing}{against(found['geant4'], best)}")
+    return {
+        "output": str(path),
+        **{f"ms/{item.batch_size}": item.quantiles[2] for item in timings if item.ms},
+    }
+
+
+def asked(config: dict[str, Any]) -> Protocol:
+    """The protocol, and whether the request makes sense."""
+    if (config["checkpoint"] is None) == (config.get("model") is None):
+        raise UserError("benchmark needs either checkpoint=FILE or model=NAME with data=NAME")
+    if config.get("model") is not None:
+        if config.get("data") is None:
+            raise UserError("an untrained model needs data=NAME, which says what it generates")
+        if config.get("solver") is not None:
+            raise UserError("solver= changes a checkpoint: set model.solver for an untrained model")
+    sizes = config["batch_sizes"]
+    if not isinstance(sizes, list) or not sizes or any(type(n) is not int or n < 1 for n in sizes):
+        raise UserError(f"batch_sizes must be whole numbers from 1, got {sizes}")
+    for key in ("repeats", "events", "threads"):
+        value = config[key]
+        if (type(value) is not int or value < 1) and not (value is None and key != "repeats"):
+            raise UserError(f"{key} must be a whole number from 1, got {value}")
+    if not isinstance(config["seconds"], (int, float)) or config["seconds"] <= 0:
+        raise UserError(f"seconds must be a positive number, got {config['seconds']}")
+    return Protocol(config["repeats"], config["events"], config["seconds"], config["seed"])
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name, if it is there."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)):
+        raise UserError(f"device must be cpu or cuda, got {name}")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"there is no device {name}: torch sees {torch.cuda.device_count()} cards")
+    return device
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Torch's threads for the duration of a block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if number is None else number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def generator_of(config: dict[str, Any]) -> GenerativeModule:
+    """The model of the checkpoint, or one with untrained weights whose transform knows the data."""
+    if config["checkpoint"] is not None:
+        return load(config)
+    pl.seed_everything(config["seed"], workers=True, verbose=False)
+    datamodule = build.build_data(config)
+    module = build.build_model(config, datamodule.spec)
+    prepare(module, datamodule, {**config, "init": None}, fresh=True)
+    return module.eval()
+
+
+def geant4_of(module: GenerativeModule, stopwatch: Stopwatch) -> Geant4Time | None:
+    """Geant4's time at the mean incident energy of the conditions, where both are known."""
+    if ENERGY not in module.given:
+        return None
+    unit = module.spec.field(ENERGY).unit
+    energy = stopwatch.conditions(MEAN_OF).values[ENERGY].mean().item() * factor(unit, "GeV")
+    return geant4_time(module.spec.name, energy)
+
+
+def record(
+    module: GenerativeModule,
+    config: dict[str, Any],
+    protocol: Protocol,
+    timings: Sequence[Timing],
+    geant4: Geant4Time | None,
+) -> dict[str, Any]:
+    """What ``benchmark.json`` holds, plain types only."""
+    model = module.record.config.get("model", {})
+    device = module.device
+    return {
+        "model": model.get("name", type(module).__name__),
+        "size": model.get("size"),
+        "data": module.spec.name,
+        "weights": "untrained" if config["checkpoint"] is None else str(config["checkpoint"]),
+        "solver": config.get("solver") or model.get("solver"),
+        "parameters": {
+            "training": count(module.parameters()),
+            "generation": count(module.generator_parameters()),
+        },
+        "device": {
+            "type": device.type,
+            "name": processor() if device.type == "cpu" else torch.cuda.get_device_name(device),
+            "threads": torch.get_num_threads(),
+            "precision": precision(module),
+            "memory": "resident memory of the process"
+            if device.type == "cpu"
+            else "allocated by torch",
+        },
+        "protocol": {**asdict(protocol), "warm_up": 1, "conditions": "drawn from the prior"},
+        "geant4": None if geant4 is None else asdict(geant4),
+        "timings": [entry(item, geant4) for item in timings],
+        "identity": identity(),
+    }
+
+
+def entry(timing: Timing, geant4: Geant4Time | None) -> dict[str, Any]:
+    """One batch size."""
+    found: dict[str, Any] = {
+        "batch_size": timing.batch_size,
+        "events": timing.events,
+        "repeats": len(timing.ms),
+        "note": timing.note,
+    }
+    if timing.ms:
+        names = ("min", "lower_quartile", "median", "upper_quartile", "max")
+        found["ms_per_event"] = dict(zip(names, timing.quantiles, strict=True))
+        found["ms_of_each_repeat"] = list(timing.ms)
+        assert timing.peak is not None
+        found["peak_memory_gib"] = timing.peak / GIB
+        found["geant4_over_this"] = None if geant4 is None else geant4.ms / timing.quantiles[2]
+    return found
+
+
+def count(parameters: Any) -> int:
+    """Numbers in parameters that are trained, each parameter once."""
+    unique: dict[int, nn.Parameter] = {id(item): item for item in parameters if item.requires_grad}
+    return sum(item.numel() for item in unique.values())
+
+
+def precision(module: GenerativeModule) -> str:
+    """Types of the weights, and whether a card may shorten the factors of matrix products."""
+    types = sorted({str(item.dtype).removeprefix("torch.") for item in module.parameters()})
+    short = module.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
+    return ", ".join(types) + (" with TF32 products" if short else "")
+
+
+def processor() -> str:
+    """Name of the CPU."""
+    path = Path("/proc/cpuinfo")
+    found = (
+        re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.M) if path.is_file() else None
+    )
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def place(config: dict[str, Any]) -> Path:
+    """The directory of the result."""
+    if config["output"] is not None:
+        return Path(config["output"])
+    if config["checkpoint"] is not None:
+        run = Path(config["checkpoint"]).resolve().parent.parent
+        if (run / saved.FILE).is_file():
+            return run
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    return Path(config["paths"]["outputs"]) / "benchmark" / now
+
+
+def show(found: dict[str, Any], timings: Sequence[Timing]) -> None:
+    """Print the table."""
+    device, parameters = found["device"], found["parameters"]
+    size = "" if found["size"] is None else f" ({found['size']})"
+    weights = ", untrained weights" if found["weights"] == "untrained" else ""
+    table = Table(title=f"{found['model']}{size} on {found['data']}{weights}", title_justify="left")
+    for name in COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for timing, item in zip(timings, found["timings"], strict=True):
+        if not timing.ms:
+            table.add_row(f"{timing.batch_size:,}", "0", "not run")
+            continue
+        low, first, middle, third, high = (f"{value:.3g}" for value in timing.quantiles)
+        ratio = item["geant4_over_this"]
+        table.add_row(
+            f"{timing.batch_size:,}",
+            str(len(timing.ms)),
+            middle,
+            f"{first}, {third}",
+            f"{low}, {high}",
+            f"{item['peak_memory_gib']:.2f}",
+            "" if ratio is None else f"{ratio:.3g}",
+        )
+    Console().print(table)
+    unit = "thread" if device["threads"] == 1 else "threads"
+    lines = [
+        f"{device['name']}, {device['threads']} {unit}, {device['precision']}, "
+        f"torch {found['identity']['torch']}",
+        f"parameters: {parameters['training']:,} in training, {parameters['generation']:,} in generation",
+        *(f"batch {t.batch_size:,}: {t.note}" for t in timings if t.note),
+    ]
+    print("\n".join(lines))
+
+
+def against(geant4: dict[str, Any] | None, best: float | None) -> str:
+    """The ratio to Geant4's time, for the closing line."""
+    if geant4 is None or best is None:
+        return ""
+    far = " (extrapolated)" if geant4["extrapolated"] else ""
+    ratio = geant4["ms"] / best
+    text = f"{ratio:.3g} times faster" if ratio >= 1 else f"{1 / ratio:.3g} times slower"
+    return (
+        f", {text} than Geant4's {geant4['ms']:.0f} ms{far} "
+        f"at {geant4['energy']:.3g} GeV ({geant4['detector']})"
+    )

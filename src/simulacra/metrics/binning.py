@@ -1,0 +1,119 @@
+"""What the truth fixes before anything is compared, and samples whose values are binned once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simulacra.metrics.bins import bin_index, resolve
+from simulacra.metrics.response import response_bins
+from simulacra.metrics.sample import Column, Sample
+from simulacra.physics.base import Axis, ObservableSet, ResponseBin
+
+
+@dataclass(frozen=True)
+class Binning:
+    """What is fixed by the truth before anything is compared.
+
+    Args:
+        axes: Axis of each observable.
+        edges: Bin edges of each observable.
+        scales: Standard deviation of each observable.
+        response: Response bins and the edges of their histograms.
+        core: Share of events in the interval of response and resolution.
+        groups: Observables whose separation powers are quoted as one mean.
+    """
+
+    axes: dict[str, Axis]
+    edges: dict[str, Tensor]
+    scales: dict[str, float]
+    response: tuple[tuple[ResponseBin, Tensor], ...]
+    core: float
+    groups: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def of(cls, reference: Sample, observables: ObservableSet) -> Binning:
+        """Binning from the reference sample."""
+        axes = observables.axes()
+        edges = {
+            name: resolve(axes[name], column.values) for name, column in reference.columns.items()
+        }
+        scales = {name: _scale(column.values) for name, column in reference.columns.items()}
+        response = response_bins(reference, observables)
+        defined = {name for name, column in reference.columns.items() if column.n}
+        groups = {
+            name: tuple(item for item in members if item in defined)
+            for name, members in observables.groups().items()
+        }
+        groups = {name: members for name, members in groups.items() if members}
+        return cls(axes, edges, scales, response, observables.core, groups)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the values of one observable spread over bins, event by event.
+
+    Args:
+        bins: Number of bins with under- and overflow.
+        index: Bin of each event's value ``(n,)`` and its event ``(n,)`` (None: one after the other) where
+            events hold one value.
+        table: Counts ``(N, bins)`` where they hold several.
+        values: Number of values.
+    """
+
+    bins: int
+    index: tuple[Tensor, Tensor | None] | None
+    table: Tensor | None
+    values: int
+
+    @classmethod
+    def per_event(cls, column: Column, edges: Tensor) -> Counts:
+        """Bin every value once."""
+        bins, index = len(edges) + 1, bin_index(column.values, edges)
+        if column.scalar:
+            event = column.event if column.undefined else None
+            return cls(bins, (index, event), None, column.n)
+        key = index.add_(column.event, alpha=bins)
+        table = torch.bincount(key, minlength=bins * len(column.counts)).view(-1, bins)
+        return cls(bins, None, table.double(), column.n)
+
+    def of(self, weight: Tensor) -> Tensor:
+        """Weighted counts ``(R, bins)`` for event weights ``(R, N)``."""
+        if self.table is not None:
+            return weight @ self.table
+        assert self.index is not None
+        index, event = self.index
+        rows = weight if event is None else weight[:, event]
+        return torch.stack([torch.bincount(index, row, minlength=self.bins) for row in rows])
+
+
+class Binned:
+    """A sample whose observables are binned when they are asked for, each once.
+
+    Args:
+        sample: The sample.
+        binning: Edges of every observable.
+    """
+
+    def __init__(self, sample: Sample, binning: Binning) -> None:
+        self.sample, self.binning = sample, binning
+        self._found: dict[str, Counts] = {}
+
+    def counts(self, name: str) -> Counts:
+        """Counts of one observable."""
+        if name not in self._found:
+            self._found[name] = Counts.per_event(
+                self.sample.columns[name], self.binning.edges[name]
+            )
+        return self._found[name]
+
+
+def _scale(values: Tensor) -> float:
+    """Standard deviation, or for a constant its size, or 1."""
+    if not len(values):
+        return 1.0
+    deviation = float(values.std(unbiased=False))
+    largest = float(values.abs().max())
+    return deviation if deviation > 1e-12 * largest else (largest or 1.0)

@@ -1,0 +1,223 @@
+"""The comparison as a page: sortable tables, shaded by value over floor, and Pareto plots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from simulacra.tracking import page
+from simulacra.tracking.compare import (
+    TEST_TIME,
+    Group,
+    Time,
+    label,
+    pareto,
+    point,
+    time_label,
+    time_of,
+    time_title,
+)
+from simulacra.tracking.compare_published import MARK
+from simulacra.tracking.compare_runs import Figure, Run
+from simulacra.tracking.page import Cell, Column, Line
+from simulacra.tracking.page_plot import Point, scatter
+
+PLOTTED = ("classifier/boosted/auc", "fpd", "classifier/high/auc", "w1_mean", "w1m")
+"""Figures that are plotted against time and parameters, the first two that a data set's rows have."""
+AUC_SHADES = (("q1", 0.52), ("q2", 0.6), ("q3", 0.8))
+LEGEND = (
+    f"<p class='legend'>Shades: value over floor (truth against truth) up to {page.shades()}; "
+    f"of an AUC, up to {page.shades(AUC_SHADES)}. "
+    "The small number is the floor. <span class='star'>★</span> is on the Pareto front: no other run of "
+    "the table is both better and faster. A click on a head sorts; the address then leads to that view.</p>"
+)
+
+
+def write_compare(path: Path, groups: Sequence[Group], origin: Sequence[str]) -> Path:
+    """Write the page.
+
+    Args:
+        path: The file.
+        groups: Runs by data set.
+        origin: Where the runs and the code come from, a line each.
+    """
+    runs = sum(len(group.runs) for group in groups if not group.published)
+    title = f"Comparison of {runs} run{'s' if runs != 1 else ''}"
+    parts = [f"<h1>{title}</h1>", f"<p class='sub'>{escape(', '.join(_sets(groups)))}</p>", LEGEND]
+    for data in dict.fromkeys(group.data for group in groups):
+        parts += _section(data, [group for group in groups if group.data == data])
+    lines = "".join(f"<li>{escape(item)}</li>" for item in origin)
+    parts.append(f"<h2>Origin</h2><ul class='notes'>{lines}</ul>")
+    return page.write_page(path, title, parts)
+
+
+def _sets(groups: Sequence[Group]) -> list[str]:
+    return list(dict.fromkeys(group.data for group in groups))
+
+
+def _section(data: str, groups: Sequence[Group]) -> Iterator[str]:
+    """Tables and plots of one data set."""
+    yield f"<h2>{escape(data)}</h2>"
+    for group in groups:
+        kind = "published" if group.published else "runs"
+        if group.published:
+            yield f"<h3>Published results</h3><p class='sub'>{escape(MARK)}</p>"
+        yield f"<div class='scroll'>{page.table(f'{data}-{kind}', *_headline(group))}</div>"
+        if group.fronts:
+            yield f"<p class='legend'>Pareto front: {escape(group.fronts)}.</p>"
+    yield f"<div class='gallery'>{''.join(_plots(groups))}</div>"
+    for group in groups:
+        if keys := group.separations:
+            kind = "published" if group.published else "runs"
+            body = page.table(f"{data}-{kind}-separation", *_figures(group, keys))
+            title = "Separation powers" + (" of the published results" if group.published else "")
+            yield page.details(f"{title}, means over layers where an observable has them", body)
+
+
+def _headline(group: Group) -> tuple[list[Column], list[Line]]:
+    keys, times = group.headlines, group.times
+    levels = {(run.level, run.events) for run in group.runs} != {("", None)}
+    kinds = [
+        kind for kind in ("generation", "training") if any(kind in r.parameters for r in group.runs)
+    ]
+    flagged = any(group.flags)
+    named = any(run.model not in ("", run.name) for run in group.runs)
+    columns = [
+        Column("run", "run", text=True),
+        *([Column("model", "model", text=True)] if named else []),
+        *(Column(_id(key), label(key), title=key) for key in keys),
+        *(
+            Column(_time_id(time), time_label(time), title=f"{time_title(time)} [ms]")
+            for time in times
+        ),
+        *(
+            Column(f"parameters_{kind}", f"params {kind[:3]}.", title=f"parameters in {kind}")
+            for kind in kinds
+        ),
+        *([Column("level", "evaluation", text=True)] if levels and not group.published else []),
+        *([Column("differs", "differs in", text=True)] if flagged else []),
+    ]
+    lines = []
+    for run, why, front in zip(group.runs, group.flags, group.front, strict=True):
+        cells = [
+            _name(run, front),
+            *([_model(run)] if named else []),
+            *(_quality(key, run.figures.get(key)) for key in keys),
+            *(_time(time_of(run, time)) for time in times),
+            *(_count(run.parameters.get(kind)) for kind in kinds),
+            *([_level(run)] if levels and not group.published else []),
+            *([page.words(", ".join(why), "flag long")] if flagged else []),
+        ]
+        css = [name for name, on in (("front", front), ("published", run.published)) if on]
+        lines.append(Line(cells, " ".join(css)))
+    return columns, lines
+
+
+def _figures(group: Group, keys: Sequence[str]) -> tuple[list[Column], list[Line]]:
+    columns = [Column("run", "run", text=True)]
+    columns += [Column(_id(key), label(key), title=key) for key in keys]
+    lines = [
+        Line([_name(run, False), *(_quality(key, run.figures.get(key)) for key in keys)])
+        for run in group.runs
+    ]
+    return columns, lines
+
+
+def _id(key: str) -> str:
+    """Name of a column in a link: ``classifier/boosted/auc`` becomes ``classifier-boosted-auc``."""
+    return key.replace("/", "-")
+
+
+def _time_id(time: Time) -> str:
+    return TEST_TIME if time is None else f"ms_{time[0]}_{time[1]}"
+
+
+def _name(run: Run, front: bool) -> Cell:
+    star = "&nbsp;<span class='star' title='on the Pareto front'>★</span>" if front else ""
+    small = f"<small>{escape(' '.join(run.overrides))}</small>" if run.overrides else ""
+    return Cell(f"{escape(run.name)}{star}{small}", run.name, "long", run.source)
+
+
+def _model(run: Run) -> Cell:
+    small = f"<small>{escape(run.size)}</small>" if run.size else ""
+    return Cell(f"{escape(run.model)}{small}", f"{run.model} {run.size}".strip() or None)
+
+
+def _quality(key: str, figure: Figure | None) -> Cell:
+    if figure is None:
+        return Cell()
+    floor = "" if figure.floor is None else f"<small>{page.short(figure.floor)}</small>"
+    if key.endswith("/auc"):
+        css = next((name for name, top in AUC_SHADES if figure.value <= top), "q4")
+    else:
+        css = page.shade(figure.value, figure.floor) if _small_is_good(key) else ""
+    return Cell(page.with_error(figure.value, figure.error) + floor, figure.value, css)
+
+
+def _small_is_good(key: str) -> bool:
+    """Whether the figure is a distance, so that its floor is its best value."""
+    return key != "log_posterior" and key != "cov" and not key.startswith("prdc/")
+
+
+def _time(figure: Figure | None) -> Cell:
+    if figure is None:
+        return Cell()
+    title = "" if figure.error is None else f"± {page.short(figure.error)}"
+    return Cell(page.short(figure.value), figure.value, title=title)
+
+
+def _count(number: int | None) -> Cell:
+    if number is None:
+        return Cell()
+    return Cell(page.count(number), number, title=f"{number:,}")
+
+
+def _level(run: Run) -> Cell:
+    events = "" if run.events is None else f"<small>{run.events:,} events</small>"
+    return Cell(escape(run.level or "unknown") + events, f"{run.level} {run.events or 0:09d}")
+
+
+def _plots(groups: Sequence[Group]) -> Iterator[str]:
+    """The first figures that the rows have, against time and against parameters."""
+    own = [group for group in groups if not group.published] or list(groups)
+    times = {group.time for group in own}
+    for key in [key for key in PLOTTED if any(key in group.headlines for group in groups)][:2]:
+        for time in sorted(times, key=str):
+            yield _plot(groups, key, time)
+        yield _plot(groups, key, "parameters")
+
+
+def _plot(groups: Sequence[Group], key: str, against: Time | str) -> str:
+    """One plot, empty where fewer than two points can be shown."""
+    log_y = not key.endswith("/auc")
+    points, hidden = [], 0
+    for group in groups:
+        places = [_place(run, key, against) for run in group.runs]
+        lowest = 0.0 if log_y else -math.inf
+        shown = [at if at and at[0] > lowest and at[1] > 0 else None for at in places]
+        hidden += sum(at is not None for at in places) - sum(at is not None for at in shown)
+        for run, at, front in zip(group.runs, shown, pareto(shown), strict=True):
+            if at is not None:
+                figure = run.figures[key]
+                kind = "published" if run.published else "run"
+                points.append(Point(at[1], figure.value, figure.error, run.name, kind, front))
+    if len(points) < 2:
+        return ""
+    text = "parameters in generation" if isinstance(against, str) else f"{time_title(against)} [ms]"
+    note = ["steps: Pareto front"]
+    if {point.kind for point in points} == {"run", "published"}:
+        note.append(f"circles: runs, squares: {MARK}")
+    if hidden:
+        note.append(f"{hidden} with a value of zero or below not shown")
+    drawn = scatter(points, text, label(key), log_y=log_y, base=None if log_y else 0.5)
+    return f"<figure>{drawn}<figcaption>{escape('; '.join(note))}</figcaption></figure>"
+
+
+def _place(run: Run, key: str, against: Time | str) -> tuple[float, float] | None:
+    """Quality and time, or quality and parameters."""
+    if not isinstance(against, str):
+        return point(run, key, against)
+    figure, number = run.figures.get(key), run.parameters.get("generation")
+    return None if figure is None or not number else (figure.value, float(number))

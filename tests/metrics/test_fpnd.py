@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from simulacra.core import UserError
+from simulacra.formats.jetnet import jetnet, toy_jets
+from simulacra.metrics.jets_fpnd import activations, fpnd, fpnd_score
+from simulacra.metrics.particlenet import NEIGHBOURS, ParticleNet, load
+from simulacra.metrics.score import Judged, NotRun, judged
+from simulacra.physics.jets import JetObservables
+
+SPEC = jetnet(30, ["t"])
+
+
+def network(seed: int = 0) -> ParticleNet:
+    torch.manual_seed(seed)
+    found = ParticleNet()
+    for name, value in found.named_buffers():
+        if name.endswith("running_var"):
+            value.uniform_(0.5, 2.0)
+        elif name.endswith("running_mean"):
+            value.uniform_(-0.5, 0.5)
+    return found.eval()
+
+
+def seen(n: int, seed: int) -> Judged:
+    return judged(toy_jets(SPEC, n, seed, 1), JetObservables(SPEC))
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A folder as the published one, with random weights and the statistics of some jets."""
+    net = network()
+    state = dict(net.state_dict())
+    # the public file also holds each edge network under the name of the convolution around it
+    state |= {k.replace("edge_nets.0", "edge_convs.0.nn"): v for k, v in net.state_dict().items()}
+    torch.save(state, tmp_path / "pnet_state_dict.pt")
+    found = activations(toy_jets(SPEC, 40, 1, 1).x, net)
+    np.savetxt(tmp_path / "t_mu.txt", found.mean(0))
+    np.savetxt(tmp_path / "t_sigma.txt", np.cov(found, rowvar=False))
+    return tmp_path
+
+
+def test_particlenet_is_the_average_over_neighbours_particle_by_particle() -> None:
+    net = network()
+    x = torch.randn(1, 20, 3, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = net(x)
+        for jet, expected in zip(x, found, strict=True):
+            now = jet
+            for number, edge in enumerate(net.edge_nets):
+                place = now[:, :2] if number == 0 else now
+                rows = []
+                for i in range(20):
+                    order = (place - place[i]).square().sum(1).argsort().tolist()
+                    near = [j for j in order if j != i][:NEIGHBOURS]
+                    pairs = torch.stack([torch.cat([now[i], now[j] - now[i]]) for j in near])
+                    rows.append(torch.cat([edge.model(pairs).mean(0), now[i]]))
+                now = torch.stack(rows)
+            torch.testing.assert_close(net.fc1(now.mean(0)), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_jets_of_the_statistics_score_zero_and_others_more(published: Path) -> None:
+    same = fpnd_score(seen(5, 0), seen(40, 1), 0, str(published), ["t"])["fpnd"]
+    other = fpnd_score(seen(5, 0), seen(40, 2), 0, str(published), ["t"])["fpnd"]
+    assert same.value == pytest.approx(0, abs=1e-7)
+    assert other.value > 100 * abs(same.value)
+    net = load(published / "pnet_state_dict.pt")
+    statistics = (np.loadtxt(published / f"t_{name}.txt") for name in ("mu", "sigma"))
+    x = toy_jets(SPEC, 40, 2, 1).x
+    assert fpnd(x, net, *statistics) == pytest.approx(other.value, rel=1e-6)
+
+
+def test_what_is_missing_is_said_in_one_sentence(published: Path, tmp_path: Path) -> None:
+    pair = seen(5, 0), seen(5, 1)
+    with pytest.raises(NotRun, match="published weights"):
+        fpnd_score(*pair, 0)
+    with pytest.raises(NotRun, match="one of"):
+        fpnd_score(*pair, 0, str(published), ["w"])
+    with pytest.raises(NotRun, match="30 particles, got 150"):
+        activations(torch.zeros(2, 150, 3), network())
+    with pytest.raises(UserError, match="statistics"):
+        fpnd_score(*pair, 0, str(published), ["g"])
+    with pytest.raises(UserError, match="no file"):
+        load(tmp_path / "none.pt")
+    torch.save({"fc1.0.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="missing or has another shape"):
+        load(tmp_path / "other.pt")
