@@ -69,7 +69,11 @@ def test_a_command_of_the_readme_runs(
 ) -> None:
     monkeypatch.chdir(run.parent)
     test_file = ROOT / "src/simulacra/data/embedded/ds1_photons/dataset_1_photons_2.hdf5"
-    replaced = {"RUN": str(run), "TEST.hdf5": str(test_file)}
+    replaced = {
+        "RUN": str(run),
+        "TEST.hdf5": str(test_file),
+        "outputs/train/*/*": f"{run.parent}/*",
+    }
     arguments = words[1:]
     for name, value in replaced.items():
         arguments = [word.replace(name, value) for word in arguments]
@@ -78,6 +82,8 @@ def test_a_command_of_the_readme_runs(
         arguments += SMALL if not sweep else [*SMALL, "model/size=tiny"]
     if arguments[:1] == ["evaluate"]:
         arguments += ["evaluation.events=100", "evaluation.draw=false", "evaluation=quick"]
+    if arguments[:1] == ["benchmark"]:
+        arguments += ["batch_sizes=[1,20]", "repeats=2"]
     main(arguments)
     printed = capsys.readouterr().out.strip().splitlines()
     assert printed

@@ -14,6 +14,7 @@ from scipy.stats import wasserstein_distance
 from torch import distributed, multiprocessing
 
 from simulacra.metrics.bins import histogram, resolve
+from simulacra.metrics.prdc import PRDC, prdc
 from simulacra.metrics.separation import SeparationPower, separation
 from simulacra.metrics.wasserstein import Wasserstein, wasserstein
 from simulacra.physics.base import Axis
@@ -155,7 +156,9 @@ def _rank(rank: int, address: str, folder: str) -> None:
     a, b = normal(400, 0), normal(300, 1, 0.3)
     for metric in (power, w1):
         metric.update(a[rank::2], b[rank::2])
-    values = torch.tensor([float(power.compute()), float(w1.compute())])
+    shares = PRDC()
+    shares.update(a.view(-1, 2)[rank::2], b.view(-1, 2)[rank::2])
+    values = torch.stack([power.compute(), w1.compute(), *shares.compute().values()])
     torch.save(values, Path(folder) / f"{rank}.pt")
     distributed.destroy_process_group()
 
@@ -168,6 +171,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     expected = [
         float(separation(histogram(a, edges)[1:-1], histogram(b, edges)[1:-1])),
         wasserstein_distance(a.numpy(), b.numpy()),
+        *(figure.value for figure in prdc(a.view(-1, 2), b.view(-1, 2)).values()),
     ]
     for rank in (0, 1):
         assert torch.load(tmp_path / f"{rank}.pt").tolist() == pytest.approx(expected, rel=1e-5)

@@ -101,7 +101,8 @@ def test_regions_tell_where_a_generator_fails() -> None:
     found = regions(reference, judged(wrong, Seen(TABLE)), 0)
     for name in ("trained", "interpolation"):
         figure = found[f"region/{name}/w1_mean"]
-        assert figure.floor is not None and figure.value < 3 * figure.floor, name
+        assert figure.floor is not None
+        assert figure.value < 3 * figure.floor, name
     beyond = found["region/extrapolation/w1_mean"]
     assert beyond.value == pytest.approx(5.0, rel=0.1)
     assert beyond.error is not None

@@ -39,7 +39,7 @@ def test_every_figure_is_drawn_and_pyplot_stays_empty(name: str, wanted: set[str
         batch.cond["incident_energy"].fill_(1024.0)
     before = dict(mpl.rcParams)
     found = figures(
-        Evaluator(batch[:half], module.observables, judge=False)(batch[half:]), ("Geant4", "model")
+        Evaluator(batch[:half], module.observables, scores={})(batch[half:]), ("Geant4", "model")
     )
     assert wanted | {"observables_1"} <= set(found)
     for figure in found.values():

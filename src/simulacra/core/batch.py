@@ -84,6 +84,8 @@ class Batch:
         return self.x.shape[0]
 
     def __getitem__(self, index: Index) -> Batch:
+        if isinstance(index, range) and index.step > 0:  # no copy
+            index = slice(index.start, index.stop, index.step)
         return self._apply(lambda value: value[index])
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:

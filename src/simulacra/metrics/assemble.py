@@ -61,7 +61,7 @@ def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint
         if reference.sample.response is None or p is None or q is None:
             continue
         columns = [ratios(part.sample, item) for part in pair]
-        counts = [Counts.per_event(column, edges) for column in columns]
+        counts = [Counts(column, edges) for column in columns]
         asked = reference.sample.response[0]
         middle = float(asked[(asked >= item.low) & (asked < item.high)].mean())
         histogram = _drawn(pair, columns, counts, item.axis or Axis("seen / asked"), edges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -51,42 +52,33 @@ class Binning:
         return cls(axes, edges, scales, response, observables.core, groups)
 
 
-@dataclass(frozen=True)
 class Counts:
     """How the values of one observable spread over bins, event by event.
 
     Args:
-        bins: Number of bins with under- and overflow.
-        index: Bin of each event's value ``(n,)`` and its event ``(n,)`` (None: one after the other) where
-            events hold one value.
-        table: Counts ``(N, bins)`` where they hold several.
-        values: Number of values.
+        column: The values.
+        edges: Bin edges ``(bins + 1,)``.
     """
 
-    bins: int
-    index: tuple[Tensor, Tensor | None] | None
-    table: Tensor | None
-    values: int
+    def __init__(self, column: Column, edges: Tensor) -> None:
+        self.column, self.values = column, column.n
+        self.bins, self.index = len(edges) + 1, bin_index(column.values, edges)
 
-    @classmethod
-    def per_event(cls, column: Column, edges: Tensor) -> Counts:
-        """Bin every value once."""
-        bins, index = len(edges) + 1, bin_index(column.values, edges)
-        if column.scalar:
-            event = column.event if column.undefined else None
-            return cls(bins, (index, event), None, column.n)
-        key = index.add_(column.event, alpha=bins)
-        table = torch.bincount(key, minlength=bins * len(column.counts)).view(-1, bins)
-        return cls(bins, None, table.double(), column.n)
+    @cached_property
+    def table(self) -> Tensor:
+        """Counts of each event ``(N, bins)``, for events that hold several values."""
+        key = self.index.add(self.column.event, alpha=self.bins)
+        events = len(self.column.counts)
+        return torch.bincount(key, minlength=self.bins * events).view(events, -1).double()
 
     def of(self, weight: Tensor) -> Tensor:
-        """Weighted counts ``(R, bins)`` for event weights ``(R, N)``."""
-        if self.table is not None:
+        """Weighted counts ``(R, bins)``, under- and overflow at the ends, for event weights ``(R, N)``."""
+        if len(weight) == 1 and bool((weight == weight[0, 0]).all()):
+            return weight[0, 0] * torch.bincount(self.index, minlength=self.bins)[None]
+        if not self.column.scalar:
             return weight @ self.table
-        assert self.index is not None
-        index, event = self.index
-        rows = weight if event is None else weight[:, event]
-        return torch.stack([torch.bincount(index, row, minlength=self.bins) for row in rows])
+        rows = weight[:, self.column.event] if self.column.undefined else weight
+        return torch.stack([torch.bincount(self.index, row, minlength=self.bins) for row in rows])
 
 
 class Binned:
@@ -104,9 +96,7 @@ class Binned:
     def counts(self, name: str) -> Counts:
         """Counts of one observable."""
         if name not in self._found:
-            self._found[name] = Counts.per_event(
-                self.sample.columns[name], self.binning.edges[name]
-            )
+            self._found[name] = Counts(self.sample.columns[name], self.binning.edges[name])
         return self._found[name]
 
 

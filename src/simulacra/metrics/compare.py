@@ -187,6 +187,6 @@ def _response_shapes(
     for item, edges in binning.response:
         pair = ratios(reference, item), ratios(generated, item)
         if min(column.n for column in pair) >= MIN_EVENTS:
-            first, second = (Counts.per_event(column, edges) for column in pair)
+            first, second = (Counts(column, edges) for column in pair)
             found[f"separation/response/{item.name}"] = _separations(first, second, *weights)
     return found

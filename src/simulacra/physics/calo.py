@@ -1,12 +1,8 @@
 r"""What all calorimeters share: cuts, energies per layer, moments, profiles and images, from the
 geometry alone.
 
-Let :math:`e_v` be the energy of voxel :math:`v` after the evaluation cut (below it a voxel counts as 0) and
-:math:`g_v` any function of its position.  Every moment of a layer is one product with a constant matrix,
-
-.. math:: M^{(g)}_l = \sum_{v \in l} g_v\, e_v, \qquad \langle g \rangle_l = M^{(g)}_l / (E_l + 10^{-16}),
-
-so that showers are never looped over, and layers only to multiply one block each.
+Voxels below the evaluation cut count as 0; sums are taken over the voxels above it
+(:class:`~simulacra.physics.hits.Hits`), so that showers are never looped over.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Geometry, Layer, Spec, UserError
+from simulacra.core import Batch, Layer, Spec, UserError
 from simulacra.core.units import factor
 from simulacra.physics.base import Axis, Image, ObservableSet, Profile, ResponseBin, per_batch
 from simulacra.physics.hits import Hits
@@ -26,26 +22,6 @@ TINY = 1e-16
 """Added to sums in denominators, as in the CaloChallenge's code."""
 SLICES = 4
 """Layers of which images are kept where there are more than a dozen."""
-
-
-def moments(flat: Tensor, geometry: Geometry, functions: Sequence[Sequence[Tensor]]) -> Tensor:
-    """Sums of ``g_v e_v`` over each layer.
-
-    Args:
-        flat: Energies ``(B, V)``.
-        geometry: Where the voxels are.
-        functions: For each layer its functions ``g``, each ``(rows, cols)``; the same number ``G``
-            everywhere.
-
-    Returns:
-        Moments ``(B, L, G)``, float64.
-    """
-    parts = torch.split(flat, list(geometry.sizes), dim=-1)
-    matrices = (torch.stack([g.flatten() for g in layer], dim=-1) for layer in functions)
-    return torch.stack(
-        [part.double() @ matrix.double() for part, matrix in zip(parts, matrices, strict=True)],
-        dim=1,
-    )
 
 
 def spread(first: Tensor, second: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,14 +61,18 @@ class CalorimeterObservables(ObservableSet):
         """Voxels at or above ``spec.cut``."""
         return Hits.of(batch.x.flatten(1), self.geometry, self.spec.cut)
 
+    @per_batch
+    def layer_energy(self, batch: Batch) -> Tensor:
+        """Energy per layer ``(B, L)``, float64."""
+        return self.hits(batch).layer_energy()
+
     def incident(self, batch: Batch) -> Tensor:
         """Incident energy ``(B,)``, float64, in the unit of the voxels."""
         return batch.cond["incident_energy"][:, 0].double() * self._unit
 
     def response(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Incident and visible energy, ``(B,)`` each, in the unit of the voxels."""
-        layers = self.hits(batch).grouped(self.geometry.layer_index, len(self.geometry))
-        return self.incident(batch), layers.sum(1)
+        return self.incident(batch), self.layer_energy(batch).sum(1)
 
     def response_bins(self) -> tuple[ResponseBin, ...] | None:
         """One bin ``[E_i, E_{i+1})`` per energy where the prior is discrete; else None."""
@@ -145,7 +125,7 @@ class CalorimeterObservables(ObservableSet):
         layers = torch.arange(len(self.geometry) + 1, dtype=torch.float64)
         ring, edges = self._rings
         radial = hits.grouped(ring, len(edges) - 1)
-        longitudinal = hits.grouped(self.geometry.layer_index, len(self.geometry))
+        longitudinal = self.layer_energy(batch)
         widths = edges.diff()
         depth = Axis("layer", bins=len(self.geometry))
         distance = Axis("distance from the axis", "mm", log=bool(widths.max() > 5 * widths.min()))

@@ -17,6 +17,7 @@ vector, and one of matrices, give all 21 connected graphs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -69,8 +70,8 @@ by number of vertices, then products."""
 N4_D4 = (("star211",), ("path211",), ("path121",), ("paw",), ("square",))
 """The connected ones of four vertices and four edges, in energyflow's order: those of W1EFP."""
 
-VALUES_PER_CHUNK = 2**16
-"""Pairs of particles at a time: 512 KiB per matrix, so that the few in use stay in the cache."""
+VALUES_PER_CHUNK = 2**15
+"""Pairs of particles at a time: 256 KiB per matrix, so that the few in use stay in the cache."""
 
 
 def efps(jets: Tensor, names: tuple[tuple[str, ...], ...] = D4) -> Tensor:
@@ -84,30 +85,15 @@ def efps(jets: Tensor, names: tuple[tuple[str, ...], ...] = D4) -> Tensor:
     Returns:
         float64 ``(B, len(names))``.
     """
-    step = max(1, VALUES_PER_CHUNK // max(1, jets.shape[1] ** 2))
-    columns = jets.double().permute(2, 0, 1).contiguous()
-    parts = [primes(*part.unbind(0)) for part in columns.split(step, dim=1)]
-    values = {name: torch.cat([part[name] for part in parts]) for name in PRIMES}
+    values = primes(*jets.detach().double().permute(2, 0, 1).contiguous().unbind(0))
     return torch.stack([torch.stack([values[p] for p in name]).prod(0) for name in names], 1)
 
 
 def primes(eta: Tensor, phi: Tensor, pt: Tensor) -> dict[str, Tensor]:
-    """The polynomials ``PRIMES`` of all jets at once, ``(B,)`` each; arguments ``(B, N)`` each."""
-    z, column = pt, pt[..., None]
-    square = squared_distances(eta, phi)
-    theta = square.sqrt()
-    weighted = theta * z[:, None]
-    chain = torch.bmm(weighted, theta)  # C
-    t = torch.bmm(theta, column)[..., 0]
+    """The polynomials ``PRIMES``, ``(B,)`` each, of particles ``(B, N)``, float64."""
+    z = pt
+    t, t2, t3, t4, u, v, loop, doubled, walks = _sums(eta, phi, pt)
     zt = z * t
-    u = torch.bmm(theta, zt[..., None])[..., 0]
-    both = torch.bmm(square, torch.stack([z, zt], 2))
-    t2, v = both.unbind(2)
-    t3 = torch.mul(weighted, square).sum(2)
-    loop = weighted.mul_(chain).sum(2)  # closed walks of three steps through a vertex
-    doubled = torch.bmm(square * chain, column)[..., 0]
-    t4 = torch.bmm(square.square_(), column)[..., 0]
-    walks = torch.bmm(chain.square_(), column)[..., 0]
     return {
         "dot": z.sum(1),
         "line": zt.sum(1),
@@ -133,13 +119,65 @@ def primes(eta: Tensor, phi: Tensor, pt: Tensor) -> dict[str, Tensor]:
     }
 
 
-def squared_distances(eta: Tensor, phi: Tensor) -> Tensor:
-    """Squared distances of all particles from each other ``(B, N, N)``, across the azimuth's seam too."""
-    squared = (eta[:, :, None] - eta[:, None]).square_()
-    across = phi[:, :, None] - phi[:, None]
-    if bool((phi.abs() > math.pi / 2).any()):
-        across = math.pi - (across.abs() - math.pi).abs()
-    return squared.add_(across.square_())
+def _sums(eta: Tensor, phi: Tensor, z: Tensor) -> Tensor:
+    """Sums over all other vertices, per particle of the one that is left ``(9, B, N)``.
+
+    The matrices of all chunks are written to the same memory.
+    """
+    step = max(1, VALUES_PER_CHUNK // max(1, z.shape[1] ** 2))
+    room = z.new_empty(4, min(step, len(z)), z.shape[1], z.shape[1])
+    found = z.new_empty(9, *z.shape)
+    seam = crosses_seam(phi)
+    for start in range(0, len(z), step):
+        jets = slice(start, start + step)
+        matrices = room[:, : len(z[jets])].unbind(0)
+        sums = found[:, jets, :, None].unbind(0)
+        _chunk(eta[jets], phi[jets], z[jets], matrices, sums, seam)
+    return found
+
+
+def _chunk(
+    eta: Tensor, phi: Tensor, z: Tensor, room: Sequence[Tensor], found: Sequence[Tensor], seam: bool
+) -> None:
+    square, theta, weighted, chain = room
+    t, t2, t3, t4, u, v, loop, doubled, walks = found
+    column = z[..., None]
+    squared_distances(eta, phi, square, theta, seam)
+    torch.sqrt(square, out=theta)
+    torch.mul(theta, z[:, None], out=weighted)
+    torch.bmm(weighted, theta, out=chain)  # C
+    torch.sum(weighted, 2, keepdim=True, out=t)
+    zt = column * t
+    torch.bmm(theta, zt, out=u)
+    torch.bmm(square, column, out=t2)
+    torch.bmm(square, zt, out=v)
+    torch.sum(torch.mul(weighted, square, out=theta), 2, keepdim=True, out=t3)
+    torch.sum(weighted.mul_(chain), 2, keepdim=True, out=loop)  # closed walks of three steps
+    torch.bmm(torch.mul(square, chain, out=theta), column, out=doubled)
+    torch.bmm(square.square_(), column, out=t4)
+    torch.bmm(chain.square_(), column, out=walks)
+
+
+def crosses_seam(phi: Tensor) -> bool:
+    """Whether differences of azimuths [rad] may need wrapping."""
+    return bool((phi.abs() > math.pi / 2).any())
+
+
+def squared_distances(eta: Tensor, phi: Tensor, out: Tensor, spare: Tensor, seam: bool) -> Tensor:
+    """Squared distances of particles ``(B, N)`` from each other.
+
+    Args:
+        eta: Rapidity.
+        phi: Azimuth [rad].
+        out: What is written ``(B, N, N)``.
+        spare: Memory of the same shape.
+        seam: Whether to wrap differences of azimuths.
+    """
+    torch.sub(eta[:, :, None], eta[:, None], out=out).square_()
+    torch.sub(phi[:, :, None], phi[:, None], out=spare)
+    if seam:
+        spare.abs_().sub_(math.pi).abs_().neg_().add_(math.pi)
+    return out.addcmul_(spare, spare)
 
 
 def _dot(first: Tensor, second: Tensor) -> Tensor:

@@ -65,6 +65,15 @@ class Hits:
         """Energies as an observable."""
         return Ragged(torch.from_numpy(self.energy), torch.from_numpy(self.per_event))
 
+    def layer_energy(self) -> Tensor:
+        """Energy per layer ``(B, L)``, float64."""
+        rows, counts = np.zeros(self.counts.size), self.counts.reshape(-1)
+        filled = counts > 0
+        if filled.any():
+            start = (np.cumsum(counts) - counts)[filled]
+            rows[filled] = np.add.reduceat(self.energy, start, dtype=np.float64)
+        return torch.from_numpy(rows).view(self.counts.shape)
+
     def moments(self, functions: Tensor) -> Tensor:
         """Sums over layers ``(B, L, G)``, float64, of ``functions`` of position ``(V, G)``."""
         rows = self.counts.size
@@ -95,8 +104,10 @@ def _block(
 ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int64]]:
     events, voxels = showers.shape
     flat = showers.reshape(-1)
-    hit = np.flatnonzero((flat >= cut) & (flat > 0) if cut <= 0 else flat >= cut)
-    event = hit // voxels
-    voxel = (hit - event * voxels).astype(np.int32)
-    counts = np.bincount(event * layers + layer[voxel], minlength=events * layers)
-    return flat[hit], voxel, counts.reshape(events, layers)
+    hit = np.flatnonzero(flat >= cut if cut > 0 else flat > 0)
+    position = hit.astype(np.int32)
+    event = position // np.int32(voxels)
+    position -= event * np.int32(voxels)
+    row = event * np.int32(layers) + layer[position]
+    counts = np.bincount(row, minlength=events * layers)
+    return flat[hit], position, counts.reshape(events, layers)

@@ -99,10 +99,9 @@ class JetObservables(ObservableSet):
         """See the module's docstring; float32, except that a float64 batch stays float64."""
         mask = self.mask(batch)
         eta, phi, pt = (batch.x[..., self.columns[name]] for name in _PARTICLE)
-        values = {
-            name: value.to(batch.x.dtype)
-            for name, value in substructure(eta.double(), phi.double(), pt, mask).items()
-        }
+        wide = eta.double(), phi.double(), pt.double()
+        found = {**substructure(*wide, mask), **ratios(*wide)}
+        values = {name: value.to(batch.x.dtype) for name, value in found.items()}
         for name, value in zip(_PARTICLE, (eta, phi, pt), strict=True):
             values[name] = torch.where(mask, value, torch.nan)
         for name in self.event:
@@ -186,5 +185,4 @@ def substructure(eta: Tensor, phi: Tensor, pt: Tensor, mask: Tensor) -> dict[str
         "width": (share * distance).sum(1),
         "thrust": (share * distance.square()).sum(1),
         "ptd": share.square().sum(1).sqrt(),
-        **ratios(eta, phi, pt),
     }

@@ -24,7 +24,7 @@ import math
 import torch
 from torch import Tensor
 
-from simulacra.physics.efp import VALUES_PER_CHUNK, squared_distances
+from simulacra.physics.efp import VALUES_PER_CHUNK, crosses_seam, squared_distances
 
 PARTICLES_PER_CHUNK = 2**16
 """Particles that are clustered together: enough to hide the cost of a step, few enough for the cache."""
@@ -186,19 +186,24 @@ def correlators(eta: Tensor, phi: Tensor, pt: Tensor) -> Tensor:
     Returns:
         float64 ``(B, 2)``; NaN for empty jets.
     """
-    share = pt.double().clamp_min(0)
+    share = pt.detach().double().clamp_min(0)
     share = share / torch.where(share > 0, share, 0.0).sum(1, keepdim=True)
+    eta, phi = (value.detach().double() for value in (eta, phi))
     step = max(1, VALUES_PER_CHUNK // max(1, pt.shape[1] ** 2))
-    chunks = zip(*(value.double().split(step) for value in (eta, phi, share)), strict=True)
-    parts = [_correlators(*chunk) for chunk in chunks]
-    return torch.cat(parts) if parts else share.new_zeros(0, 2)
+    room = share.new_empty(3, min(step, len(pt)), pt.shape[1], pt.shape[1])
+    found = share.new_empty(len(pt), 2)
+    for start in range(0, len(pt), step):
+        jets = slice(start, start + step)
+        found[jets] = _correlators(eta[jets], phi[jets], share[jets], room[:, : len(pt[jets])])
+    return found
 
 
-def _correlators(eta: Tensor, phi: Tensor, share: Tensor) -> Tensor:
-    distance = squared_distances(eta, phi).sqrt_()
-    weighted = distance * share[:, None]
-    pairs = weighted.sum(2)
-    triples = (torch.bmm(weighted, distance) * weighted).sum(2)
+def _correlators(eta: Tensor, phi: Tensor, share: Tensor, room: Tensor) -> Tensor:
+    distance, weighted, chain = room
+    squared_distances(eta, phi, distance, weighted, crosses_seam(phi)).sqrt_()
+    torch.mul(distance, share[:, None], out=weighted)
+    torch.bmm(weighted, distance, out=chain)
+    pairs, triples = weighted.sum(2), chain.mul_(weighted).sum(2)
     return torch.stack([(share * pairs).sum(1) / 2, (share * triples).sum(1) / 6], 1)
 
 

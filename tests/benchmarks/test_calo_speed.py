@@ -1,0 +1,117 @@
+"""High-level features and separation powers of 10,000 showers of data set 2 against a plain loop, and against
+one pass over the array; ``pytest -m bench -s tests/benchmarks/test_calo_speed.py`` prints the ratios.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from simulacra import data
+from simulacra.core import Batch
+from simulacra.metrics.binning import Binned, Binning
+from simulacra.metrics.sample import Sample, reduce
+from simulacra.metrics.separation import separation
+from simulacra.physics.calochallenge import CaloChallengeObservables
+from support import composed
+
+EVENTS, REPEATS = 10_000, 5
+Array = NDArray[np.float64]
+
+
+def cpu_time(*functions: Callable[[], object]) -> list[float]:
+    """Median processor seconds of each function, called in turn."""
+    seconds: list[list[float]] = [[] for _ in functions]
+    for _ in range(REPEATS):
+        for number, function in enumerate(functions):
+            start = time.process_time()
+            function()
+            seconds[number].append(time.process_time() - start)
+    return [statistics.median(found) for found in seconds]
+
+
+def plain(showers: Array, energy: Array, observables: CaloChallengeObservables) -> dict[str, Array]:
+    """Every quantity of every layer in a loop, one NumPy expression after the other."""
+    voxels = np.where(showers < observables.spec.cut, 0.0, showers)
+    found = {"e_tot_over_e_inc": voxels.sum(1) / energy}
+    start = 0
+    for layer in observables.geometry.layers:
+        cells = voxels[:, start : start + layer.size]
+        start += layer.size
+        x, y = (part.flatten().numpy() for part in layer.cartesian())
+        r = layer.centres()[1].expand(layer.shape).flatten().numpy()
+        found[f"energy_layer_{layer.id}"] = cells.sum(1)
+        found[f"sparsity_layer_{layer.id}"] = 1 - (cells > 0).mean(1)
+        for name, at in (("eta", x), ("phi", y), ("r", r)):
+            centre = (at * cells).sum(1) / (cells.sum(1) + 1e-16)
+            square = (at**2 * cells).sum(1) / (cells.sum(1) + 1e-16)
+            found[f"ec_{name}_layer_{layer.id}"] = centre
+            found[f"width_{name}_layer_{layer.id}"] = np.sqrt(np.maximum(square - centre**2, 0))
+    found["voxel_energy"] = voxels.flatten()
+    return found
+
+
+def plain_powers(
+    values: dict[str, Array], reference: dict[str, Array], edges: dict[str, Array]
+) -> Array:
+    """Separation powers from ``np.histogram`` of one quantity after the other."""
+    powers = []
+    for name, found in values.items():
+        p, q = (
+            np.histogram(part, bins=edges[name], density=True)[0]
+            for part in (reference[name], found)
+        )
+        width = np.diff(edges[name])
+        powers.append(0.5 * np.sum((p - q) ** 2 / (p + q + 1e-16) * width))
+    return np.array(powers)
+
+
+@pytest.mark.bench
+@pytest.mark.timeout(900)
+def test_features_and_separation_powers_of_ten_thousand_showers() -> None:
+    module = data.build(composed("data", "data=ds2", "data.validation=0"))
+    module.setup()
+    part = module.batch(EVENTS)
+    index = torch.arange(EVENTS) % len(part)
+    batch = part[index]
+    observables = module.observables
+    assert isinstance(observables, CaloChallengeObservables)
+    reference = reduce(batch, observables)
+    binning = Binning.of(reference, observables)
+    binned = Binned(reference, binning)
+    showers, energy = batch.x.flatten(1).numpy(), batch.cond["incident_energy"][:, 0].numpy()
+    edges = {name: found.numpy() for name, found in binning.edges.items()}
+    before = plain(showers, energy, observables)
+    ones = torch.ones(1, EVENTS, dtype=torch.float64)
+
+    def ours() -> dict[str, float]:
+        fresh = Batch(batch.x, batch.cond)
+        sample = Binned(_features(fresh, observables), binning)
+        return {
+            name: float(
+                separation(
+                    binned.counts(name).of(ones)[:, 1:-1], sample.counts(name).of(ones)[:, 1:-1]
+                )
+            )
+            for name in binning.edges
+        }
+
+    def loop() -> Array:
+        return plain_powers(plain(showers, energy, observables), before, edges)
+
+    own, plainly, reading = cpu_time(ours, loop, showers.sum)
+    print(  # noqa: T201
+        f"\nplain loop / ours {plainly / own:.1f}, ours / one pass over the array {own / reading:.1f}"
+    )
+    assert plainly / own > 2
+
+
+def _features(batch: Batch, observables: CaloChallengeObservables) -> Sample:
+    """What the separation powers need, and the classifier's inputs."""
+    return reduce(batch, observables)
