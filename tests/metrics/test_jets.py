@@ -8,6 +8,7 @@ from torch import Tensor
 
 from simulacra.core import Batch
 from simulacra.formats.jetnet import jetnet, toy_jets
+from simulacra.metrics.frechet import feature_distances
 from simulacra.metrics.jets import (
     FEATURES,
     POLYNOMIALS,
@@ -21,7 +22,7 @@ from simulacra.metrics.jets import (
     w1m,
     w1p,
 )
-from simulacra.metrics.jets_features import jet_features, kl_edges, kl_histogram, kl_score
+from simulacra.metrics.jets_features import kl_edges, kl_histogram, kl_score, polynomials
 from simulacra.metrics.score import Judged, NotRun, judged
 from simulacra.physics.efp import N4_D4, efps
 from simulacra.physics.jets import JetObservables, four_momentum
@@ -181,10 +182,10 @@ def test_kl_scores_come_for_particles_and_mass() -> None:
 
 
 def test_fpd_and_kpd_see_wider_jets() -> None:
-    sizes = {"min_samples": 200, "max_samples": 500, "batch_size": 300}
+    sizes = {"features": polynomials, "min_samples": 200, "max_samples": 500, "batch_size": 300}
     real = seen(batch(500, 1))
-    same = jet_features(real, seen(batch(500, 2)), 0, **sizes)
-    wider = jet_features(real, seen(batch(500, 2, 1.3)), 0, **sizes)
+    same = feature_distances(real, seen(batch(500, 2)), 0, **sizes)
+    wider = feature_distances(real, seen(batch(500, 2, 1.3)), 0, **sizes)
     assert set(same) == {"fpd", "kpd"}
     for key in same:
         assert wider[key].error is not None

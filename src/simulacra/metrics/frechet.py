@@ -16,6 +16,8 @@ KPD with ``batch_size=10_000``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -156,28 +158,35 @@ class KPD(TwoSampleMetric):
         )
 
 
+def high_level(sample: Judged) -> Tensor:
+    """High-level classifier inputs ``(N, F)``."""
+    return sample.sample.features
+
+
 def feature_distances(
     reference: Judged,
     generated: Judged,
     seed: int,
     *,
+    features: Callable[[Judged], Tensor] = high_level,
     min_samples: int = 20_000,
     max_samples: int = 50_000,
     batch_size: int = 5000,
     draws: int = 42,
 ) -> dict[str, Figure]:
-    """``fpd`` and ``kpd`` of the high-level classifier inputs.
+    """``fpd`` and ``kpd`` of features of the events.
 
     Args:
         reference: The truth.
         generated: Generated events.
         seed: Not used: the published figures are those of one fixed seed of the draws.
+        features: Features of a sample ``(N, F)``; by default the high-level classifier inputs.
         min_samples: See :func:`fpd`.
         max_samples: See :func:`fpd`.
         batch_size: See :func:`kpd`.
         draws: Seed of the draws.
     """
-    pair = reference.sample.features, generated.sample.features
+    pair = features(reference), features(generated)
     return {
         "fpd": fpd(*pair, min_samples=min_samples, max_samples=max_samples, seed=draws),
         "kpd": kpd(*pair, batch_size=batch_size, seed=draws),

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from simulacra.metrics.columns import poisson_weights, spread
-from simulacra.metrics.frechet import fpd, kpd
 from simulacra.metrics.jets import clouds
 from simulacra.metrics.sample import Column
 from simulacra.metrics.score import Figure, Judged, NotRun
@@ -35,31 +34,9 @@ REPLICAS = 20
 """Bootstrap replicas of the jets behind an error."""
 
 
-def jet_features(
-    reference: Judged,
-    generated: Judged,
-    seed: int,
-    min_samples: int = 20_000,
-    max_samples: int = 50_000,
-    batch_size: int = 5000,
-    draws: int = 42,
-) -> dict[str, Figure]:
-    """``fpd`` and ``kpd`` of the 36 energy-flow polynomials.
-
-    Args:
-        reference: Real jets.
-        generated: Generated jets.
-        seed: Not used: the published figures are those of one fixed seed of the draws.
-        min_samples: Jets per draw at the first point of FPD's line.
-        max_samples: Jets per draw at its last point.
-        batch_size: Jets per batch of KPD.
-        draws: Seed of the draws.
-    """
-    pair = [efps(clouds(jets.events), D4) for jets in (reference, generated)]
-    return {
-        "fpd": fpd(*pair, min_samples=min_samples, max_samples=max_samples, seed=draws),
-        "kpd": kpd(*pair, batch_size=batch_size, seed=draws),
-    }
+def polynomials(jets: Judged) -> Tensor:
+    """The 36 energy-flow polynomials ``(N, 36)`` of at most four edges, of which jets' FPD and KPD are."""
+    return efps(clouds(jets.events), D4)
 
 
 def kl_histogram(reference: Tensor, generated: Tensor, edges: Tensor) -> float:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+
+from simulacra.metrics.score import TwoSampleMetric
 
 
 def wasserstein(
@@ -67,29 +67,18 @@ def _weights(values: Tensor, weight: Tensor | None) -> Tensor:
     return torch.ones(len(values), dtype=torch.float64) if weight is None else weight.double()
 
 
-class Wasserstein(Metric):
+class Wasserstein(TwoSampleMetric):
     """Exact W1 of one observable over batches and ranks.
 
     Note:
         The exact distance needs every value, so the states are lists that are gathered, not summed.
     """
 
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-    reference: list[Tensor]
-    generated: list[Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("reference", default=[], dist_reduce_fx="cat")
-        self.add_state("generated", default=[], dist_reduce_fx="cat")
-
     def update(self, reference: Tensor, generated: Tensor) -> None:
         """Add values ``(n,)`` and ``(m,)``; those that are not finite are left out."""
-        self.reference.append(reference[torch.isfinite(reference)].double())
-        self.generated.append(generated[torch.isfinite(generated)].double())
+        finite = (values[torch.isfinite(values)].double() for values in (reference, generated))
+        super().update(*finite)
 
     def compute(self) -> Tensor:
         """The distance."""
-        return wasserstein(dim_zero_cat(self.reference), dim_zero_cat(self.generated))
+        return wasserstein(*self.rows())
