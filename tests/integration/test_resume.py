@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,6 +82,15 @@ def test_two_objectives_resume_bit_for_bit(run_toy: Run) -> None:
     assert_equal(states(whole), states(run))
 
 
+@pytest.fixture
+def listening() -> Iterator[None]:
+    """Python's own answer to Ctrl-C, which a process started in the background does not have."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_run_saves_its_last_checkpoint(
     number: signal.Signals, run_toy: Run, project: Path, caplog: pytest.LogCaptureFixture
