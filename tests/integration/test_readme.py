@@ -51,11 +51,13 @@ def test_two_commands_do_all_the_set_up_and_the_second_is_what_continuous_integr
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One small training in a folder of its own."""
+    """One small training in a folder of its own, and showers of it; commands may run in any order."""
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         main(["train", *SMALL, f"hydra.run.dir={folder / 'run'}"])
+        given = f"checkpoint={folder / 'run' / 'checkpoints' / 'best.ckpt'}"
+        main(["sample", given, "n=200", f"output={folder / 'showers.hdf5'}"])
     return folder / "run"
 
 
