@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simulacra import data
 from simulacra.core import Batch
 from simulacra.metrics.binning import Binned, Binning
-from simulacra.metrics.sample import Sample, reduce
+from simulacra.metrics.sample import reduce
 from simulacra.metrics.separation import separation
 from simulacra.physics.calochallenge import CaloChallengeObservables
 from support import composed
@@ -92,7 +92,7 @@ def test_features_and_separation_powers_of_ten_thousand_showers() -> None:
 
     def ours() -> dict[str, float]:
         fresh = Batch(batch.x, batch.cond)
-        sample = Binned(_features(fresh, observables), binning)
+        sample = Binned(reduce(fresh, observables), binning)
         return {
             name: float(
                 separation(
@@ -110,8 +110,3 @@ def test_features_and_separation_powers_of_ten_thousand_showers() -> None:
         f"\nplain loop / ours {plainly / own:.1f}, ours / one pass over the array {own / reading:.1f}"
     )
     assert plainly / own > 2
-
-
-def _features(batch: Batch, observables: CaloChallengeObservables) -> Sample:
-    """What the separation powers need, and the classifier's inputs."""
-    return reduce(batch, observables)
