@@ -5,12 +5,17 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from simulacra import data
 from simulacra.core import Spec
+from simulacra.data.base import EventDataModule
+from simulacra.models.base import GenerativeModule
+from simulacra.models.checkpoint import build
+from simulacra.models.teacher import Student
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -37,6 +42,30 @@ def tiny(model: str) -> dict:
 def spec_of(name: str, view: str | None) -> Spec:
     """What a data set shows through a view; opens no file."""
     return data.build({**composed("data", f"data={name}"), "view": view}).spec
+
+
+def trainable(model: str, events: EventDataModule, folder: Path) -> dict:
+    """A model at its smallest size, with an untrained teacher, saved in ``folder``, if it learns from one."""
+    config = tiny(model)
+    family = get_class(config["_target_"])
+    if not issubclass(family, Student):
+        return config
+    teachers = [
+        n for n in config_names("model") if get_class(tiny(n)["_target_"]) is family.learns_from
+    ]
+    example = trainable(teachers[0], events, folder)
+    path = save(build(example, events.spec).fit_transform(events.fit_batches()), example, folder)
+    return {**config, "teacher": str(path)}
+
+
+def save(module: GenerativeModule, config: dict, folder: Path) -> Path:
+    """A checkpoint as training writes it."""
+    module.record.config = {"model": config}
+    contents: dict = {"state_dict": module.state_dict()}
+    module.on_save_checkpoint(contents)
+    path = folder / f"{config['name']}.ckpt"
+    torch.save(contents, path)
+    return path
 
 
 def fits(model: str, name: str, view: str | None) -> bool:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from simulacra.core import Batch
     from simulacra.models.base import GenerativeModule
 
 __version__ = version("simulacra")
@@ -23,3 +26,12 @@ def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> GenerativeModule:
     )  # torch takes a second to import; the package itself should not
 
     return checkpoint.load(path, allow=allow)
+
+
+def anomaly_score(module: GenerativeModule, batch: Batch, reference: Batch | None = None) -> Tensor:
+    """How unusual events are for a model with a likelihood, ``(B,)``, the higher the more; see
+    :func:`simulacra.models.anomaly.anomaly_score`.
+    """
+    from simulacra.models import anomaly
+
+    return anomaly.anomaly_score(module, batch, reference)

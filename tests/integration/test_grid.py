@@ -12,7 +12,7 @@ import torch
 from simulacra.cli.build import build_model
 from simulacra.core import IncompatibleError
 from simulacra.data.base import EventDataModule
-from support import config_names, fits, grid, spec_of, tiny
+from support import config_names, fits, grid, spec_of, tiny, trainable
 
 
 def split(wanted: bool) -> list:
@@ -27,7 +27,7 @@ def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
     small = ("data.batch_size=2", "data.eval_batch_size=2", "data.limit=4", "data.validation=0")
     events = toy(name, view, *small)
     torch.manual_seed(0)
-    module = build_model({"model": tiny(model)}, events.spec)
+    module = build_model({"model": trainable(model, events, tmp_path)}, events.spec)
     module.fit_transform(events.fit_batches())
     trainer = pl.Trainer(
         max_steps=2 * len(module.objectives()),

@@ -8,56 +8,21 @@ import pytest
 import torch
 from hydra.utils import get_class
 
-from simulacra.core import Batch, Conditions, Field, Geometry, Latent, Layer, Spec, regular_grid
+from simulacra.core import Batch, Field, Geometry, Latent, Spec
 from simulacra.core.errors import IncompatibleError
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.caloinn import CaloINN
 from simulacra.models.checkpoint import build
 from support import composed
-
-
-def stack(*shapes: tuple[int, int]) -> Geometry:
-    def edges(n: int) -> tuple[float, ...]:
-        return tuple(float(k) for k in range(n + 1))
-
-    return Geometry(
-        tuple(
-            Layer(i, ("alpha", "r"), (edges(a), edges(r)), float(i))
-            for i, (a, r) in enumerate(shapes)
-        )
-    )
-
-
-ENERGY = Field("incident_energy", "MeV", low=256.0, high=4194304.0, log=True)
-PHOTONS = stack((1, 8), (10, 16), (10, 19), (1, 5), (1, 5))
-PIONS = stack((1, 8), (10, 10), (10, 10), (1, 5), (10, 15), (10, 16), (1, 10))
-
-
-def layers_spec(geometry: Geometry) -> Spec:
-    return Spec(
-        "toy",
-        "layers",
-        (geometry.n_voxels,),
-        "MeV",
-        conditions=(ENERGY,),
-        geometry=geometry,
-        cut=1.0,
-    )
-
-
-def grid_spec(layers: int, rows: int, cols: int) -> Spec:
-    axis = [tuple(float(k) for k in range(n + 1)) for n in (rows, cols)]
-    geometry = regular_grid(layers, (axis[0], axis[1]))
-    return Spec(
-        "toy",
-        "grid",
-        (layers, rows, cols),
-        "MeV",
-        conditions=(ENERGY,),
-        geometry=geometry,
-        threshold=0.1,
-        cut=0.1,
-    )
+from toy_showers import (
+    PHOTONS,
+    PIONS,
+    TOY,
+    grid_spec,
+    layers_spec,
+    smoke_scores,
+    toy,
+)
 
 
 def count(spec: Spec, size: str) -> int:
@@ -82,45 +47,15 @@ def test_the_large_size_fits_tens_of_thousands_of_cells_into_sixty_million_param
     assert count(grid_spec(30, 30, 30), "large") <= 6e7
 
 
-def toy(n: int, seed: int) -> Batch:
-    """Showers of 8 layers of 5 x 5 cells [MeV]: depth and width fluctuate, occupancy grows."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator)
-
-    energy = 256.0 * 2 ** (6 * torch.rand(n, 1, generator=generator))
-    depth = torch.arange(8.0)
-    peak = 1.0 + 0.6 * torch.log(energy / 256) + 0.5 * normal(n, 1)
-    profile = torch.exp(-0.5 * ((depth - peak) / 1.5).square())
-    layers = (
-        energy
-        * (1 + 2.0 / energy.sqrt() * normal(n, 1)).clamp(min=0.3)
-        * profile
-        / profile.sum(1, keepdim=True)
-    )
-    axis = torch.arange(5.0) - 2
-    radius = (axis[:, None].square() + axis[None, :].square()).sqrt()
-    shape = torch.exp(
-        -radius
-        / (0.5 + 0.08 * depth)[:, None, None]
-        * (1 + 0.15 * normal(n, 1, 1, 1)).clamp(min=0.5)
-    )
-    cells = layers[..., None, None] * shape / shape.sum((-1, -2), keepdim=True)
-    x = cells * (1 + normal(n, 8, 5, 5) / (1 + cells.sqrt())).clamp(min=0)
-    return Batch(torch.where(x < 1.0, 0.0, x), {"incident_energy": energy})
-
-
-TOY = grid_spec(8, 5, 5).with_(threshold=1.0, cut=1.0)
-
-
-def small(spec: Spec = TOY, joint: bool = False, lr: float = 4e-3) -> CaloINN:
+def small(
+    spec: Spec = TOY, joint: bool = False, lr: float = 4e-3, bayesian: bool = False
+) -> CaloINN:
     torch.manual_seed(0)
     return CaloINN(
         spec, None, joint=joint, blocks=4, hidden=[48], spline=RationalQuadratic(6, 8.0), affine=[32],
         dropout=0.0, energy_blocks=4, energy_hidden=[32], energy_spline=RationalQuadratic(6, 6.0),
         floor=None, spread=1.0, smear=0.05, optimizer=partial(torch.optim.AdamW, lr=lr),
-        scheduler=None,
+        scheduler=None, bayesian=bayesian,
     )  # fmt: skip
 
 
@@ -206,67 +141,22 @@ def test_log_prob_falls_by_one_per_hit_cell_and_layer_and_unit_of_log_energy(fit
     torch.testing.assert_close(change, -number * torch.log(torch.tensor(2.0)), rtol=1e-4, atol=1e-3)
 
 
-def features(batch: Batch) -> torch.Tensor:
-    """Response, depth, spread in depth, occupancy, largest share, radius."""
-    x = batch.x
-    layers, total = x.sum((-1, -2)), x.sum((1, 2, 3)) + 1e-9
-    depth = torch.arange(8.0)
-    mean = (layers * depth).sum(1) / total
-    spread = ((layers * depth.square()).sum(1) / total - mean.square()).clamp(min=0).sqrt()
-    axis = torch.arange(5.0) - 2
-    radius = (axis[:, None].square() + axis[None, :].square()).sqrt()
-    rest = [
-        (x > 0).float().mean((1, 2, 3)),
-        x.flatten(1).amax(1) / total,
-        (x * radius).sum((1, 2, 3)) / total,
-    ]
-    return torch.stack([total / batch.cond["incident_energy"][:, 0], mean, spread, *rest], 1)
-
-
-def distance(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Mean over features of the mean quantile difference in standard deviations of ``b``."""
-    grid = (torch.arange(100) + 0.5) / 100
-    difference = torch.quantile(a, grid, dim=0) - torch.quantile(b, grid, dim=0)
-    return float((difference.abs().mean(0) / b.std(0)).mean())
-
-
-def train(module: CaloINN, batch: Batch, steps: int, seed: int) -> None:
-    optimizer = module.optimizer(module.parameters())
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = torch.Generator().manual_seed(seed)
-    module.train()
-    for _ in range(steps):
-        index = torch.randint(len(batch), (128,), generator=generator)
-        optimizer.zero_grad()
-        module._loss(module.encode(batch[index], generator), None)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-
-
 @pytest.mark.smoke
 def test_a_short_training_learns_the_toy_showers_and_uses_the_condition():
     # Seeds 0 to 4: untrained 0.67 to 0.69, trained 0.14 to 0.15, shuffled 6.5 to 7.6.
-    scores = smoke_scores(seed=0, steps=150)
+    scores = smoke_scores(small(), seed=0, steps=150)
     assert scores["trained"] < 0.2, scores
     assert scores["trained"] < 0.5 * scores["untrained"], scores
     assert scores["shuffled"] > 3 * scores["trained"], scores
 
 
-def smoke_scores(seed: int, steps: int) -> dict[str, float]:
-    truth, batch = toy(2000, 100 + seed), toy(4000, seed)
-    module = small()
-    module.fit_transform([batch])
-    cond = truth.conditions()
-
-    def score(asked: Conditions) -> float:
-        made = module.sample(asked, generator=torch.Generator().manual_seed(seed))
-        return distance(features(Batch(made.x, truth.cond)), features(truth))
-
-    untrained = score(cond)
-    train(module, batch, steps, seed)
-    order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(seed))
-    return {"untrained": untrained, "trained": score(cond), "shuffled": score(cond[order])}
+@pytest.mark.smoke
+def test_the_means_of_a_bayesian_flow_learn_the_toy_showers():
+    # Seeds 0 to 4: untrained 0.66 to 0.69, trained 0.15 to 0.16, shuffled 6.5 to 7.7.
+    scores = smoke_scores(small(bayesian=True), seed=0, steps=100)
+    assert scores["trained"] < 0.2, scores
+    assert scores["trained"] < 0.5 * scores["untrained"], scores
+    assert scores["shuffled"] > 3 * scores["trained"], scores
 
 
 def test_latent_entries_cover_cells_and_energies(fitted: CaloINN):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import matplotlib as mpl
+import matplotlib.colors as mcolors
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from simulacra.core import Batch
 from simulacra.metrics import Evaluator
 from simulacra.plotting import figures
 from simulacra.plotting.figures import chosen
-from simulacra.plotting.histogram import counted, draw
+from simulacra.plotting.histogram import counted, draw, histogram_pages
+from simulacra.plotting.style import NETWORKS
 
 
 def drawn(figure: Figure) -> np.ndarray:
@@ -82,3 +84,25 @@ def test_families_of_layers_are_thinned_and_singles_come_first() -> None:
     found = chosen(names)
     assert found[:2] == ["ratio", "brightest_1_layer_0"]
     assert found[2:] == [f"energy_layer_{i}" for i in (0, 9, 18, 26, 35, 44)]
+
+
+def test_networks_are_a_band_around_their_mean_in_both_panels_and_in_the_legend() -> None:
+    edges = np.linspace(0, 4, 5)
+    truth, mean = np.array([40.0, 100, 60, 20]), np.array([0.2, 0.5, 0.2, 0.1])
+    panel = counted("energy", "MeV", edges, truth, truth, False, networks=(mean, 0.1 * mean))
+    figure = Figure()
+    main, ratio = figure.subplots(2, 1, sharex=True)
+    draw(main, ratio, panel)
+    bands = [
+        patch.get_data()
+        for ax in (main, ratio)
+        for patch in ax.patches
+        if mcolors.same_color(patch.get_facecolor()[:3], NETWORKS)
+    ]
+    np.testing.assert_allclose(bands[0].values, 1.1 * mean)
+    np.testing.assert_allclose(bands[0].baseline, 0.9 * mean)
+    np.testing.assert_allclose(bands[1].values, 1.1 * mean / (truth / truth.sum()))
+    (page,) = histogram_pages([panel], networks=7)
+    assert page.legends[0].get_texts()[-1].get_text() == "spread of 7 networks"
+    (plain,) = histogram_pages([counted("energy", "MeV", edges, truth, truth, False)])
+    assert len(plain.legends[0].get_texts()) == 3

@@ -30,6 +30,10 @@ class ValidationJudge(pl.Callback, ABC):
     def judge(self, trainer: pl.Trainer, found: Pair) -> dict[str, float]:
         """Figures by the name under which they are logged; called on rank 0 alone."""
 
+    def look(self, trainer: pl.Trainer, module: GenerativeModule) -> Pair | None:
+        """What is judged, on rank 0; called on every rank."""
+        return validation_pair(trainer, module, self.events, self.seed)
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look, with the averaged weights in place."""
         if trainer.sanity_checking:
@@ -38,7 +42,7 @@ class ValidationJudge(pl.Callback, ABC):
         if not due(trainer, self._number, self.every):
             return
         assert isinstance(pl_module, GenerativeModule)
-        found = validation_pair(trainer, pl_module, self.events, self.seed)
+        found = self.look(trainer, pl_module)
         logs = {} if found is None else self.judge(trainer, found)
         logs = trainer.strategy.broadcast(logs)
         pl_module.log_dict(logs, on_step=False, on_epoch=True, batch_size=1)

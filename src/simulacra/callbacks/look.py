@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytorch_lightning as pl
 import torch
@@ -23,11 +23,13 @@ class Pair:
         truth: Events of the data set.
         generated: Generated events with the same conditions, position by position.
         seconds: Time that generating took, summed over the ranks.
+        networks: The same of networks drawn from the module's posterior, where they were asked for.
     """
 
     truth: Batch
     generated: Batch
     seconds: float
+    networks: tuple[Batch, ...] = ()
 
 
 def pair(
@@ -97,6 +99,27 @@ def validation_pair(
     if trainer not in _LAST or _LAST[trainer][0] != key:
         _LAST[trainer] = (key, pair(module, data_of(trainer), "val", events, seed))
     return _LAST[trainer][1]
+
+
+def with_networks(
+    found: Pair | None,
+    trainer: pl.Trainer,
+    module: GenerativeModule,
+    events: int,
+    seed: int,
+    draws: int,
+) -> Pair | None:
+    """Add validation events of networks drawn from the posterior; call it on every rank.
+
+    Every rank draws the same networks, and every network has noise of its own.
+    """
+    made = []
+    for number in range(draws):
+        source = torch.Generator(device=module.device).manual_seed(1_000_003 * seed + number)
+        with module.one_network(source):
+            made.append(pair(module, data_of(trainer), "val", events, seed + 1 + number))
+    several = tuple(item.generated for item in made if item is not None)
+    return None if found is None else replace(found, networks=several)
 
 
 def data_of(trainer: pl.Trainer) -> EventDataModule:

@@ -9,8 +9,9 @@ from pytorch_lightning.loggers import WandbLogger
 
 from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
-from simulacra.callbacks.look import Pair, data_of
+from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.metrics import EvaluationResult, Evaluator
+from simulacra.models.base import GenerativeModule
 from simulacra.plotting import figures
 
 
@@ -23,12 +24,30 @@ class PhysicsValidation(ValidationJudge):
         seed: Seed of the noise.
         folder: Where the figures go.
         draw: Whether to draw figures.
+        posterior_draws: Networks, at least two, that a module with a posterior draws for an error band on
+            each histogram; 0: none.
     """
 
-    def __init__(self, every: int, events: int, seed: int, folder: str, draw: bool) -> None:
+    def __init__(
+        self,
+        every: int,
+        events: int,
+        seed: int,
+        folder: str,
+        draw: bool,
+        posterior_draws: int = 0,
+    ) -> None:
         super().__init__(every, events, seed)
+        self.posterior_draws = posterior_draws
         self.folder, self.draw = Path(folder), draw
         self._evaluator: Evaluator | None = None
+
+    def look(self, trainer: pl.Trainer, module: GenerativeModule) -> Pair | None:
+        """Validation events, also of networks drawn from a posterior."""
+        found = super().look(trainer, module)
+        if not (self.posterior_draws and module.has_posterior):
+            return found
+        return with_networks(found, trainer, module, self.events, self.seed, self.posterior_draws)
 
     def judge(self, trainer: pl.Trainer, found: Pair) -> dict[str, float]:
         """Distances of the observables; the figures on the way."""
@@ -36,7 +55,7 @@ class PhysicsValidation(ValidationJudge):
             self._evaluator = Evaluator(
                 found.truth, data_of(trainer).judged, seed=self.seed, scores={}
             )
-        result = self._evaluator(found.generated, "val/")
+        result = self._evaluator(found.generated, "val/", found.networks)
         if self.draw:
             self._draw(trainer, result)
         twins = ("/error", "/floor")

@@ -149,7 +149,7 @@ def record(
         "weights": "untrained" if config["checkpoint"] is None else str(config["checkpoint"]),
         "solver": config.get("solver") or model.get("solver"),
         "parameters": {
-            "training": count(module.parameters()),
+            "training": count(item for item in module.parameters() if item.requires_grad),
             "generation": count(module.generator_parameters()),
         },
         "device": {
@@ -187,8 +187,8 @@ def entry(timing: Timing, geant4: Geant4Time | None) -> dict[str, Any]:
 
 
 def count(parameters: Any) -> int:
-    """Numbers in parameters that are trained, each parameter once."""
-    unique: dict[int, nn.Parameter] = {id(item): item for item in parameters if item.requires_grad}
+    """Numbers in parameters, each parameter once."""
+    unique: dict[int, nn.Parameter] = {id(item): item for item in parameters}
     return sum(item.numel() for item in unique.values())
 
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure as Drawing
 from omegaconf import DictConfig, OmegaConf
 
 from simulacra.cli import build, saved
 from simulacra.cli.files import WARN, different_conditions, open_events
 from simulacra.cli.publish import headline, publish
-from simulacra.cli.sample import data_of
+from simulacra.cli.sample import data_of, draw_paths
 from simulacra.cli.scans import Generator, drawings, matching, regions, scans
-from simulacra.core import UserError
+from simulacra.core import Spec, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.metrics.events import Events
@@ -48,7 +49,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             "evaluating needs data=NAME reference=FILE, and generated=FILE unless the file is to be checked"
         )
     datamodule = build.build_data(config)
-    if config["generated"] is None and config["checkpoint"] is None:
+    if not any(config[key] for key in ("generated", "checkpoint", "ensemble")):
         info = datamodule.format.check(config["reference"])
         print(f"{info} ({datamodule.native_spec.name}, every value checked)")
         return {"events": info.n}
@@ -57,29 +58,25 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if config["checkpoint"] is not None:
         generator = generate(datamodule, config, output)
         config["generated"] = str(output / GENERATED)
-    given = config["generated"]
-    paths = [str(path) for path in (given if isinstance(given, list) else [given])]
+    members = networks(config, generator, output)
+    paths = listed(config["generated"] or members[0])
+    if members and len(paths) > 1:
+        raise UserError("an error band is that of one model: give one generated file")
     folders = places(output, paths)
     form, most = datamodule.format, config["evaluation"]["events"]
     reference = open_events(form, config["reference"], most)
-    generated = [open_events(form, path, most) for path in paths]
-    enough({config["reference"]: reference, **dict(zip(paths, generated, strict=True))}, config)
+    opened = {path: open_events(form, path, most) for path in dict.fromkeys([*paths, *members])}
+    enough({config["reference"]: reference, **opened}, config)
     judge = evaluator(reference, datamodule, config)
     if generator is not None:
         judge.scores |= regions(generator, judge)
-    samples = [judged(events, datamodule.observables) for events in generated]
-    ranked = rank(judge, dict(zip(paths, samples, strict=True)), config)
+    samples = {path: judged(item, datamodule.observables) for path, item in opened.items()}
+    ranked = rank(judge, {path: samples[path] for path in paths}, config)
     found = {}
-    for path, events, folder in zip(paths, samples, folders, strict=True):
-        differing = different_conditions(form.spec, reference, events.events)
-        result = judge(events)
-        for name, sigmas in differing.items():
-            if sigmas > WARN:
-                text = (
-                    f"distributed differently in the two files, by {sigmas:.1f} standard deviations"
-                )
-                log.warning("%s is %s", name, text)
-                result.notes[f"test/conditions/{name}"] = text
+    for path, folder in zip(paths, folders, strict=True):
+        events = samples[path]
+        result = judge(events, networks=[samples[name] for name in members])
+        result.notes.update(differing(form.spec, reference, events.events))
         result.notes.update(ranked.notes(path))
         figures = {**result.metrics, **ranked.figures(path), "test/events": float(len(events))}
         drawn: dict[str, Drawing] = {}
@@ -89,6 +86,22 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             drawn = drawings(scanned, judge.reference)
         found[path] = write(result, figures, path, folder, config, drawn)
     return found[paths[0]] if len(paths) == 1 else found
+
+
+def listed(given: str | list[str]) -> list[str]:
+    """One file or several."""
+    return [str(path) for path in (given if isinstance(given, list) else [given])]
+
+
+def differing(spec: Spec, reference: Events, generated: Events) -> dict[str, str]:
+    """Remarks on conditions that are distributed differently in two files, which are warnings, too."""
+    found = {}
+    for name, sigmas in different_conditions(spec, reference, generated).items():
+        if sigmas > WARN:
+            text = f"distributed differently in the two files, by {sigmas:.1f} standard deviations"
+            log.warning("%s is %s", name, text)
+            found[f"test/conditions/{name}"] = text
+    return found
 
 
 def generate(datamodule: EventDataModule, config: Mapping[str, Any], output: Path) -> Generator:
@@ -109,6 +122,34 @@ def generate(datamodule: EventDataModule, config: Mapping[str, Any], output: Pat
     most = config["evaluation"]["events"]
     generator.write(config["reference"], most, output / GENERATED, config["seed"])
     return generator
+
+
+def networks(config: Mapping[str, Any], generator: Generator | None, output: Path) -> list[str]:
+    """Files of several networks of one model, those that are given or that a posterior draws.
+
+    Raises:
+        UserError: If there is one only, or networks are asked of a model without a posterior.
+    """
+    given, draws = listed(config["ensemble"] or []), config["posterior_draws"]
+    if draws is not None and (generator is None or given):
+        raise UserError(
+            "posterior_draws are those of a checkpoint: give checkpoint=FILE, no ensemble"
+        )
+    if (given and len(given) < 2) or (draws is not None and draws < 2):
+        raise UserError("an error band needs at least two networks")
+    if generator is None or draws is None:
+        return given
+    source = torch.Generator(device=generator.module.device).manual_seed(config["seed"])
+    made = draw_paths(str(output / GENERATED), draws)
+    for number, path in enumerate(made, start=1):
+        with generator.module.one_network(source):
+            generator.write(
+                config["reference"],
+                config["evaluation"]["events"],
+                Path(path),
+                config["seed"] + number,
+            )
+    return made
 
 
 @dataclass(frozen=True)
@@ -215,4 +256,5 @@ def provenance(config: Mapping[str, Any]) -> dict[str, str]:
     """The files that were compared, and the code that did."""
     keys = ("reference", "generated", "checkpoint", "truth", "training")
     files = {key: str(config[key]) for key in keys if config[key]}
-    return {**files, **identity()}
+    members = {"ensemble": ", ".join(listed(config["ensemble"]))} if config["ensemble"] else {}
+    return {**files, **members, **identity()}

@@ -26,7 +26,7 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
     """Generate as configured (``conf/sample.yaml``).
 
     Returns:
-        Number of events and the file.
+        Number of events of each file and the file, or with ``posterior_draws`` the files, one per network.
 
     Raises:
         UserError: For a number of events or a batch size below 1, a checkpoint or a file of conditions
@@ -39,19 +39,42 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
         raise UserError("sampling needs n=NUMBER or conditions=FILE")
     if config["n"] is not None and config["n"] < 1:
         raise UserError(f"the number of events must be at least 1, got n={config['n']}")
+    draws = config["posterior_draws"]
+    if draws is not None and draws < 1:
+        raise UserError(f"posterior_draws must be at least 1, got {draws}")
     module = load(config).to(config["device"])
+    generator = torch.Generator(device=config["device"]).manual_seed(config["seed"])
+    if draws is None:
+        done = write(config, module, generator, str(config["output"]))
+        return {"events": done, "output": str(config["output"])}
+    paths = draw_paths(config["output"], draws)
+    for number, path in enumerate(paths):
+        with module.one_network(generator):
+            done = write({**config, "posterior_draw": number}, module, generator, path)
+    return {"events": done, "output": paths}
+
+
+def draw_paths(output: str, draws: int) -> list[str]:
+    """One file per network: ``showers.hdf5`` becomes ``showers_draw0.hdf5``, ``showers_draw1.hdf5`` ..."""
+    whole = Path(output)
+    return [str(whole.with_stem(f"{whole.stem}_draw{number}")) for number in range(draws)]
+
+
+def write(
+    config: dict[str, Any], module: GenerativeModule, generator: torch.Generator, path: str
+) -> int:
+    """One file, all of it or nothing; returns the number of its events."""
     datamodule = data_of(module, config)
     size = chunk(config["batch_size"], module)
-    generator = torch.Generator(device=config["device"]).manual_seed(config["seed"])
-    asked = conditions(config, module, datamodule, size, generator)
+    asked = conditions(config, module, datamodule, size)
     done = 0
-    with interruptible(), datamodule.format.writer(config["output"], provenance(config)) as writer:
+    with interruptible(), datamodule.format.writer(path, provenance(config)) as writer:
         for cond in asked:
             for batch in module.stream(cond, batch_size=size, generator=generator):
                 writer.append(datamodule.native(batch))
                 done += len(batch)
-    print(f"wrote {config['output']}: {done:,} events of {datamodule.native_spec.name}")
-    return {"events": done, "output": str(config["output"])}
+    print(f"wrote {path}: {done:,} events of {datamodule.native_spec.name}")
+    return done
 
 
 def load(config: dict[str, Any]) -> GenerativeModule:
@@ -83,7 +106,6 @@ def conditions(
     module: GenerativeModule,
     datamodule: EventDataModule,
     size: int,
-    generator: torch.Generator,
 ) -> Iterator[Conditions]:
     """What to generate, a chunk at a time: from a file, or from the prior of the data set."""
     n = config["n"]
@@ -116,7 +138,7 @@ def provenance(config: dict[str, Any]) -> dict[str, str | int | float]:
     sha = hashlib.sha256(Path(config["checkpoint"]).read_bytes()).hexdigest()
     asked = {
         key: config.get(key)
-        for key in ("n", "conditions", "batch_size", "seed", "solver", "device")
+        for key in ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw")
     }
     found: dict[str, str | int | float] = {
         "simulacra_checkpoint": str(config["checkpoint"]),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.mlp import MLP
+from simulacra.nn.variational import Bayesian
 
 Steered = tuple[Tensor, Tensor]
 
@@ -100,13 +101,20 @@ class ContextAffine(Step):
         context: Width of the context.
         hidden: Widths of the network.
         limit: Largest ``|sigma|``.
+        bayesian: Makes the network's weights normally distributed, or None.
     """
 
     def __init__(
-        self, features: int, context: int, hidden: Sequence[int], limit: float = 5.0
+        self,
+        features: int,
+        context: int,
+        hidden: Sequence[int],
+        limit: float = 5.0,
+        bayesian: Bayesian | None = None,
     ) -> None:
         super().__init__()
-        self.net = MLP(context, 2 * features, hidden, zero_init=True)
+        linear = nn.Linear if bayesian is None else bayesian.linear
+        self.net = MLP(context, 2 * features, hidden, zero_init=True, linear=linear)
         self.limit = limit
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Steered:
@@ -136,6 +144,7 @@ class Coupling(Step):
         hidden: Widths of the steering network.
         activation: Activation of the network.
         dropout: Dropout of the network.
+        bayesian: Makes the network's weights normally distributed, or None.
     """
 
     def __init__(
@@ -146,6 +155,7 @@ class Coupling(Step):
         hidden: Sequence[int],
         activation: Callable[[], nn.Module] = nn.SiLU,
         dropout: float = 0.0,
+        bayesian: Bayesian | None = None,
     ) -> None:
         super().__init__()
         if features < 2:
@@ -153,13 +163,19 @@ class Coupling(Step):
         self.kept = features - features // 2
         self.moved = features // 2
         self.spline = spline
-        self.trunk = MLP(self.kept + context, hidden[-1], hidden[:-1], activation, dropout)
+        linear = nn.Linear if bayesian is None else bayesian.linear
+        self.trunk = MLP(
+            self.kept + context, hidden[-1], hidden[:-1], activation, dropout, linear=linear
+        )
         self.last = (
             nn.Sequential(activation(), nn.Dropout(dropout)) if dropout > 0 else activation()
         )
         # numbers first, so that each is one contiguous slab (B, D / 2)
         self.weight = nn.Parameter(torch.zeros(spline.numbers, hidden[-1], self.moved))
         self.bias = nn.Parameter(torch.zeros(spline.numbers, 1, self.moved))
+        self.spread = (
+            None if bayesian is None else bayesian.spread(self.weight.shape, self.bias.shape)
+        )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Steered:
         """Map the moved half."""
@@ -176,7 +192,8 @@ class Coupling(Step):
     def _free(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """Free numbers ``(numbers, B, D / 2)``."""
         hidden = self.last(self.trunk(kept, context))
-        return torch.baddbmm(self.bias, hidden.expand(self.spline.numbers, -1, -1), self.weight)
+        free = torch.baddbmm(self.bias, hidden.expand(self.spline.numbers, -1, -1), self.weight)
+        return free if self.spread is None else free + self.spread(hidden, torch.matmul)
 
 
 class Flow(nn.Module):
@@ -242,6 +259,7 @@ def coupling_flow(
     activation: Callable[[], nn.Module] = nn.SiLU,
     dropout: float = 0.0,
     affine: Sequence[int] | None = None,
+    bayesian: Bayesian | None = None,
     seed: int = 0,
 ) -> Flow:
     """Blocks of ActNorm, permutation and coupling, in this order.
@@ -256,12 +274,13 @@ def coupling_flow(
         activation: Activation of the networks.
         dropout: Dropout of the networks.
         affine: Widths of the network of a first :class:`ContextAffine`, or None for none.
+        bayesian: Makes the weights of all networks normally distributed, or None.
         seed: Seed of the shuffles.
     """
     generator = torch.Generator().manual_seed(seed)
     steps: list[Step] = []
     if affine is not None and context > 0:
-        steps.append(ContextAffine(features, context, affine))
+        steps.append(ContextAffine(features, context, affine, bayesian=bayesian))
     for block in range(blocks):
         if block % 2 == 0:
             order = torch.randperm(features, generator=generator, device="cpu")
@@ -270,6 +289,6 @@ def coupling_flow(
         steps += [
             ActNorm(features),
             Permute(order),
-            Coupling(features, context, spline, hidden, activation, dropout),
+            Coupling(features, context, spline, hidden, activation, dropout, bayesian),
         ]
     return Flow(features, steps)

@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simulacra.dynamics.rows import RationalQuadraticRows, Rows
+
 
 class Spline(ABC):
     """A monotone map of each element, steered by free numbers."""
@@ -37,6 +39,10 @@ class Spline(ABC):
     @abstractmethod
     def inverse(self, y: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the map: values and the log slopes of the inverse map, both ``(B, D)``."""
+
+    def rows(self, y: Tensor) -> Rows:
+        """Inverses of the rows of ``y`` ``(D, B)``, one after the other and without gradients."""
+        return Rows(y, self.numbers, self.inverse)
 
 
 class _Bin(torch.autograd.Function):
@@ -144,27 +150,39 @@ class RationalQuadratic(Spline):
         denominator = slope + (d0 + d1 - 2 * slope) * product
         moved = y0 + height * (slope * xi * xi + d0 * product) / denominator
         y = x + (2 * self.bound) * inside * (moved - unit)
-        return y, inside * self._log_slope(slope, d0, d1, xi, product, denominator)
+        return y, inside * self.log_slope(slope, d0, d1, xi, product, denominator)
 
     def inverse(self, y: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Spline`."""
         y, unit, inside, x0, width, y0, height, d0, d1 = self._bin(y, free, axis=1)
         slope = height / width
-        rise = (unit - y0).clamp(min=0)
-        bend = d0 + d1 - 2 * slope
-        a = height * (slope - d0) + rise * bend
-        b = height * d0 - rise * bend
-        c = -slope * rise
-        root = torch.sqrt((b * b - 4 * a * c).clamp(min=0))  # negative only by rounding
-        xi = (2 * c / (-b - root).clamp(max=-torch.finfo(y.dtype).tiny)).clamp(0, 1)
-        product = xi * (1 - xi)
+        xi = self.place(unit - y0, height, slope, d0, d1)
         x = y + (2 * self.bound) * inside * (x0 + xi * width - unit)
-        return x, -inside * self._log_slope(slope, d0, d1, xi, product, slope + bend * product)
+        product = xi * (1 - xi)
+        denominator = slope + (d0 + d1 - 2 * slope) * product
+        return x, -inside * self.log_slope(slope, d0, d1, xi, product, denominator)
+
+    def rows(self, y: Tensor) -> Rows:
+        """See :class:`Spline`."""
+        return RationalQuadraticRows(y, self)
 
     @staticmethod
-    def _log_slope(
+    def place(rise: Tensor, height: Tensor, slope: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
+        """Where in its bin, from 0 to 1, the map has risen by ``rise``; equations 6 to 8."""
+        rise = rise.clamp(min=0)
+        bend = rise * torch.sub(d0 + d1, slope, alpha=2)
+        a = height * (slope - d0) + bend
+        b = height * d0 - bend
+        c = slope * rise
+        square = torch.add(b * b, a * c, alpha=4).clamp(min=0)  # negative only by rounding
+        low = torch.finfo(rise.dtype).tiny
+        return ((c + c) / (b + torch.sqrt(square)).clamp(min=low)).clamp(max=1)
+
+    @staticmethod
+    def log_slope(
         s: Tensor, d0: Tensor, d1: Tensor, xi: Tensor, product: Tensor, denominator: Tensor
     ) -> Tensor:
+        """Logarithm of the map's slope at ``xi``, equation 5; the last two are parts of the map itself."""
         rest = 1 - xi
         numerator = d1 * xi * xi + 2 * s * product + d0 * rest * rest
         ratio = s / denominator

@@ -4,12 +4,14 @@ points, correlations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from simulacra.metrics.band import Band
 from simulacra.metrics.binning import Binned, Counts
 from simulacra.metrics.compare import pearson
 from simulacra.metrics.response import ratios, response_moments
@@ -21,22 +23,34 @@ CORRELATED = 60
 """Scalars in the correlation matrix, at most."""
 
 
-def histograms(reference: Binned, generated: Binned) -> dict[str, Histogram]:
-    """Histograms of all observables."""
+def histograms(
+    reference: Binned, generated: Binned, networks: Sequence[Binned] = ()
+) -> dict[str, Histogram]:
+    """Histograms of all observables; events of several networks give each a band."""
     return {
-        name: _histogram((reference, generated), name, edges)
+        name: _histogram((reference, generated), name, edges, networks)
         for name, edges in reference.binning.edges.items()
     }
 
 
-def profiles(reference: Sample, generated: Sample) -> dict[str, ProfilePair]:
-    """Mean profiles with standard errors."""
+def profiles(
+    reference: Sample, generated: Sample, networks: Sequence[Sample] = ()
+) -> dict[str, ProfilePair]:
+    """Mean profiles with standard errors; events of several networks give each a band."""
     found = {}
     for name, profile in reference.profiles.items():
         p = _mean(profile.values, reference.weight)
         q = _mean(generated.profiles[name].values, generated.weight)
+        several = [_mean(item.profiles[name].values, item.weight) for item in networks]
+        edges = profile.edges.double().numpy()
         found[name] = ProfilePair(
-            profile.axis, profile.label, profile.unit, profile.edges.double().numpy(), *p, *q
+            profile.axis,
+            profile.label,
+            profile.unit,
+            edges,
+            *p,
+            *q,
+            band=Band.of(*zip(*several, strict=True)) if several else None,
         )
     return found
 
@@ -106,10 +120,20 @@ def _mean(values: Tensor, weight: Tensor) -> tuple[Array, Array]:
     return mean.numpy(), variance.sqrt().numpy()
 
 
-def _histogram(pair: tuple[Binned, Binned], name: str, edges: Tensor) -> Histogram:
+def _histogram(
+    pair: tuple[Binned, Binned], name: str, edges: Tensor, networks: Sequence[Binned]
+) -> Histogram:
     columns = [part.sample.columns[name] for part in pair]
     counts = [part.counts(name) for part in pair]
-    return _drawn(pair, columns, counts, pair[0].binning.axes[name], edges)
+    drawn = _drawn(pair, columns, counts, pair[0].binning.axes[name], edges)
+    several = [_inside(part, part.counts(name)) for part in networks]
+    return replace(drawn, band=Band.counted(several)) if several else drawn
+
+
+def _inside(part: Binned, counts: Counts) -> Array:
+    """Weighted counts within the range ``(bins,)``."""
+    found: Array = counts.of(part.sample.weight[None])[0].double().numpy()
+    return found[1:-1]
 
 
 def _drawn(

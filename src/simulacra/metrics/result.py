@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from simulacra.metrics.band import Band
 from simulacra.metrics.response import Moments
 from simulacra.physics.base import Axis, Image
 
@@ -26,6 +27,7 @@ class Histogram:
         outside: Fractions of values under and over the range, of the truth and of generated events
             ``((under, over), (under, over))``.
         undefined: Events in which the observable is NaN, of the truth and generated.
+        band: Fractions per bin of several networks, where there are some.
     """
 
     axis: Axis
@@ -34,6 +36,7 @@ class Histogram:
     generated: Array
     outside: tuple[tuple[float, float], tuple[float, float]]
     undefined: tuple[int, int]
+    band: Band | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class ProfilePair:
         reference_error: Its standard error.
         generated: Mean of generated events.
         generated_error: Its standard error.
+        band: The same of several networks, where there are some.
     """
 
     axis: Axis
@@ -59,6 +63,7 @@ class ProfilePair:
     reference_error: Array
     generated: Array
     generated_error: Array
+    band: Band | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ class EvaluationResult:
         response: Points in rising order of what was asked for.
         correlation: Of layers, sensors or scalars, or None.
         prefix: What the keys of metrics and notes begin with.
+        networks: Number of networks behind the bands, 0 where there are none.
     """
 
     metrics: dict[str, float]
@@ -124,6 +130,7 @@ class EvaluationResult:
     response: tuple[ResponsePoint, ...]
     correlation: Correlation | None
     prefix: str
+    networks: int = 0
 
     def rows(self) -> Iterator[tuple[str, float, float | None, float | None]]:
         """``(key, value, error, floor)`` of every figure, without the prefix."""

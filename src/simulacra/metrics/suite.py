@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 
+from simulacra.core import UserError
+from simulacra.metrics import band
 from simulacra.metrics.assemble import correlations, histograms, images, profiles, response_points
 from simulacra.metrics.binning import Binned, Binning
 from simulacra.metrics.boosted import boosted_score
@@ -70,14 +72,34 @@ class Evaluator:
         self._floors: dict[int, Floors] = {}
         self._score_floors: dict[tuple[str, int], dict[str, float]] = {}
 
-    def __call__(self, generated: Events | Judged, prefix: str = "test/") -> EvaluationResult:
-        """Judge generated events, which may have been reduced before; metric keys begin with ``prefix``."""
-        found = generated if isinstance(generated, Judged) else judged(generated, self.observables)
+    def __call__(
+        self,
+        generated: Events | Judged,
+        prefix: str = "test/",
+        networks: Sequence[Events | Judged] = (),
+    ) -> EvaluationResult:
+        """Judge generated events, which may have been reduced before.
+
+        Args:
+            generated: The events.
+            prefix: What metric keys begin with.
+            networks: Events of at least two networks of the same model (draws from its posterior,
+                trainings with other seeds) under the same conditions, for bands and ``band/…``.
+
+        Raises:
+            UserError: If events of a single network shall give a band.
+        """
+        if len(networks) == 1:
+            raise UserError("an error band needs events of at least two networks, got one")
+        found, several = self._judged(generated), [self._judged(item) for item in networks]
         binned = Binned(found.sample, self.binning)
+        members = [Binned(item.sample, self.binning) for item in several]
         floor = self.floors(len(found))
         notes = {"floor": _FLOORS[floor.kind], **_thinned(self.reference.sample, found.sample)}
         metrics = self._observables(binned, floor)
-        hists = histograms(self.binned, binned)
+        hists = histograms(self.binned, binned, members)
+        bands = [(h.band, h.reference) for h in hists.values() if h.band is not None]
+        metrics |= flat(band.figures(bands).items(), "")
         for name, histogram in hists.items():
             metrics |= _losses(name, histogram, len(found), len(self.reference))
         for name in self.scores:
@@ -88,12 +110,16 @@ class Evaluator:
             (len(self.reference), len(found)),
             self.observables.spec.unit,
             hists,
-            profiles(self.reference.sample, found.sample),
+            profiles(self.reference.sample, found.sample, [item.sample for item in several]),
             images(self.reference.sample, found.sample),
             response_points(self.binned, binned),
             correlations(self.reference.sample, found.sample),
             prefix,
+            len(networks),
         )
+
+    def _judged(self, events: Events | Judged) -> Judged:
+        return events if isinstance(events, Judged) else judged(events, self.observables)
 
     def floors(self, size: int) -> Floors:
         """Floors of the observables' figures for ``size`` generated events, computed once per size."""

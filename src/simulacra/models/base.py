@@ -10,7 +10,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +20,7 @@ from simulacra.core import Batch, Conditions, IncompatibleError, Latent, Spec, U
 from simulacra.models.objective import Objective, frozen
 from simulacra.models.record import Record
 from simulacra.models.stepping import Stepping
+from simulacra.nn import variational
 from simulacra.transforms.base import Batches, Transform
 
 __all__ = ["GenerativeModule", "Objective", "frozen"]
@@ -71,6 +72,14 @@ class GenerativeModule(Stepping, pl.LightningModule, ABC):
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
         """Draw one latent event for each of the given conditions (physical units)."""
 
+    def log_prob(self, batch: Batch) -> Tensor:
+        """Log density ``(B,)`` of events, where the family has one.
+
+        Raises:
+            UserError: If it has none.
+        """
+        raise UserError(f"{type(self).__name__} has no likelihood: it generates events only")
+
     def generator_parameters(self) -> list[nn.Parameter]:
         """Parameters that sampling needs, those of which a moving average is kept; all by
         default.
@@ -93,13 +102,54 @@ class GenerativeModule(Stepping, pl.LightningModule, ABC):
         self.transform.fit(batches)
         return self
 
+    @property
+    def has_posterior(self) -> bool:
+        """Whether weights are normally distributed, so that one can draw networks."""
+        return variational.has_posterior(self)
+
+    @contextmanager
+    def one_network(self, generator: torch.Generator | None = None) -> Iterator[None]:
+        """One network drawn from the posterior for the duration of a block; outside of it the module
+        is that of the mean weights.
+
+        Raises:
+            UserError: If the module has no posterior.
+        """
+        if not self.has_posterior:
+            raise UserError(
+                f"{type(self).__name__} has no posterior to draw networks from: its weights have one value"
+            )
+        with variational.one_network(self, generator):
+            yield
+
+    @overload
     def sample(
         self,
         cond: Conditions | int,
         *,
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
-    ) -> Batch:
+        posterior_draws: None = None,
+    ) -> Batch: ...
+
+    @overload
+    def sample(
+        self,
+        cond: Conditions | int,
+        *,
+        batch_size: int | None = None,
+        generator: torch.Generator | None = None,
+        posterior_draws: int,
+    ) -> list[Batch]: ...
+
+    def sample(
+        self,
+        cond: Conditions | int,
+        *,
+        batch_size: int | None = None,
+        generator: torch.Generator | None = None,
+        posterior_draws: int | None = None,
+    ) -> Batch | list[Batch]:
         """Generate events in physical units.
 
         Args:
@@ -107,14 +157,28 @@ class GenerativeModule(Stepping, pl.LightningModule, ABC):
                 prior.
             batch_size: Events generated at once (None: the spec's ``sample_batch``).
             generator: Source of all randomness, on the module's device.
+            posterior_draws: Number of networks to draw from the posterior of a Bayesian module (None:
+                the mean weights).
 
         Returns:
-            Valid events of the spec on the CPU: thresholds applied, event fields filled.
+            Valid events of the spec on the CPU: thresholds applied, event fields filled. With
+            ``posterior_draws`` a list of one such batch per network, each with an event for every one
+            of the same conditions, in order, and noise of its own.
 
         Raises:
-            UserError: If ``cond`` is empty, lacks a given field, or ``batch_size`` is not positive.
+            UserError: If ``cond`` is empty, lacks a given field, ``batch_size`` is not positive, or
+                networks are asked of a module without a posterior.
         """
-        return Batch.cat(list(self.stream(cond, batch_size=batch_size, generator=generator)))
+        if posterior_draws is None:
+            return Batch.cat(list(self.stream(cond, batch_size=batch_size, generator=generator)))
+        if posterior_draws < 1:
+            raise UserError(f"posterior_draws must be at least 1, got {posterior_draws}")
+        wanted = self.draw_conditions(cond, generator) if isinstance(cond, int) else cond
+        found = []
+        for _ in range(posterior_draws):
+            with self.one_network(generator):
+                found.append(self.sample(wanted, batch_size=batch_size, generator=generator))
+        return found
 
     def stream(
         self,

@@ -5,9 +5,10 @@ optimizer step.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
 
 
 def one_cycle(
@@ -46,3 +47,21 @@ def warmup_cosine(
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return LambdaLR(optimizer, scale)
+
+
+def milestones(
+    optimizer: Optimizer, total_steps: int, at: Sequence[float], factor: float = 0.5
+) -> LRScheduler:
+    """Times ``factor`` when each of the fractions ``at`` of the steps is done."""
+    return MultiStepLR(optimizer, [round(part * total_steps) for part in at], gamma=factor)
+
+
+def triangles(
+    optimizer: Optimizer, total_steps: int, low: float, high: float, rise: int
+) -> LRScheduler:
+    """Linear rises from ``low`` to ``high`` within ``rise`` steps and back, each cycle half as high as the
+    one before, whatever the number of steps (Smith, arXiv:1506.01186, ``triangular2``).
+    """
+    return CyclicLR(
+        optimizer, low, high, step_size_up=rise, mode="triangular2", cycle_momentum=False
+    )

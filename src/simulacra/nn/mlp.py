@@ -23,6 +23,7 @@ class MLP(nn.Module):
         activation: Makes the activation, called once per hidden layer.
         dropout: Probability to drop a hidden unit while training.
         zero_init: Whether the last layer starts at exactly zero.
+        linear: Makes a layer from the widths of its input and output.
     """
 
     def __init__(
@@ -33,15 +34,16 @@ class MLP(nn.Module):
         activation: Callable[[], nn.Module] = nn.SiLU,
         dropout: float = 0.0,
         zero_init: bool = False,
+        linear: Callable[[int, int], nn.Linear] = nn.Linear,
     ) -> None:
         super().__init__()
         widths = [inputs, *hidden]
         layers: list[nn.Module] = []
         for a, b in pairwise(widths):
-            layers += [nn.Linear(a, b), activation()]
+            layers += [linear(a, b), activation()]
             if dropout > 0:
                 layers.append(nn.Dropout(dropout))
-        last = nn.Linear(widths[-1], outputs)
+        last = linear(widths[-1], outputs)
         if zero_init:
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from simulacra.metrics.band import Band
 from simulacra.metrics.result import EvaluationResult, Histogram, ProfilePair
 from simulacra.physics.base import Image
 from simulacra.plotting.histogram import Panel, counted, histogram_pages
@@ -29,11 +30,12 @@ def figures(result: EvaluationResult, labels: tuple[str, str] = LABELS) -> dict[
     found: dict[str, Figure] = {}
     with styled():
         panels = [_panel(result, name) for name in chosen(list(result.histograms))]
-        for number, page in enumerate(histogram_pages(panels, labels, result.events), start=1):
+        known = (labels, result.events, result.networks)
+        for number, page in enumerate(histogram_pages(panels, *known), start=1):
             found[f"observables_{number}"] = page
         if result.profiles:
             profiles = [_profile(pair) for pair in result.profiles.values()]
-            found["profiles"] = histogram_pages(profiles, labels, result.events)[0]
+            found["profiles"] = histogram_pages(profiles, *known)[0]
         if result.images:
             found["images"] = image_page(
                 [_raster(*pair) for pair in result.images.values()], labels
@@ -85,6 +87,7 @@ def _panel(result: EvaluationResult, name: str) -> Panel:
         histogram.generated,
         axis.log,
         remark,
+        _networks(histogram.band),
     )
 
 
@@ -113,7 +116,12 @@ def _profile(pair: ProfilePair) -> Panel:
         log_x=pair.axis.log,
         log_y=_spans(pair.reference),
         ordinate=with_unit(pair.label, pair.unit),
+        networks=_networks(pair.band),
     )
+
+
+def _networks(band: Band | None) -> tuple[np.ndarray, np.ndarray] | None:  # type: ignore[type-arg]
+    return None if band is None else (band.mean, band.spread)
 
 
 def _spans(values: np.ndarray) -> bool:  # type: ignore[type-arg]

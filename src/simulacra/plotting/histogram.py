@@ -13,6 +13,7 @@ from simulacra.plotting.style import (
     BAND,
     LABELS,
     MODEL,
+    NETWORKS,
     TRUTH_EDGE,
     TRUTH_FILL,
     Array,
@@ -48,6 +49,8 @@ class Panel:
             decades of content.
         ordinate: Text of the vertical axis.
         remark: Small text in the panel.
+        networks: Mean over several networks ``(K,)`` and their standard deviation ``(K,)``, in the units
+            of ``generated``, or None.
     """
 
     label: str
@@ -61,6 +64,7 @@ class Panel:
     log_y: bool | None = None
     ordinate: str = "fraction per bin"
     remark: str = ""
+    networks: tuple[Array, Array] | None = None
 
 
 def counted(
@@ -71,12 +75,23 @@ def counted(
     generated: Array,
     log_x: bool,
     remark: str = "",
+    networks: tuple[Array, Array] | None = None,
 ) -> Panel:
-    """A panel of counts, normalised to the fraction per bin, with Poisson errors."""
+    """A panel of counts, normalised to the fraction per bin, with Poisson errors; ``networks`` are
+    fractions.
+    """
     p, q = reference.sum() or 1.0, generated.sum() or 1.0
     errors = np.sqrt(reference) / p, np.sqrt(generated) / q
     return Panel(
-        label, unit, edges, reference / p, generated / q, *errors, log_x=log_x, remark=remark
+        label,
+        unit,
+        edges,
+        reference / p,
+        generated / q,
+        *errors,
+        log_x=log_x,
+        remark=remark,
+        networks=networks,
     )
 
 
@@ -84,6 +99,8 @@ def draw(main: Axes, ratio: Axes, panel: Panel) -> None:
     """Draw one panel on two axes that share their horizontal axis."""
     edges = _drawn(panel)
     main.stairs(panel.reference, edges, fill=True, fc=TRUTH_FILL, ec=TRUTH_EDGE, lw=0.8)
+    if panel.networks is not None:
+        _spread(main, edges, *panel.networks)
     main.stairs(panel.generated, edges, color=MODEL, lw=1.4)
     log_y = _ordinate(main, panel)
     _ratio(ratio, panel)
@@ -95,6 +112,13 @@ def draw(main: Axes, ratio: Axes, panel: Panel) -> None:
     main.tick_params(labelbottom=False)
     ratio.set_xlabel(with_unit(panel.label, panel.unit))
     ratio.set_ylabel("ratio")
+
+
+def _spread(ax: Axes, edges: Array, mean: Array, width: Array) -> None:
+    """One standard deviation of the networks around their mean."""
+    ax.stairs(
+        mean + width, edges, baseline=mean - width, fill=True, color=NETWORKS, alpha=0.5, lw=0
+    )
 
 
 def _ordinate(ax: Axes, panel: Panel) -> bool:
@@ -123,6 +147,11 @@ def _ratio(ax: Axes, panel: Panel) -> None:
     band = np.where(known, band, np.nan)
     ax.axhline(1, color=TRUTH_EDGE, lw=0.8)
     ax.stairs(1 + band, edges, baseline=1 - band, fill=True, color=BAND, alpha=0.4, lw=0)
+    if panel.networks is not None:
+        shown = (
+            np.where(known, quotient(item, panel.reference), np.nan) for item in panel.networks
+        )
+        _spread(ax, edges, *shown)
     ax.stairs(value, edges, color=MODEL, lw=1.2, baseline=None)
     middles = np.sqrt(edges[1:] * edges[:-1]) if panel.log_x else (edges[1:] + edges[:-1]) / 2
     ax.vlines(middles, value - error, value + error, color=MODEL, lw=0.7, alpha=0.7)
@@ -150,17 +179,24 @@ def _range(panel: Panel, whole: bool) -> tuple[float, float]:
 
 
 def histogram_pages(
-    panels: Sequence[Panel], labels: tuple[str, str] = LABELS, events: tuple[int, int] | None = None
+    panels: Sequence[Panel],
+    labels: tuple[str, str] = LABELS,
+    events: tuple[int, int] | None = None,
+    networks: int = 0,
 ) -> list[Figure]:
     """Pages of nine panels each, every panel with a ratio below."""
     size = ROWS * COLUMNS
     return [
-        _page(panels[start : start + size], labels, events) for start in range(0, len(panels), size)
+        _page(panels[start : start + size], labels, events, networks)
+        for start in range(0, len(panels), size)
     ]
 
 
 def _page(
-    panels: Sequence[Panel], labels: tuple[str, str], events: tuple[int, int] | None
+    panels: Sequence[Panel],
+    labels: tuple[str, str],
+    events: tuple[int, int] | None,
+    networks: int,
 ) -> Figure:
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
@@ -172,5 +208,5 @@ def _page(
         )
         main = figure.add_subplot(inner[0])
         draw(main, figure.add_subplot(inner[1], sharex=main), panel)
-    legend(figure, labels, events)
+    legend(figure, labels, events, networks)
     return figure

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 TRUTH_FILL, TRUTH_EDGE, MODEL = "#c9ccd1", "#6b7078", "#c2272d"
-BAND = "#9aa0a8"
+BAND, NETWORKS = "#9aa0a8", "#e58a6f"
 MARGINS = {"left": 0.75, "right": 0.15, "top": 0.45, "bottom": 0.55, "wide": 0.75, "high": 0.65}
 """Default margins and gaps [inches]."""
 LABELS = ("truth", "generated")
@@ -88,8 +88,13 @@ def with_unit(label: str, unit: str) -> str:
     return f"{label} [{unit}]" if unit else label
 
 
-def legend(figure: Figure, labels: tuple[str, str], events: tuple[int, int] | None = None) -> None:
-    """One legend above all panels."""
+def legend(
+    figure: Figure,
+    labels: tuple[str, str],
+    events: tuple[int, int] | None = None,
+    networks: int = 0,
+) -> None:
+    """One legend above all panels; ``networks`` are those of which bands are drawn."""
     counts = ("", "") if events is None else tuple(f" ({n:,} events)" for n in events)
     handles = [
         Patch(fc=TRUTH_FILL, ec=TRUTH_EDGE),
@@ -97,7 +102,10 @@ def legend(figure: Figure, labels: tuple[str, str], events: tuple[int, int] | No
         Patch(fc=BAND, alpha=0.4),
     ]
     texts = [labels[0] + counts[0], labels[1] + counts[1], f"statistical error of {labels[0]}"]
-    figure.legend(handles, texts, loc="upper center", ncols=3)
+    if networks:
+        handles.append(Patch(fc=NETWORKS, alpha=0.5))
+        texts.append(f"spread of {networks} networks")
+    figure.legend(handles, texts, loc="upper center", ncols=len(handles))
 
 
 def ratio_limits(ax: Axes, values: Array, band: Array, weight: Array) -> None:

@@ -6,6 +6,7 @@ Statistics are gathered by :class:`Moments` in one pass over a stream, in double
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
@@ -14,17 +15,22 @@ from simulacra.transforms.base import Map
 
 
 class Moments:
-    """Mean and standard deviation of the columns of a stream of ``(B, D)``, in double precision."""
+    """Mean, standard deviation and largest value of the columns of a stream of ``(B, D)``, in double
+    precision.
+    """
 
     def __init__(self) -> None:
         self.count: Tensor | float = 0.0
         self.first: Tensor | float = 0.0
         self.second: Tensor | float = 0.0
         self.origin: Tensor | None = None
+        self.highest: Tensor | float = -math.inf
 
     def add(self, x: Tensor, mask: Tensor | None = None) -> None:
         """Take in rows ``(..., D)``; a mask ``(...)`` marks the rows that count."""
         rows = (x.flatten(0, -2) if mask is None else x[mask]).double()
+        if len(rows):
+            self.highest = torch.maximum(rows.amax(0), torch.as_tensor(self.highest).to(rows))
         if self.origin is None and len(rows):
             self.origin = rows.mean(0)  # sums of differences keep their digits
         if self.origin is not None:
@@ -51,7 +57,19 @@ class Moments:
         return mean + self.origin, torch.where(std > floor, std, 1.0)
 
 
-class Standardise(Map):
+class Streamed(Map):
+    """A map whose statistics come from one pass over a stream."""
+
+    @abstractmethod
+    def set(self, moments: Moments) -> None:
+        """Set the statistics from a finished stream."""
+
+    @abstractmethod
+    def log_scale(self) -> Tensor:
+        """Sum of the logarithms of the constants that the features are divided by."""
+
+
+class Standardise(Streamed):
     """``(x - mean) / std`` for each of the last axis' features.
 
     Points outside a mask stay exactly as they are (0 by the contract) and do not count in the statistics.
@@ -79,6 +97,10 @@ class Standardise(Map):
         mean, std = moments.result()
         self.mean.copy_(mean)
         self.std.copy_(std)
+
+    def log_scale(self) -> Tensor:
+        """See :class:`Streamed`."""
+        return torch.log(self.std).sum()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """See the class."""

@@ -26,7 +26,7 @@ from simulacra.transforms.calo import LogEnergyFractions
 from simulacra.transforms.condition import ConditionScaling
 from simulacra.transforms.dequantise import ZeroFill
 from simulacra.transforms.maps import Moments, Standardise
-from simulacra.transforms.renormalise import renormalise_layers
+from simulacra.transforms.renormalise import renormalise, renormalise_layers
 
 ENERGY = "incident_energy"
 
@@ -110,11 +110,8 @@ class ShowerTransform(Transform):
         layers, event = self._physical(latent.x["energies"], cond)
         cells = self.cells.inverse(latent.x["cells"])
         energies = self.fill.inverse(layers, self.floor)
-        alive = (cells >= 0) | self._strongest(cells)  # a layer that holds energy has a hit cell
-        # relative to the layer's energy, so that exp stays in range for any generated number
-        shape = torch.where(
-            alive, torch.exp((cells - self.geometry.spread(layers)).clamp(-60, 60)), 0.0
-        )
+        spread = self.geometry.spread
+        shape = _shape(cells, spread(layers), spread(self._strongest(cells)))
         x = renormalise_layers(shape, energies, self.geometry, float(self.floor))
         names = {field.name for field in self.spec.conditions}
         known = {name: value for name, value in cond.values.items() if name in names}
@@ -127,6 +124,23 @@ class ShowerTransform(Transform):
     def context(self, energies: Tensor, cond: Conditions) -> Tensor:
         """The ``layers`` that belong to generated ``energies``: ``(B, L)``."""
         return self.layers(self._physical(energies, cond)[0])
+
+    def decoded(self, cells: Tensor, layer: Tensor) -> Tensor:
+        """Cells of one layer as decoding leaves them, on the scale ``ln(v / floor)``.
+
+        Args:
+            cells: ``ln(v / floor)`` as generated ``(B, V)``.
+            layer: ``ln(E / floor)`` of the layer ``(B, 1)``.
+
+        Returns:
+            Cells that sum to ``E``; one that ends below the floor is at the centre of an empty cell's fill,
+            one that was empty stays as it is.
+        """
+        shape = _shape(cells, layer, cells.amax(-1, keepdim=True))
+        energy = self.fill.inverse(layer, self.floor)[:, 0]
+        x = renormalise(shape, energy, float(self.floor))
+        empty = torch.where(cells < 0, cells, -self.fill.spread * self.fill.centre)
+        return torch.where(x > 0, torch.log(x.clamp(min=self.floor) / self.floor), empty)
 
     def log_det(self, batch: Batch) -> Tensor:
         """Log-determinant ``(B,)`` from energies [spec.unit] to latent numbers, without that of filled
@@ -142,8 +156,11 @@ class ShowerTransform(Transform):
             torch.where(v >= self.floor, -torch.log(v.clamp(min=1e-30)), 0.0).sum(-1)
             for v in numbers
         ]
-        constant = torch.log(self.cells.std).sum() + torch.log(self.energies.std).sum()
-        return torch.stack(logs).sum(0) - constant
+        return torch.stack(logs).sum(0) - self.log_scale()
+
+    def log_scale(self) -> Tensor:
+        """Sum of the logarithms of the standard deviations that cells and energies are divided by."""
+        return self.cells.log_scale() + self.energies.log_scale()
 
     def _raw(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
         x = batch.x.flatten(1)
@@ -180,11 +197,16 @@ class ShowerTransform(Transform):
         return self.fractions.inverse(energies[:, :count]) + start, event
 
     def _strongest(self, cells: Tensor) -> Tensor:
-        """The largest cell of each layer, bool ``(B, V)``."""
+        """The largest value of each layer ``(B, L)``."""
         if self.geometry.regular:
-            best = cells.unflatten(-1, (len(self.geometry), -1)).amax(-1)
-        else:
-            best = torch.stack(
-                [part.amax(-1) for part in cells.split(list(self.geometry.sizes), dim=-1)], dim=-1
-            )
-        return cells >= self.geometry.spread(best)
+            return cells.unflatten(-1, (len(self.geometry), -1)).amax(-1)
+        return torch.stack(
+            [part.amax(-1) for part in cells.split(list(self.geometry.sizes), dim=-1)], dim=-1
+        )
+
+
+def _shape(cells: Tensor, layer: Tensor, strongest: Tensor) -> Tensor:
+    """Energies of cells relative to that of their layer, from ``ln(v / floor)`` of both."""
+    alive = (cells >= 0) | (cells >= strongest)  # a layer that holds energy has a hit cell
+    # relative to the layer's energy, so that exp stays in range for any generated number
+    return torch.where(alive, torch.exp((cells - layer).clamp(-60, 60)), 0.0)

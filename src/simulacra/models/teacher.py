@@ -1,0 +1,153 @@
+"""Students: models that learn from another, trained model.
+
+A student names the checkpoint of its teacher. The file is read when fitting begins, never to sample, and the
+teacher stays outside the student's module tree: it is in no state dict, no moving average and no optimizer.
+The student copies from it what both share, and records the hash of its file, so that the student's own
+checkpoint stands alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import nn
+
+from simulacra.core import IncompatibleError, UserError
+from simulacra.dynamics.splines import Spline
+from simulacra.models import checkpoint
+from simulacra.models.base import GenerativeModule
+from simulacra.transforms.base import Batches
+
+
+class Teacher:
+    """A checkpoint that is loaded when it is first needed.
+
+    Args:
+        path: File.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._module: GenerativeModule | None = None
+        self._digest = ""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copies of a student, as of its moving average, share the teacher."""
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file."""
+        if not self._digest:
+            checkpoint.read(self.path)  # says what is wrong with the file
+            with Path(self.path).open("rb") as file:
+                self._digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digest
+
+    def on(self, device: torch.device) -> GenerativeModule:
+        """The module on a device, in evaluation mode, with constant parameters."""
+        if self._module is None:
+            self._module = checkpoint.load(self.path).requires_grad_(False)
+        return self._module.to(device).eval()
+
+
+class Student(GenerativeModule):
+    """Mixin of a model that learns from a teacher; stands before the family among the bases.
+
+    Without a teacher it can be built and sampled, but not trained.
+    """
+
+    learns_from: ClassVar[type[GenerativeModule]]
+    """Family of the teacher."""
+    teacher: Teacher | None = None
+    _began_with: str | None = None
+
+    @abstractmethod
+    def adopt(self, teacher: GenerativeModule) -> None:
+        """Check that the teacher fits and copy what both share but the transform.
+
+        Raises:
+            IncompatibleError: If the student cannot imitate it.
+        """
+
+    def fit_transform(self, batches: Batches) -> Self:
+        """The teacher's statistics and shared stages; without a teacher the statistics of ``batches``."""
+        if self.teacher is None:
+            return GenerativeModule.fit_transform(self, batches)
+        taught = self.taught_by()
+        copy_weights(self.transform, taught.transform, "transforms")
+        self.adopt(taught)
+        return self
+
+    def taught_by(self) -> GenerativeModule:
+        """The teacher on the student's device.
+
+        Raises:
+            UserError: If there is none.
+            IncompatibleError: If it is of another family or was trained for other data.
+        """
+        name, family = type(self).__name__, self.learns_from.__name__
+        if self.teacher is None:
+            raise UserError(
+                f"{name} learns from a trained {family}: give its checkpoint as model.teacher=FILE"
+            )
+        found = self.teacher.on(self.device)
+        if not isinstance(found, self.learns_from) or isinstance(found, Student):
+            raise IncompatibleError(
+                f"{name} learns from a {family}, but {self.teacher.path} holds a {type(found).__name__}"
+            )
+        if found.spec != self.spec or found.given != self.given:
+            raise IncompatibleError(
+                f"the teacher {self.teacher.path} was trained for {found.spec.name} given "
+                f"{list(found.given)}, this {name} is for {self.spec.name} given {list(self.given)}: "
+                "data set and conditions must be the same"
+            )
+        return found
+
+    def on_fit_start(self) -> None:
+        """Refuse to train without a teacher, or to go on with another one; record which it is."""
+        self.taught_by()
+        super().on_fit_start()
+        assert self.teacher is not None
+        if self._began_with not in (None, self.teacher.digest):
+            raise UserError(
+                f"training began with another teacher than {self.teacher.path} is now: "
+                "start a new run to change it"
+            )
+        self.record.provenance = {**self.record.provenance, "teacher": self.teacher.digest}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the teacher of the run that goes on."""
+        self._began_with = checkpoint["simulacra"]["provenance"].get("teacher")
+
+
+def copy_weights(mine: nn.Module, theirs: nn.Module, what: str) -> None:
+    """Take over the weights and buffers of a shared stage.
+
+    Raises:
+        IncompatibleError: If names, shapes or settings differ.
+    """
+    own, state = mine.state_dict(), theirs.state_dict()
+    shapes = [{name: value.shape for name, value in part.items()} for part in (own, state)]
+    if shapes[0] != shapes[1] or _settings(mine) != _settings(theirs):
+        raise IncompatibleError(
+            f"the {what} of student and teacher differ: their settings must be the same"
+        )
+    mine.load_state_dict(state)
+
+
+def _settings(module: nn.Module) -> list[dict[str, object]]:
+    """Plain values that the parts of a module hold, and the splines."""
+    found: list[dict[str, object]] = []
+    for part in module.modules():
+        values = {key: value for key, value in vars(part).items() if key != "training"}
+        splines = [value for value in values.values() if isinstance(value, Spline)]
+        found += [
+            {key: value for key, value in entry.items() if isinstance(value, (int, float, str))}
+            for entry in (values, *(vars(spline) for spline in splines))
+        ]
+    return found
