@@ -17,8 +17,7 @@ Note:
     since the term is computed in GeV. Other grids get the same networks with start size, cropping and
     kernels derived from their size; the axes of ``alpha`` grids are not closed. These options are off at
     published size: networks may see logarithms; each cell may have a bias and noise of its own before the
-    last ReLU; the critic may see sums along the axes, and the constrainer correct the visible energy over the
-    mean response; ``head_stride=2`` merges the last up-sampling with
+    last ReLU; the critic may see sums along the axes; ``head_stride=2`` merges the last up-sampling with
     the output layer; the penalty may be taken on a share of the batch.
 """
 
@@ -63,7 +62,7 @@ class WGAN3D(GenerativeModule):
         critic_depths: Their kernels along the depth.
         critic_strides: Their strides along the depth.
         critic_hidden: Widths of the critic's fully connected layers.
-        profiles: Whether the critic also sees the sums along the axes, and the constrainer the total.
+        profiles: Whether the critic also sees the sums along the axes.
         constrainer_channels: Channels of the constrainer's three convolutions.
         constrainer_hidden: Width of its fully connected layer.
         logarithmic: Whether the networks see ``ln(1 + x / cut)`` in place of the content in MeV.
@@ -178,11 +177,6 @@ class WGAN3D(GenerativeModule):
             seen.append(self.transform.profiles(shower, latent.x["energy"]))
         return self.critic(shower, torch.cat(seen, dim=1))
 
-    def regress(self, shower: Tensor) -> Tensor:
-        """Constrainer's incident energy ``(B, 1)`` of volumes, in units of the largest."""
-        found: Tensor = self.constrainer(shower)
-        return found + self.transform.visible(shower) / self.largest if self.profiles else found
-
     def critic_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
@@ -205,9 +199,9 @@ class WGAN3D(GenerativeModule):
         fake = self.generator(_given(latent), generator)
         with frozen(self.critic, self.constrainer):
             score = wasserstein_generator_loss(self.score(fake, latent))
-            misfit = (self.largest * self.regress(fake) - energy).square()
+            misfit = (self.largest * self.constrainer(fake) - energy).square()
             with torch.no_grad():
-                expected = (self.largest * self.regress(latent.x["shower"]) - energy).square()
+                expected = (self.largest * self.constrainer(latent.x["shower"]) - energy).square()
         constraint = (misfit - expected).abs().mean()
         return {"loss": score + self.kappa * constraint, "score": -score, "constraint": constraint}
 
@@ -215,8 +209,11 @@ class WGAN3D(GenerativeModule):
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Mean absolute error on true showers, in units of the largest energy."""
-        misfit = self.regress(latent.x["shower"]) - latent.x["energy"] / self.largest
-        return {"loss": misfit.abs().mean()}
+        return {
+            "loss": (self.constrainer(latent.x["shower"]) - latent.x["energy"] / self.largest)
+            .abs()
+            .mean()
+        }
 
 
 def _given(latent: Latent) -> Tensor:

@@ -150,13 +150,6 @@ class GridScaling(Transform):
         """
         return (self._sums(self.scale.inverse(shower[:, 0]), energy) - self.mean) / self.std
 
-    def visible(self, shower: Tensor) -> Tensor:
-        """Visible energy over the mean response, an estimate of the incident energy [GeV] ``(B, 1)``,
-        differentiable; ``shower`` are scaled volumes ``(B, 1, L, R, K)``.
-        """
-        total = self.scale.inverse(shower[:, 0]).flatten(1).sum(1, keepdim=True)
-        return total / self.mean[0].clamp(min=1e-12)
-
     def _energy(self, batch: Batch) -> Tensor:
         return batch.cond[self.energy.name].float() * self.to_gev
 
