@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from simulacra import data
 from simulacra.core import Batch
-from simulacra.metrics.binning import Binned, Binning
-from simulacra.metrics.sample import reduce
+from simulacra.metrics.bins import histogram, resolve
 from simulacra.metrics.separation import separation
+from simulacra.physics.base import Ragged
 from simulacra.physics.calochallenge import CaloChallengeObservables
 from support import composed
 
@@ -34,6 +34,11 @@ def cpu_time(*functions: Callable[[], object]) -> list[float]:
             function()
             seconds[number].append(time.process_time() - start)
     return [statistics.median(found) for found in seconds]
+
+
+def flat(value: torch.Tensor | Ragged) -> torch.Tensor:
+    """Values of an observable ``(n,)``."""
+    return value.values if isinstance(value, Ragged) else value
 
 
 def plain(showers: Array, energy: Array, observables: CaloChallengeObservables) -> dict[str, Array]:
@@ -82,28 +87,24 @@ def test_features_and_separation_powers_of_ten_thousand_showers() -> None:
     batch = part[index]
     observables = module.observables
     assert isinstance(observables, CaloChallengeObservables)
-    reference = reduce(batch, observables)
-    binning = Binning.of(reference, observables)
-    binned = Binned(reference, binning)
+    truth = observables(batch)
+    edges = {name: resolve(axis, flat(truth[name])) for name, axis in observables.axes().items()}
     showers, energy = batch.x.flatten(1).numpy(), batch.cond["incident_energy"][:, 0].numpy()
-    edges = {name: found.numpy() for name, found in binning.edges.items()}
     before = plain(showers, energy, observables)
-    ones = torch.ones(1, EVENTS, dtype=torch.float64)
 
     def ours() -> dict[str, float]:
         fresh = Batch(batch.x, batch.cond)
-        sample = Binned(reduce(fresh, observables), binning)
-        return {
-            name: float(
-                separation(
-                    binned.counts(name).of(ones)[:, 1:-1], sample.counts(name).of(ones)[:, 1:-1]
-                )
-            )
-            for name in binning.edges
+        found = observables(fresh)
+        observables.features(fresh)
+        counts = {
+            name: [histogram(flat(part[name]), edge)[1:-1] for part in (truth, found)]
+            for name, edge in edges.items()
         }
+        return {name: float(separation(p, q)) for name, (p, q) in counts.items()}
 
     def loop() -> Array:
-        return plain_powers(plain(showers, energy, observables), before, edges)
+        found = plain(showers, energy, observables)
+        return plain_powers(found, before, {name: edge.numpy() for name, edge in edges.items()})
 
     own, plainly, reading = cpu_time(ours, loop, showers.sum)
     print(  # noqa: T201

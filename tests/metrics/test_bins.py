@@ -26,17 +26,16 @@ def searched(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
         np.array([0.0, 0.5, 3.0, 3.1]),
         np.array([-2.0, 0.0, 1.0]),
         np.linspace(1e6, 1e6 + 1, 41),
+        np.linspace(0.1, 0.7, 31, dtype=np.float32).astype(np.float64),  # even but for rounding
     ],
 )
 def test_every_value_lands_where_a_search_puts_it(dtype: type, edges: np.ndarray) -> None:
     rng = np.random.default_rng(0)
     width = edges[-1] - edges[0]
-    values = np.concatenate(
-        [
-            rng.uniform(edges[0] - 0.3 * width, edges[-1] + 0.3 * width, 5000),
-            edges, np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf), [0.0, -1e30, 1e30],
-        ]
-    ).astype(dtype)  # fmt: skip
+    even = rng.uniform(edges[0] - 0.3 * width, edges[-1] + 0.3 * width, 5000)
+    close = rng.choice(edges, 2000) + 1e-7 * width * rng.normal(size=2000)
+    exact = [edges, np.nextafter(edges, -np.inf), np.nextafter(edges, np.inf)]
+    values = np.concatenate([even, close, *exact, [0.0, -1e30, 1e30]]).astype(dtype)
     found = bin_index(torch.from_numpy(values), torch.from_numpy(edges))
     np.testing.assert_array_equal(found.numpy(), searched(values, edges))
 

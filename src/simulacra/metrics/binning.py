@@ -65,6 +65,11 @@ class Counts:
         self.bins, self.index = len(edges) + 1, bin_index(column.values, edges)
 
     @cached_property
+    def plain(self) -> Tensor:
+        """Values per bin ``(bins,)``, events counting alike."""
+        return torch.bincount(self.index, minlength=self.bins).double()
+
+    @cached_property
     def table(self) -> Tensor:
         """Counts of each event ``(N, bins)``, for events that hold several values."""
         key = self.index.add(self.column.event, alpha=self.bins)
@@ -74,7 +79,7 @@ class Counts:
     def of(self, weight: Tensor) -> Tensor:
         """Weighted counts ``(R, bins)``, under- and overflow at the ends, for event weights ``(R, N)``."""
         if len(weight) == 1 and bool((weight == weight[0, 0]).all()):
-            return weight[0, 0] * torch.bincount(self.index, minlength=self.bins)[None]
+            return weight[0, 0] * self.plain[None]
         if not self.column.scalar:
             return weight @ self.table
         rows = weight[:, self.column.event] if self.column.undefined else weight

@@ -78,41 +78,64 @@ def histogram(values: Tensor, edges: Tensor, weight: Tensor | None = None) -> Te
 def bin_index(values: Tensor, edges: Tensor) -> Tensor:
     """Bin of each finite value, int64: 0 underflow, ``1 ... bins``, ``bins + 1`` overflow.
 
-    Even bins (also in the logarithm) are found by arithmetic, then compared with their exact edges.
+    Even bins (also in the logarithm) are found by arithmetic, next to an edge by comparison with it.
     """
-    numbers, exact = values.detach().cpu().numpy(), edges.double().numpy()
+    numbers = values.detach().cpu().numpy()
+    if not np.issubdtype(numbers.dtype, np.floating):
+        numbers = numbers.astype(np.float64)
+    exact = edges.double().numpy()
+    even = _even(exact)
     found = np.empty(len(numbers), dtype=np.int64)
-    guess = _guess(exact)
     for start in range(0, len(numbers), BLOCK):
         block = numbers[start : start + BLOCK]
-        if guess is None:
-            index = np.searchsorted(exact, block.astype(np.float64), side="right")
-        else:
-            index = _corrected(block, exact, *guess)
+        index = _compared(block, exact) if even is None else _computed(block, exact, *even)
         index[block == exact[-1]] = len(exact) - 1
         found[start : start + BLOCK] = index
     return torch.from_numpy(found)
 
 
-def _guess(edges: NDArray[np.float64]) -> tuple[bool, float, float] | None:
-    """Whether bins are even in the logarithm, the transformed lower end and bins per unit of it."""
+def _even(edges: NDArray[np.float64]) -> tuple[bool, float, float, float] | None:
+    """Whether bins are even in the logarithm, the transformed lower end, bins per unit of it, and by how many
+    bins an edge lies off an even one.
+    """
     for log in (False, True):
         if log and edges[0] <= 0:
             return None
         at = np.log2(edges) if log else edges
         steps = np.diff(at)
         if np.ptp(steps) < 1e-6 * abs(steps.mean()):
-            return log, float(at[0]), (len(edges) - 1) / float(at[-1] - at[0])
+            scale = (len(edges) - 1) / float(at[-1] - at[0])
+            off = np.abs((at - at[0]) * scale - np.arange(len(edges))).max()
+            return log, float(at[0]), scale, float(off)
     return None
 
 
-def _corrected(
-    values: NDArray[np.floating], edges: NDArray[np.float64], log: bool, low: float, scale: float
+def _computed(
+    values: NDArray[np.floating],
+    edges: NDArray[np.float64],
+    log: bool,
+    low: float,
+    scale: float,
+    off: float,
 ) -> NDArray[np.int64]:
-    """Bins by arithmetic, off by at most one from rounding, then moved to where the edges say."""
-    limits = np.concatenate([[-np.inf], edges, [np.inf]])
-    at = np.log2(np.maximum(values, np.finfo(values.dtype).tiny)) if log else values
-    found = np.clip((at - low) * scale + 1, 0, len(edges)).astype(np.int64)
-    found -= values < limits[found]
-    found += values >= limits[found + 1]
+    """Bins by arithmetic; what lies within rounding of an edge is compared with the edges."""
+    tiny, eps = np.finfo(values.dtype).tiny, float(np.finfo(values.dtype).eps)
+    at = np.log2(np.maximum(values, tiny)) if log else values - 0.0  # a copy, changed in place
+    at -= values.dtype.type(low)
+    at *= values.dtype.type(scale)
+    at += 1
+    bins = len(edges) - 1
+    near = off + 64 * eps * max(bins, abs(low) * scale)  # what rounding may amount to, in bins
+    if near > 0.1:
+        return _compared(values, edges)
+    whole = np.rint(at)
+    close = np.flatnonzero(np.abs(at - whole) < near)
+    found: NDArray[np.int64] = np.clip(at, 0, bins + 1, out=at).astype(np.int64)
+    upper = np.clip(whole[close], 1, bins + 1).astype(np.int64)
+    found[close] = upper - (values[close] < edges[upper - 1])
     return found
+
+
+def _compared(values: NDArray[np.floating], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Bins by comparison with every edge."""
+    return np.searchsorted(edges, values.astype(np.float64), side="right")

@@ -107,9 +107,9 @@ class CaloChallengeObservables(CalorimeterObservables):
     def layer_features(self, batch: Batch) -> LayerFeatures:
         """All sums of a batch, from which observables and classifier inputs are read."""
         hits = self.hits(batch)
-        sums = hits.moments(self._functions)  # (B, L, 7)
-        energy = sums[..., 0]
-        pairs = [spread(sums[..., i], sums[..., i + 3], energy) for i in (1, 2, 3)]
+        sums = hits.moments(self._functions).movedim(-1, 0).contiguous()  # (7, B, L)
+        energy = sums[0]
+        pairs = [spread(sums[i], sums[i + 3], energy) for i in (1, 2, 3)]
         sizes = torch.tensor(self.geometry.sizes, dtype=torch.float64)
         sparsity = 1 - torch.from_numpy(hits.counts) / sizes
         centres, widths = (torch.stack(parts) for parts in zip(*pairs, strict=True))
@@ -119,17 +119,13 @@ class CaloChallengeObservables(CalorimeterObservables):
         """Scalars ``(B,)`` and ``voxel_energy``, the voxels at or above the cut."""
         f = self.layer_features(batch)
         found: dict[str, Tensor | Ragged] = {"e_tot_over_e_inc": f.total / self.incident(batch)}
-        ids = [layer.id for layer in self.geometry.layers]
-        for i, number in enumerate(ids):
-            found[f"energy_layer_{number}"] = f.energy[:, i]
-        for row, direction in enumerate(("eta", "phi")):
-            for i in self._angular:
-                found[f"ec_{direction}_layer_{ids[i]}"] = f.centres[row, :, i]
-                found[f"width_{direction}_layer_{ids[i]}"] = f.widths[row, :, i]
-        for i, number in enumerate(ids):
-            found[f"sparsity_layer_{number}"] = f.sparsity[:, i]
-            found[f"ec_r_layer_{number}"] = f.centres[2, :, i]
-            found[f"width_r_layer_{number}"] = f.widths[2, :, i]
+        kinds = {"energy": f.energy, "sparsity": f.sparsity}
+        for name, centre, width in zip(("eta", "phi", "r"), f.centres, f.widths, strict=True):
+            kinds[f"ec_{name}"], kinds[f"width_{name}"] = centre, width
+        for kind, values in kinds.items():
+            wanted = self._angular if kind.endswith(("eta", "phi")) else range(len(self.geometry))
+            columns = values.T.contiguous()  # each observable in one piece
+            found |= {f"{kind}_layer_{self.geometry.layers[i].id}": columns[i] for i in wanted}
         found["voxel_energy"] = self.hits(batch).ragged()
         return found
 
