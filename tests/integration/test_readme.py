@@ -61,6 +61,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+def teacher(folder: Path) -> Path:
+    """A training that a student can learn from."""
+    run = folder / "teacher"
+    main(["train", "model=caloflow_teacher", "model/size=tiny", *SMALL, f"hydra.run.dir={run}"])
+    return run
+
+
 @pytest.mark.parametrize(
     "words",
     [words for words in commands() if words[0] == "simulacra"],
@@ -77,6 +84,9 @@ def test_a_command_of_the_readme_runs(
         "outputs/train/*/*": f"{run.parent}/*",
     }
     arguments = words[1:]
+    if any("TEACHER" in word for word in arguments):
+        replaced = {"TEACHER": str(teacher(run.parent))}
+        arguments += ["model/size=tiny"]
     for name, value in replaced.items():
         arguments = [word.replace(name, value) for word in arguments]
     if arguments[:1] == ["train"] and not any(word.startswith("resume=") for word in arguments):

@@ -214,13 +214,14 @@ def test_a_teacher_of_other_data_or_another_family_is_refused(teacher: Path, tmp
 
 @pytest.mark.smoke
 def test_a_short_distillation_brings_the_student_to_its_teacher(tmp_path: Path):
-    # Seeds 0 to 4: errors fall by factors of 11.9 to 12.5 (x-chain), 5.1 to 5.3 (z-chain) and 4.3 to 4.6
-    # (divergence); distance from the teacher 0.19 to 0.21 before, 0.12 to 0.14 after, shuffled 4.3 to 4.6.
+    # Seeds 0 to 4: errors fall by factors of 14.9 to 15.7 (x-chain), 5.4 to 5.6 (z-chain) and 4.4 to 4.8
+    # (divergence); distance from the teacher 0.143 to 0.159 before, 0.69 to 0.74 of that after, shuffled 4.4
+    # to 4.8.
     found = distilled(tmp_path, seed=0)
     assert found["x_chain"] > 8, found
     assert found["z_chain"] > 4, found
     assert found["kl"] > 3, found
-    assert found["trained"] < 0.8 * found["untrained"], found
+    assert found["trained"] < 0.85 * found["untrained"], found
     assert found["shuffled"] > 10 * found["trained"], found
 
 

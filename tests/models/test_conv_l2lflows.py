@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch.utils.data import DataLoader
 
 from layer_toys import FLOOR, published_parameters, scores, showers, spec, train
+from simulacra.callbacks.ema import EMA
 from simulacra.core import IncompatibleError, UserError
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.conv_l2lflows import ConvL2LFlows
@@ -162,6 +166,24 @@ def test_calibration_maps_the_generated_spectrum_onto_the_true_one():
     again = module.state_dict()
     module.calibrate()  # from uncalibrated events, hence the same
     assert all(torch.equal(value, again[name]) for name, value in module.state_dict().items())
+
+
+def test_the_saved_average_of_the_weights_is_calibrated(tmp_path: Path):
+    module = small(calibration=32).fit_transform([showers(64, 0)])
+    loader = DataLoader([showers(32, 1), showers(32, 2)], batch_size=None)
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, callbacks=[EMA(0.5, 1.0)],
+        num_sanity_val_steps=0, default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(module, loader, loader)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    other = small(calibration=32)
+    other.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"])
+    assert bool(other.spectrum.known.all())
+    saved = other.spectrum.generated.knots.clone()
+    other.calibrate()  # the average's own spectrum, not that of the live weights
+    torch.testing.assert_close(other.spectrum.generated.knots, saved)
 
 
 @pytest.mark.smoke

@@ -65,9 +65,9 @@ def band(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 @pytest.mark.smoke
 def test_the_band_covers_the_truth_and_grows_with_fewer_events():
-    # Seeds 0 to 4: covered of the 2 x 20 bins 0.62, 0.55, 0.80, 0.72, 0.60 (from 10,000 events 0.60 to
-    # 0.95, from 100,000 events 0.40 to 0.65); the relative width grows by 2.5, 2.5, 2.2, 2.6, 2.6 (the
-    # square root of 10 would be 3.2).
+    # Seeds 0 to 4: covered of the 2 x 20 bins 0.78, 0.78, 0.72, 0.85, 0.70 (from 10,000 events alone 0.80 to
+    # 1.00, from 100,000 alone 0.40 to 0.70); the relative width grows by 2.7, 2.6, 1.9, 2.7, 2.5 (the square
+    # root of 10 would be 3.2).
     covered, widths = [], []
     for n in (10_000, 100_000):
         mean, std, truth = band(n, seed=0)

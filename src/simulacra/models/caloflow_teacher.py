@@ -13,10 +13,10 @@ Note:
     Differs from the reference: logarithms relative to a floor with empty cells filled below it and noise on
     each layer's scale (:mod:`simulacra.transforms.showers`), in place of uniform noise of 1 keV and logits of
     the cells' shares of their layer; layers scaled back without leaving a cell below the floor; degrees of
-    the hidden units (:mod:`simulacra.nn.masked`); SiLU for ReLU; single precision. ``affine`` and ``actnorm`` are our own
-    and off at the published sizes, which have 28.0 M parameters for the 368 cells in 5 layers of photons
-    (28 M in arXiv:2410.21611) and 57.1 M for the 533 in 7 of pions (57.1 M); "one hidden layer" of the paper
-    is one block after an input layer of the same width, two layers here.
+    the hidden units (:mod:`simulacra.nn.masked`); SiLU for ReLU; single precision. ``affine`` and ``actnorm``
+    are our own and off at the published sizes, which have 28.0 M parameters for the 368 cells in 5 layers of
+    photons (28 M in arXiv:2410.21611) and 57.0 M for the 533 in 7 of pions (57.1 M); "one hidden layer" of
+    the paper is one block after an input layer of the same width, two layers here.
 """
 
 from __future__ import annotations

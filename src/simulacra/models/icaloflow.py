@@ -13,9 +13,9 @@ Note:
     :mod:`simulacra.transforms.showers`, in place of logits of noisy fractions; layers are scaled without
     leaving a cell below the floor; the three flows are trained together, each for the mean over what it
     describes, and a step may draw some of the layers of each shower; SiLU for ReLU. The small size begins
-    with an affine step steered by the context. The published sizes (8 blocks, 8 bins, width 256, two hidden layers for the
-    energies, three for the first layer and, with 144 cells, for the others, else two) have 19.5 M parameters
-    for 45 layers of 144 cells and 95.1 M for 45 of 900.
+    with an affine step steered by the context. The published sizes (8 blocks, 8 bins, width 256, two hidden
+    layers for the energies, three for the first layer and, with 144 cells, for the others, else two) have
+    19.5 M parameters for 45 layers of 144 cells and 95.1 M for 45 of 900.
 """
 
 from __future__ import annotations

@@ -33,7 +33,6 @@ from simulacra.dynamics.splines import Spline
 from simulacra.models.layerwise import LayerwiseFlow
 from simulacra.nn.mlp import MLP
 
-
 LARGEST = 1000
 """Cells of a layer, at most: an autoregressive flow makes one after the other."""
 
