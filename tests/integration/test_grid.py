@@ -20,6 +20,7 @@ def split(wanted: bool) -> list:
     return [pytest.param(*row, id="-".join(filter(None, row))) for row in rows]
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(("model", "name", "view"), split(True))
 def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
     model: str, name: str, view: str | None, toy: Callable[..., EventDataModule], tmp_path: Path
@@ -58,6 +59,7 @@ def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
     assert torch.equal(events.format.read(path).x, read.x)
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(("model", "name", "view"), split(False))
 def test_any_other_pair_fails_in_one_sentence_that_names_what_fits(
     model: str, name: str, view: str | None

@@ -33,6 +33,9 @@ from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.splines import Spline
 from simulacra.models.shower_flow import ShowerFlow
 
+MOST_CELLS = 10_000
+"""Cells that can be drawn one after the other in bearable time."""
+
 
 class CaloFlowTeacher(ShowerFlow):
     """See the module's docstring.
@@ -101,3 +104,14 @@ class CaloFlowTeacher(ShowerFlow):
             affine=affine,
             actnorm=actnorm,
         )
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str | None:
+        """Layers and grids with a geometry and an incident energy, of not too many cells."""
+        reason = super().accepts(spec)
+        if reason is None and spec.n_voxels > MOST_CELLS:
+            return (
+                f"it draws one cell after the other, at most {MOST_CELLS:,} of them, "
+                f"and this data set has {spec.n_voxels:,}"
+            )
+        return reason
