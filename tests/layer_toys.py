@@ -104,23 +104,6 @@ def gaussian_nll(x: Tensor) -> float:
     return float((0.5 + 0.5 * torch.log(2 * torch.pi * x.var(0))).mean())
 
 
-def train(module: LayerwiseFlow, batch: Batch, steps: int, seed: int) -> None:
-    """Some steps of 128 showers with a cosine schedule."""
-    (objective,) = module.objectives().values()
-    optimizer = objective.optimizer(module.parameters())
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    generator = torch.Generator().manual_seed(seed)
-    module.train()
-    for _ in range(steps):
-        index = torch.randint(len(batch), (128,), generator=generator)
-        optimizer.zero_grad()
-        objective.loss(module.encode(batch[index], generator), None)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-    module.eval()
-
-
 @torch.no_grad()
 def scores(module: LayerwiseFlow, seed: int) -> dict[str, float]:
     """Figures of a trained module: likelihoods per number, feature distances, correlations of layers."""

@@ -129,6 +129,7 @@ def train(module: GenerativeModule, batch: Batch, steps: int, seed: int) -> None
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
         schedule.step()
+    module.eval()
 
 
 def smoke_scores(module: GenerativeModule, seed: int, steps: int) -> dict[str, float]:

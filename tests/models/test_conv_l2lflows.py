@@ -10,12 +10,13 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from layer_toys import FLOOR, published_parameters, scores, showers, spec, train
+from layer_toys import FLOOR, published_parameters, scores, showers, spec
 from simulacra.callbacks.ema import EMA
 from simulacra.core import IncompatibleError, UserError
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.conv_l2lflows import ConvL2LFlows
 from support import spec_of
+from toy_showers import train
 
 
 def small(**changes) -> ConvL2LFlows:

@@ -7,10 +7,11 @@ from functools import partial
 import pytest
 import torch
 
-from layer_toys import FLOOR, published_parameters, scores, showers, spec, train
+from layer_toys import FLOOR, published_parameters, scores, showers, spec
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.l2lflows import L2LFlows
 from support import spec_of
+from toy_showers import train
 
 
 def small(seed: int = 0, **changes) -> L2LFlows:
