@@ -268,12 +268,10 @@ class GenerativeModule(Stepping, pl.LightningModule, ABC):
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the losses on validation events with noise that is the same at every epoch."""
         generator = torch.Generator(device=self.device).manual_seed(batch_idx)
-        with torch.enable_grad():  # a gradient penalty needs a graph
-            latent = self.encode(batch, generator)
-            losses = {
-                name: objective.loss(latent, generator)
-                for name, objective in self.objectives().items()
-            }
+        latent = self.encode(batch, generator)
+        losses = {
+            name: objective.loss(latent, generator) for name, objective in self.objectives().items()
+        }
         prefix = "" if len(losses) == 1 else "{}/"
         for name, values in losses.items():
             logs = {
