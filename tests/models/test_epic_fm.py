@@ -11,10 +11,14 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Spec
+from simulacra.dynamics.diffusion import flow_matching
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.formats.jetnet import jetnet
 from simulacra.models.epic_fm import EPiCFM
+from simulacra.models.jet_level import JetLevelFlow
 from simulacra.models.optim import warmup_cosine
+from simulacra.nn.epic import EPiC
+from simulacra.transforms.cloud import CloudTransform
 
 CLASSES = ("q", "t")
 
@@ -50,10 +54,14 @@ def model(
 ) -> EPiCFM:
     torch.manual_seed(seed)
     return EPiCFM(
-        spec, given, hidden=hidden, latent=8, layers=layers, frequencies=4, local_cond=True, event_cond=True,
-        sum_scale=0.01, scale=1.0, knee=3.0, ranked=True, leading=2, calibrate=True,
-        count="num_particles", sigma_min=1e-4, solver=Midpoint(10),
-        jet_hidden=32, jet_transforms=2, jet_bins=8,
+        spec, given,
+        transform=partial(CloudTransform, count="num_particles", leading=2, calibrate=True),
+        numbers=partial(JetLevelFlow, hidden=32, transforms=2, bins=8),
+        event_cond=True,
+        net=partial(EPiC, hidden=hidden, latent=8, layers=layers, frequencies=4),
+        process=flow_matching(),
+        ranked=True,
+        solver=Midpoint(10),
         optimizer=partial(torch.optim.AdamW, lr=4e-3, weight_decay=0.01),
         scheduler=partial(warmup_cosine, warmup=0.05),
     )  # fmt: skip

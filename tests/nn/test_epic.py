@@ -17,7 +17,7 @@ def generator(seed: int = 0) -> torch.Generator:
 @pytest.fixture
 def net() -> EPiC:
     torch.manual_seed(0)
-    return EPiC(3, hidden=16, latent=5, layers=2, frequencies=3, cond=2).double()
+    return EPiC(3, 2, hidden=16, latent=5, layers=2, frequencies=3).double()
 
 
 def inputs(points: int = 6) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -30,7 +30,7 @@ def inputs(points: int = 6) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize(("cond", "parameters"), [(0, 561_330), (2, 566_852)])
 def test_published_size(cond: int, parameters: int) -> None:
     with torch.device("meta"):
-        net = EPiC(3, hidden=128, latent=10, layers=6, frequencies=16, cond=cond)
+        net = EPiC(3, cond, hidden=128, latent=10, layers=6, frequencies=16)
     assert sum(p.numel() for p in net.parameters()) == parameters
 
 
@@ -55,7 +55,7 @@ def test_padding_never_changes_the_result(net: EPiC) -> None:
 @pytest.mark.parametrize("local", [True, False])
 def test_time_conditions_and_other_points_matter(local: bool) -> None:
     torch.manual_seed(0)
-    net = EPiC(3, hidden=16, latent=5, layers=2, frequencies=3, cond=2, local_cond=local).double()
+    net = EPiC(3, 2, hidden=16, latent=5, layers=2, frequencies=3, local_cond=local).double()
     x, t, mask, cond = inputs()
     plain = net(x, t, mask, cond)[0, 0]
     moved = x.clone()

@@ -28,6 +28,14 @@ def wasserstein_generator_loss(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+def least_squares(score: Tensor, target: float) -> Tensor:
+    """Half the mean squared distance of scores from a target, arXiv:1611.04076, equation 2.
+
+    The critic's target is 1 on true and 0 on generated events, the generator's is 1.
+    """
+    return 0.5 * (score - target).square().mean()
+
+
 def gradient_penalty(
     score: Score,
     real: Tensor,

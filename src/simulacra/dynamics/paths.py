@@ -1,23 +1,63 @@
-r"""Paths between noise and data for flow matching.
+r"""Paths between noise and data, for flow matching and diffusion alike.
 
-Convention of the whole package: :math:`t = 0` is noise and :math:`t = 1` is data, so sampling
-integrates forwards. (EPiC-FM's paper and code run the other way; the two agree under
-:math:`t \to 1 - t`.)
+.. math:: x_t = a(t)\, x + s(t)\, z, \qquad z \sim N(0, 1),
 
-A path gives a point between one noise value :math:`z` and one data value :math:`x`, and its
-velocity :math:`u = \partial_t x_t`, the target that a network regresses.
+with the signal :math:`a` and the noise :math:`s`. Convention of the whole package: :math:`t = 0` is noise
+and :math:`t = 1` is data, so sampling integrates forwards. (Papers on diffusion, and EPiC-FM's, run the
+other way; the two agree under :math:`t \to 1 - t`.)
+
+A sampler that thinks in signal and noise, not in time, walks :meth:`Path.knots`.
 """
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
+class Knot(NamedTuple):
+    """One point of a sampler's walk."""
+
+    t: float
+    """Time that the network is asked at."""
+    signal: float
+    noise: float
+
+
+class Path(ABC):
+    """Signal and noise as functions of time; see the module's docstring."""
+
+    start: float = 1.0
+    """Standard deviation from which sampling starts, per unit of the noise ``z``."""
+
+    @abstractmethod
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and noise at times of any shape."""
+
+    @abstractmethod
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Their derivatives with respect to time."""
+
+    def at(self, t: Tensor, noise: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
+        """Point and velocity, both shaped ``(B, *)`` as ``noise`` and ``data``, at the times ``(B,)``."""
+        time = along(t, data)
+        (a, s), (da, ds) = self.scales(time), self.slopes(time)
+        return a * data + s * noise, da * data + ds * noise
+
+    def knots(self, steps: int) -> list[Knot]:
+        """``steps + 1`` points from noise to data; a network is asked at all but the last."""
+        times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        signal, noise = self.scales(times)
+        return list(map(Knot, times.tolist(), signal.tolist(), noise.tolist()))
+
+
 @dataclass(frozen=True)
-class OptimalTransportPath:
+class OptimalTransportPath(Path):
     r"""Straight path :math:`x_t = t x + (1 - (1 - \sigma) t) z`, :math:`u = x - (1 - \sigma) z`.
 
     At :math:`t = 1` a width of :math:`\sigma` is left around each data value.
@@ -30,11 +70,144 @@ class OptimalTransportPath:
 
     sigma_min: float = 1e-4
 
-    def at(self, t: Tensor, noise: Tensor, data: Tensor) -> tuple[Tensor, Tensor]:
-        """Point and velocity, both shaped ``(B, *)`` as ``noise`` and ``data``, at the times ``(B,)``."""
-        time = t.view(-1, *[1] * (data.ndim - 1))
-        rest = 1 - self.sigma_min
-        return time * data + (1 - rest * time) * noise, data - rest * noise
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.scales`."""
+        return t, 1 - (1 - self.sigma_min) * t
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.slopes`."""
+        return torch.ones_like(t), torch.full_like(t, self.sigma_min - 1)
+
+
+@dataclass(frozen=True)
+class CosinePath(Path):
+    r"""Variance-preserving path on a quarter of a circle, :math:`x_t = \cos\theta\, x + \sin\theta\, z`.
+
+    The angle falls evenly from :math:`\arccos` of the smallest signal to :math:`\arcsin` of the smallest
+    noise. The logarithm of the signal-to-noise ratio, :math:`-2 \ln \tan \theta`, is that of the cosine schedule:
+    smallest values of :math:`(1 + e^{20})^{-1/2}` bound it by :math:`\pm 20`.
+
+    Args:
+        min_signal: Signal at the end of noise.
+        min_noise: Noise at the end of data.
+
+    Reference: PC-JeDi, arXiv:2303.05376, equation 7; FPCD, arXiv:2304.01266, section III.
+    """
+
+    min_signal: float = 0.02
+    min_noise: float = 0.0
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.scales`."""
+        angle = self._angle(t)
+        return angle.cos(), angle.sin()
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.slopes`."""
+        angle, rate = self._angle(t), self._rate
+        return -rate * angle.sin(), rate * angle.cos()
+
+    @property
+    def _rate(self) -> float:
+        return math.asin(self.min_noise) - math.acos(self.min_signal)
+
+    def _angle(self, t: Tensor) -> Tensor:
+        return math.acos(self.min_signal) + self._rate * t
+
+
+@dataclass(frozen=True)
+class KarrasPath(Path):
+    r"""Variance-exploding path :math:`x_t = x + \sigma(t) z` with
+    :math:`\sigma^{1/\rho} = \sigma_{max}^{1/\rho} + t\,(\sigma_{min}^{1/\rho} - \sigma_{max}^{1/\rho})`.
+
+    The walk of ``n`` steps has ``n`` evenly spaced times, and then leaps from the smallest noise to data.
+
+    Args:
+        sigma_min: Smallest noise, in units of the data's standard deviation.
+        sigma_max: Largest noise.
+        rho: Exponent; larger values spend more steps on small noise.
+
+    Reference: Karras et al. 2022, arXiv:2206.00364, equation 5.
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    @property
+    def start(self) -> float:  # type: ignore[override]  # a constant of the other paths
+        """Largest noise."""
+        return self.sigma_max
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.scales`."""
+        first, rate = self._root
+        return torch.ones_like(t), (first + rate * t) ** self.rho
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.slopes`."""
+        first, rate = self._root
+        return torch.zeros_like(t), self.rho * rate * (first + rate * t) ** (self.rho - 1)
+
+    def time(self, noise: Tensor) -> Tensor:
+        """When the noise has a given size, also beyond the ends."""
+        first, rate = self._root
+        return (noise ** (1 / self.rho) - first) / rate
+
+    def knots(self, steps: int) -> list[Knot]:
+        """See :meth:`Path.knots`."""
+        times = torch.linspace(0, 1, steps, dtype=torch.float64)
+        noise = self.scales(times)[1].tolist()
+        return [*map(Knot, times.tolist(), [1.0] * steps, noise), Knot(1.0, 1.0, 0.0)]
+
+    @property
+    def _root(self) -> tuple[float, float]:
+        first = self.sigma_max ** (1 / self.rho)
+        return first, self.sigma_min ** (1 / self.rho) - first
+
+
+class BetaPath(Path):
+    r"""The discrete chain of a denoising diffusion model, :math:`a_k^2 = \prod_{j \le k} (1 - \beta_j)`,
+    with :math:`\sqrt{\beta_j}` evenly spaced ("quadratic"); between its ``K`` times :math:`t = 1 - k / K` the
+    logarithm of :math:`a` is interpolated linearly.
+
+    Args:
+        steps: ``K``.
+        low: First :math:`\beta`.
+        high: Last one.
+
+    Reference: Ho et al. 2020, arXiv:2006.11239, equation 4; CaloClouds, arXiv:2305.04847, section 3.
+    """
+
+    def __init__(self, steps: int = 100, low: float = 1e-4, high: float = 0.02) -> None:
+        self.steps = steps
+        root = torch.linspace(math.sqrt(low), math.sqrt(high), steps, dtype=torch.float64)
+        log = 0.5 * torch.log1p(-root.square()).cumsum(0)
+        self._log = torch.cat([torch.zeros(1, dtype=torch.float64), log])  # of the signal, (K + 1,)
+
+    def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.scales`."""
+        log, _ = self._piece(t)
+        return log.exp(), (-torch.expm1(2 * log)).clamp_min(0).sqrt()
+
+    def slopes(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`Path.slopes`; the noise falls infinitely fast at ``t = 1``, where its slope is cut."""
+        _, rate = self._piece(t)
+        a, s = self.scales(t)
+        return a * rate, -a.square() * rate / s.clamp_min(1e-4)
+
+    def _piece(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Logarithm of the signal and its slope."""
+        table = self._log.to(t)
+        place = ((1 - t) * self.steps).clamp(0, self.steps)
+        left = place.floor().long().clamp_max(self.steps - 1)
+        rise = table[left + 1] - table[left]
+        return table[left] + (place - left) * rise, -self.steps * rise
+
+
+def along(t: Tensor, x: Tensor) -> Tensor:
+    """Values ``(B,)`` with axes of length one added, as those of ``x``, ``(B, *)``."""
+    return t.view(-1, *[1] * (x.ndim - 1))
 
 
 def stratified_times(n: int, like: Tensor, generator: torch.Generator | None = None) -> Tensor:

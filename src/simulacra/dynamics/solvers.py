@@ -25,26 +25,42 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-Velocity = Callable[[Tensor, Tensor], Tensor]
+from simulacra.dynamics.denoiser import Denoiser
+
+Field = Callable[[Tensor, Tensor], Tensor]
 """``velocity(x, t)``: ``x`` of shape ``(B, *)`` and a time of shape ``()`` to a tensor shaped as ``x``."""
 
 
 class Solver(ABC):
-    """Integrates a velocity from one time to another."""
+    """Turns noise into data."""
 
     @abstractmethod
-    def __call__(
-        self, x: Tensor, velocity: Velocity, start: float = 0.0, end: float = 1.0
+    def sample(
+        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        """The solution at ``end`` that passes through ``x`` of shape ``(B, *)`` at ``start``."""
+        """Data of standard normal ``noise``, ``(B, *)``; a random walk draws from ``generator``."""
 
     @property
     @abstractmethod
     def evaluations(self) -> int | None:
-        """Velocity evaluations of one call, or None where the solver chooses them itself."""
+        """Network evaluations of one call, or None where the solver chooses them itself."""
 
 
-class FixedStepSolver(Solver):
+class OdeSolver(Solver):
+    """Integrates a velocity from one time to another; deterministic, so :meth:`sample` needs no generator."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, velocity: Field, start: float = 0.0, end: float = 1.0) -> Tensor:
+        """The solution at ``end`` that passes through ``x`` of shape ``(B, *)`` at ``start``."""
+
+    def sample(
+        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :meth:`Solver.sample`."""
+        return self(denoiser.path.start * noise, denoiser.velocity)
+
+
+class FixedStepSolver(OdeSolver):
     """Solver on an evenly spaced grid.
 
     Args:
@@ -59,10 +75,8 @@ class FixedStepSolver(Solver):
             raise ValueError(f"a solver needs at least one step, got {steps}")
         self.steps = steps
 
-    def __call__(
-        self, x: Tensor, velocity: Velocity, start: float = 0.0, end: float = 1.0
-    ) -> Tensor:
-        """See :meth:`Solver.__call__`."""
+    def __call__(self, x: Tensor, velocity: Field, start: float = 0.0, end: float = 1.0) -> Tensor:
+        """See :meth:`OdeSolver.__call__`."""
         times = torch.linspace(start, end, self.steps + 1, dtype=torch.float64).to(
             x.device, x.dtype
         )
@@ -76,7 +90,7 @@ class FixedStepSolver(Solver):
         return self.steps * self.stages
 
     @abstractmethod
-    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Field) -> Tensor:
         """Advance ``x`` of shape ``(B, *)`` from time ``t`` to ``s``, both of shape ``()``."""
 
 
@@ -86,7 +100,7 @@ class Euler(FixedStepSolver):
     order = 1
     stages = 1
 
-    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Field) -> Tensor:
         """See :meth:`FixedStepSolver.step`."""
         return x + (s - t) * velocity(x, t)
 
@@ -97,7 +111,7 @@ class Midpoint(FixedStepSolver):
     order = 2
     stages = 2
 
-    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Field) -> Tensor:
         """See :meth:`FixedStepSolver.step`."""
         half = (s - t) / 2
         return x + (s - t) * velocity(x + half * velocity(x, t), t + half)
@@ -109,7 +123,7 @@ class Heun(FixedStepSolver):
     order = 2
     stages = 2
 
-    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Field) -> Tensor:
         """See :meth:`FixedStepSolver.step`."""
         h = s - t
         first = velocity(x, t)
@@ -122,7 +136,7 @@ class RK4(FixedStepSolver):
     order = 4
     stages = 4
 
-    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Velocity) -> Tensor:
+    def step(self, x: Tensor, t: Tensor, s: Tensor, velocity: Field) -> Tensor:
         """See :meth:`FixedStepSolver.step`."""
         h = s - t
         middle = t + h / 2
@@ -133,7 +147,7 @@ class RK4(FixedStepSolver):
         return x + h / 6 * (first + 2 * second + 2 * third + fourth)
 
 
-class DormandPrince(Solver):
+class DormandPrince(OdeSolver):
     """Adaptive solver of order 5(4), from ``torchdiffeq``.
 
     The step is chosen for the whole batch, so a sample depends (within the tolerance) on what it is
@@ -148,10 +162,8 @@ class DormandPrince(Solver):
         self.rtol = rtol
         self.atol = atol
 
-    def __call__(
-        self, x: Tensor, velocity: Velocity, start: float = 0.0, end: float = 1.0
-    ) -> Tensor:
-        """See :meth:`Solver.__call__`."""
+    def __call__(self, x: Tensor, velocity: Field, start: float = 0.0, end: float = 1.0) -> Tensor:
+        """See :meth:`OdeSolver.__call__`."""
         times = torch.tensor([start, end], dtype=x.dtype, device=x.device)
         path = odeint(
             lambda t, y: velocity(y, t), x, times, rtol=self.rtol, atol=self.atol, method="dopri5"

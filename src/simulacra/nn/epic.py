@@ -74,11 +74,11 @@ class EPiC(nn.Module):
 
     Args:
         features: ``F``, columns of a point.
+        cond: ``C``, width of the conditions, may be 0.
         hidden: Width of a point inside.
         latent: Width of the global vector.
         layers: Number of EPiC layers.
         frequencies: Number of Fourier frequencies of the time.
-        cond: ``C``, width of the conditions, may be 0.
         local_cond: Whether the layers of the points see the conditions too, or the global layers
             alone.
         sum_scale: Factor of the sum pool.
@@ -87,11 +87,11 @@ class EPiC(nn.Module):
     def __init__(
         self,
         features: int,
+        cond: int,
         hidden: int,
         latent: int,
         layers: int,
         frequencies: int,
-        cond: int = 0,
         local_cond: bool = True,
         sum_scale: float = 0.01,
     ) -> None:

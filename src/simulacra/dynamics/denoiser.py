@@ -1,0 +1,183 @@
+r"""What a network predicts on a path, and what follows from it.
+
+On :math:`x_t = a x + s z` one prediction :math:`F` fixes the expected data :math:`\hat x`, the expected noise
+:math:`\hat z = (x_t - a \hat x) / s` and the velocity :math:`a' \hat x + s' \hat z`:
+
+================  =====================================  ========================================
+predicts          target of the regression               data
+================  =====================================  ========================================
+velocity          :math:`a' x + s' z`                    :math:`(s F - s' x_t) / (s a' - s' a)`
+noise             :math:`z`                              :math:`(x_t - s F) / a`
+angular velocity  :math:`a z - s x` on a unit circle     :math:`a x_t - s F`
+preconditioned    :math:`(x - c_{skip} x_t) / c_{out}`   :math:`c_{skip} x_t + c_{out} F`
+================  =====================================  ========================================
+
+A sampler sees a :class:`Denoiser` alone, so that every sampler works with every prediction.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simulacra.dynamics.paths import Path, along
+
+Network = Callable[[Tensor, Tensor], Tensor]
+"""``network(x, t)``: ``x`` of shape ``(B, *)`` and numbers ``(B,)`` that tell the time, to a tensor shaped
+as ``x``."""
+
+
+class Prediction(ABC):
+    """What a network predicts; ``t`` has the shape of ``x`` but for axes of length one."""
+
+    def inputs(self, x: Tensor, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+        """What the network sees: values and a number that tells the time, by default as they are."""
+        return x, t
+
+    @abstractmethod
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """What the network should predict for noise and data that are known."""
+
+    @abstractmethod
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """Expected data, from what the network predicts."""
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """Expected velocity."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        data = self.data(found, x, t, path)
+        return da * data + ds / s * (x - a * data)
+
+
+class Velocity(Prediction):
+    """Flow matching; arXiv:2210.02747, equation 21."""
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`."""
+        da, ds = path.slopes(t)
+        return da * data + ds * noise
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        return (s * found - ds * x) / (s * da - ds * a)
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.velocity`."""
+        return found
+
+
+class Noise(Prediction):
+    """Denoising diffusion; arXiv:2006.11239, equation 14. The path must start with some signal."""
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`."""
+        return noise
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        a, s = path.scales(t)
+        return (x - s * found) / a
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.velocity`; no division by the noise."""
+        da, ds = path.slopes(t)
+        return da * self.data(found, x, t, path) + ds * found
+
+
+class AngularVelocity(Prediction):
+    """The ``v`` of progressive distillation, for paths of unit variance; arXiv:2202.00512, appendix D."""
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`."""
+        a, s = path.scales(t)
+        return a * noise - s * data
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        a, s = path.scales(t)
+        return a * x - s * found
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.velocity`; no division by the noise."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        return da * (a * x - s * found) + ds * (s * x + a * found)
+
+
+@dataclass(frozen=True)
+class Preconditioned(Prediction):
+    r"""Data with a network of unit inputs and targets, on a path of signal 1 and noise :math:`\sigma`.
+
+    With :math:`\delta = \sigma - \sigma_0`
+
+    .. math:: c_{skip} = \frac{\sigma_d^2}{\delta^2 + \sigma_d^2}, \quad
+        c_{out} = \frac{\sigma_d\,\delta}{\sqrt{\sigma^2 + \sigma_d^2}}, \quad
+        c_{in} = \frac{1}{\sqrt{\sigma^2 + \sigma_d^2}}.
+
+    The time is told as :math:`\ln \sigma`, stretched to [0, 1] on the path.
+
+    Args:
+        sigma_data: :math:`\sigma_d`, standard deviation of the data.
+        boundary: :math:`\sigma_0`; 0 for a denoiser, the smallest noise for a consistency model, which there
+            is the identity.
+
+    Reference: Karras et al. 2022, arXiv:2206.00364, table 1; Song et al. 2023, arXiv:2303.01469, appendix C.
+    """
+
+    sigma_data: float = 1.0
+    boundary: float = 0.0
+
+    def inputs(self, x: Tensor, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+        """See :meth:`Prediction.inputs`; the ends of the path are the numbers 0 (noise) and 1 (data)."""
+        s = path.scales(t)[1]
+        first, last = (float(path.scales(torch.tensor(end))[1]) for end in (0.0, 1.0))
+        number = (s / first).log() / math.log(last / first)
+        return x / (s.square() + self.sigma_data**2).sqrt(), number
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`."""
+        s = path.scales(t)[1]
+        skip, out = self._factors(s)
+        return (data - skip * (data + s * noise)) / out
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        skip, out = self._factors(path.scales(t)[1])
+        return skip * x + out * found
+
+    def _factors(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        width, rest = self.sigma_data**2, s - self.boundary
+        return width / (rest.square() + width), self.sigma_data * rest / (s.square() + width).sqrt()
+
+
+class Denoiser:
+    """A network on a path, as a sampler sees it.
+
+    Args:
+        network: The network; what it is conditioned on is bound in it.
+        path: Path that it was trained on.
+        predicts: What it predicts.
+    """
+
+    def __init__(self, network: Network, path: Path, predicts: Prediction) -> None:
+        self.network, self.path, self.predicts = network, path, predicts
+
+    def velocity(self, x: Tensor, t: Tensor) -> Tensor:
+        """Expected velocity of ``x``, ``(B, *)``, at a time of shape ``()`` or ``(B,)``."""
+        found, time = self._ask(x, t)
+        return self.predicts.velocity(found, x, time, self.path)
+
+    def data(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """Expected data."""
+        found, time = self._ask(x, torch.as_tensor(t, device=x.device, dtype=x.dtype))
+        return self.predicts.data(found, x, time, self.path)
+
+    def _ask(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        time = along(t.expand(len(x)), x)
+        seen, number = self.predicts.inputs(x, time, self.path)
+        return self.network(seen, number.reshape(len(x))), time

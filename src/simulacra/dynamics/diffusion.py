@@ -1,0 +1,190 @@
+r"""Training of one network on a path: flow matching and diffusion.
+
+At a time :math:`t` drawn per event, the network sees :math:`x_t` and regresses the target of its
+:class:`~simulacra.dynamics.denoiser.Prediction`; distances are averaged over the entries that count.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from simulacra.dynamics.denoiser import (
+    AngularVelocity,
+    Denoiser,
+    Network,
+    Noise,
+    Preconditioned,
+    Prediction,
+    Velocity,
+)
+from simulacra.dynamics.paths import (
+    CosinePath,
+    KarrasPath,
+    OptimalTransportPath,
+    Path,
+    along,
+    stratified_times,
+)
+
+
+class Times(ABC):
+    """At what times a network learns."""
+
+    @abstractmethod
+    def draw(self, n: int, like: Tensor, path: Path, generator: torch.Generator | None) -> Tensor:
+        """Times ``(n,)``."""
+
+
+class Uniform(Times):
+    """Uniform and stratified, see :func:`~simulacra.dynamics.paths.stratified_times`."""
+
+    def draw(self, n: int, like: Tensor, path: Path, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Times.draw`."""
+        return stratified_times(n, like, generator)
+
+
+@dataclass(frozen=True)
+class LogNormal(Times):
+    r"""Times at which :math:`\ln \sigma \sim N(m, w^2)`, stratified, for a :class:`KarrasPath`.
+
+    Args:
+        mean: ``m``.
+        width: ``w``.
+
+    Reference: Karras et al. 2022, arXiv:2206.00364, table 1.
+    """
+
+    mean: float = -1.2
+    width: float = 1.2
+
+    def draw(self, n: int, like: Tensor, path: Path, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Times.draw`."""
+        if not isinstance(path, KarrasPath):
+            raise ValueError(f"log-normal noise needs a KarrasPath, got {type(path).__name__}")
+        share = stratified_times(n, like, generator).clamp(1e-6, 1 - 1e-6)
+        return path.time((self.mean + self.width * torch.special.ndtri(share)).exp())
+
+
+class Distance(ABC):
+    """What the regression minimises."""
+
+    @abstractmethod
+    def __call__(self, found: Tensor, target: Tensor, t: Tensor, path: Path) -> Tensor:
+        """Distances, shaped as ``found``, ``(B, *)``; times ``(B, 1, ...)``."""
+
+
+class MeanSquare(Distance):
+    """Squared difference; with a preconditioned network the weighting of arXiv:2206.00364."""
+
+    def __call__(self, found: Tensor, target: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Distance.__call__`."""
+        return (found - target).square()
+
+
+@dataclass(frozen=True)
+class WeightedHuber(Distance):
+    r"""Huber distance of the noise times :math:`1 + w \beta / \sin\theta`, for a :class:`CosinePath`.
+
+    The path has the angle :math:`\theta`, and :math:`\beta = 2 |\theta'| \tan\theta`: the second term leads towards the likelihood.
+
+    Args:
+        weight: ``w``.
+
+    Reference: PC-JeDi, arXiv:2303.05376, section 3.
+    """
+
+    weight: float = 1e-4
+
+    def __call__(self, found: Tensor, target: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Distance.__call__`."""
+        (a, _), (_, ds) = path.scales(t), path.slopes(t)
+        rate = -2 * ds / a.square()  # beta / sin: 2 |theta'| / cos, and s' = theta' cos
+        return F.huber_loss(found, target, reduction="none") * (1 + self.weight * rate)
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """How a network is trained on a path, and what a sampler then sees of it.
+
+    Args:
+        path: Path between noise and data.
+        predicts: What the network predicts.
+        times: At what times it learns.
+        distance: What is minimised.
+    """
+
+    path: Path
+    predicts: Prediction
+    times: Times
+    distance: Distance
+
+    def loss(
+        self,
+        network: Network,
+        data: Tensor,
+        noise: Tensor,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Mean distance, or where there are weights their sum of distances over the sum of weights.
+
+        Args:
+            network: The network.
+            data: Normalised data ``(B, *)``.
+            noise: Standard normal, of the same shape.
+            weight: What counts ``(B, *, 1)``, 0 where data and noise are padding; None: all.
+            generator: Source of the times.
+        """
+        t = self.times.draw(len(data), data, self.path, generator)
+        time = along(t, data)
+        x, _ = self.path.at(t, noise, data)
+        seen, number = self.predicts.inputs(x, time, self.path)
+        found = network(seen, number.reshape(len(x)))
+        target = self.predicts.target(time, noise, data, self.path)
+        distance = self.distance(found, target, time, self.path)
+        if weight is None:
+            return distance.mean()
+        return (distance * weight).sum() / weight.sum().clamp_min(1)
+
+    def denoiser(self, network: Network) -> Denoiser:
+        """What a sampler sees."""
+        return Denoiser(network, self.path, self.predicts)
+
+
+def flow_matching(sigma_min: float = 1e-4) -> Diffusion:
+    """Velocity on the straight path, as in arXiv:2210.02747."""
+    return Diffusion(OptimalTransportPath(sigma_min), Velocity(), Uniform(), MeanSquare())
+
+
+def noise_prediction(
+    min_signal: float = 0.02, min_noise: float = 0.0, weight: float = 1e-4
+) -> Diffusion:
+    """Noise on the cosine path with a weighted Huber distance, as in PC-JeDi, arXiv:2303.05376."""
+    path = CosinePath(min_signal, min_noise)
+    return Diffusion(path, Noise(), Uniform(), WeightedHuber(weight))
+
+
+def angular_velocity(bound: float = 20.0) -> Diffusion:
+    """``v`` on the cosine path whose log signal-to-noise ratio ends at ``±bound``, as in FPCD,
+    arXiv:2304.01266.
+    """
+    smallest = (1 + math.exp(bound)) ** -0.5
+    return Diffusion(CosinePath(smallest, smallest), AngularVelocity(), Uniform(), MeanSquare())
+
+
+def preconditioned(
+    sigma_data: float = 1.0,
+    sigma_min: float = 0.002,
+    sigma_max: float = 80.0,
+    mean: float = -1.2,
+    width: float = 1.2,
+) -> Diffusion:
+    """Preconditioned denoiser on the Karras path, as in arXiv:2206.00364, table 1."""
+    path = KarrasPath(sigma_min, sigma_max)
+    return Diffusion(path, Preconditioned(sigma_data), LogNormal(mean, width), MeanSquare())

@@ -1,0 +1,219 @@
+r"""Samplers that walk in signal and noise, on any path, with any prediction.
+
+From a point of the walk with signal :math:`a` and noise :math:`s` to the next with :math:`b` and :math:`r`,
+with the expected data :math:`\hat x` and noise :math:`\hat z = (x_t - a \hat x) / s`:
+
+=============  ===================================================================================
+sampler        step
+=============  ===================================================================================
+DDIM           :math:`b \hat x + \sqrt{r^2 - w^2}\, \hat z + w n`, :math:`n \sim N(0, 1)`
+KarrasHeun     trapezoidal rule for :math:`x / a` as a function of :math:`s / a`
+DPMSolver2M    exponential integrator, :math:`\hat x` extrapolated from the step before
+EulerMaruyama  Euler step of the reverse stochastic differential equation
+=============  ===================================================================================
+
+The width of DDIM's fresh noise is :math:`w = \eta \frac{r}{s} \sqrt{s^2 - (a r / b)^2}`, for :math:`\eta = 1`
+that of the posterior of the chain, which makes it ancestral sampling.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from simulacra.dynamics.denoiser import Denoiser
+from simulacra.dynamics.paths import Knot
+from simulacra.dynamics.solvers import Solver
+
+
+@dataclass(frozen=True)
+class DDIM(Solver):
+    r"""Deterministic for ``eta=0``, ancestral sampling of a diffusion model (DDPM) for ``eta=1``.
+
+    Args:
+        steps: Number of steps, one evaluation each.
+        eta: Fresh noise in units of that of ancestral sampling.
+
+    Reference: Song et al. 2020, arXiv:2010.02502, equations 12 and 16.
+    """
+
+    steps: int
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.steps)
+
+    @property
+    def evaluations(self) -> int:
+        """One per step."""
+        return self.steps
+
+    def sample(
+        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :meth:`Solver.sample`."""
+        x = denoiser.path.start * noise
+        for here, there in itertools.pairwise(denoiser.path.knots(self.steps)):
+            data = denoiser.data(x, here.t)
+            found = (x - here.signal * data) / here.noise
+            fresh = self.eta * _posterior_width(here, there)
+            x = there.signal * data + math.sqrt(max(there.noise**2 - fresh**2, 0.0)) * found
+            if fresh > 0:
+                x = x + fresh * _normal(x, generator)
+        return x
+
+
+@dataclass(frozen=True)
+class KarrasHeun(Solver):
+    """Second-order sampler whose last step leaps to the expected data.
+
+    Where a path starts with no signal the first step is DDIM's.
+
+    Args:
+        steps: Number of steps, two evaluations each but for the last.
+
+    Reference: Karras et al. 2022, arXiv:2206.00364, algorithm 1.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.steps)
+
+    @property
+    def evaluations(self) -> int:
+        """Two per step, one for the last."""
+        return 2 * self.steps - 1
+
+    def sample(
+        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :meth:`Solver.sample`."""
+        x = denoiser.path.start * noise
+        knots = denoiser.path.knots(self.steps)
+        for number, (here, there) in enumerate(itertools.pairwise(knots)):
+            data = denoiser.data(x, here.t)
+            found = (x - here.signal * data) / here.noise
+            guess = there.signal * data + there.noise * found
+            if number == self.steps - 1 or here.signal == 0:
+                x = guess
+                continue
+            next_found = (guess - there.signal * denoiser.data(guess, there.t)) / there.noise
+            ratio = there.signal / here.signal
+            x = ratio * x + (there.noise - ratio * here.noise) * 0.5 * (found + next_found)
+        return x
+
+
+@dataclass(frozen=True)
+class DPMSolver2M(Solver):
+    r"""DPM-Solver++(2M), an exponential integrator in :math:`\lambda = \ln(a / s)`.
+
+    With :math:`h` the rise of :math:`\lambda` within the step,
+    :math:`x \leftarrow \frac{r}{s} x - b\,(e^{-h} - 1)\, \hat x`, where :math:`\hat x` is extrapolated
+    linearly to the middle of the step.
+
+    Args:
+        steps: Number of steps, one evaluation each.
+
+    Reference: Lu et al. 2022, arXiv:2211.01095, algorithm 2.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.steps)
+
+    @property
+    def evaluations(self) -> int:
+        """One per step."""
+        return self.steps
+
+    def sample(
+        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :meth:`Solver.sample`."""
+        x = denoiser.path.start * noise
+        before: tuple[Tensor, float] | None = None  # expected data and rise of the step before
+        for here, there in itertools.pairwise(denoiser.path.knots(self.steps)):
+            data = denoiser.data(x, here.t)
+            rise = _log_ratio(there) - _log_ratio(here)
+            seen = data
+            if before is not None and math.isfinite(rise) and math.isfinite(before[1]):
+                share = 0.5 * rise / before[1]
+                seen = (1 + share) * data - share * before[0]
+            x = there.noise / here.noise * x - there.signal * math.expm1(-rise) * seen
+            before = data, rise
+        return x
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Solver):
+    r"""The reverse stochastic differential equation with the noise of the forward one.
+
+    :math:`dx = (v - \tfrac12 g^2 \hat z / s)\, dt + g\, dW` with
+    :math:`g^2 = -2 s^2\, \frac{d}{dt} \ln(s / a)`; the last step has no fresh noise.
+
+    The path must start with some signal, and a step may not change :math:`s / a` many times over.
+
+    Args:
+        steps: Number of steps, one evaluation each.
+
+    Reference: Song et al. 2020, arXiv:2011.13456, equation 6.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _at_least_one(self.steps)
+
+    @property
+    def evaluations(self) -> int:
+        """One per step."""
+        return self.steps
+
+    def sample(
+        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :meth:`Solver.sample`."""
+        x, h = denoiser.path.start * noise, 1 / self.steps
+        for step in range(self.steps):
+            t = torch.tensor(step * h, dtype=torch.float64)
+            (a, s), (da, ds) = denoiser.path.scales(t), denoiser.path.slopes(t)
+            if float(a) == 0:
+                raise ValueError("EulerMaruyama needs a path that starts with some signal")
+            square = float(2 * s * (da * s / a - ds))  # g^2
+            data = denoiser.data(x, float(t))
+            found = (x - float(a) * data) / float(s)
+            drift = float(da) * data + float(ds) * found - 0.5 * square / float(s) * found
+            x = x + h * drift
+            if step < self.steps - 1:
+                x = x + math.sqrt(square * h) * _normal(x, generator)
+        return x
+
+
+def _posterior_width(here: Knot, there: Knot) -> float:
+    """Standard deviation of the less noisy point, given the noisier one and the data."""
+    if there.noise == 0:
+        return 0.0
+    kept = here.signal / there.signal * there.noise
+    return there.noise / here.noise * math.sqrt(max(here.noise**2 - kept**2, 0.0))
+
+
+def _log_ratio(knot: Knot) -> float:
+    """Logarithm of signal over noise, infinite at the ends of some paths."""
+    if knot.noise == 0:
+        return math.inf
+    return math.log(knot.signal / knot.noise) if knot.signal > 0 else -math.inf
+
+
+def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def _at_least_one(steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"a solver needs at least one step, got {steps}")

@@ -1,0 +1,100 @@
+"""Point clouds in two stages, shared by all their families: the numbers of an event, then its points.
+
+A spline flow draws the number of points, the event fields that are not given (of a jet: transverse momentum,
+pseudorapidity, mass) and what else the transform says of an event as a whole
+(:mod:`simulacra.transforms.cloud`); a family turns noise into that many points, given those numbers and
+everything that the generator is given.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Conditions, Latent, Spec
+from simulacra.models.base import GenerativeModule
+from simulacra.models.jet_level import JetLevelFlow
+from simulacra.nn.sets import trim
+from simulacra.transforms.cloud import CloudTransform
+
+MakeTransform = Callable[[Spec, Sequence[str]], CloudTransform]
+"""From the data set and the names of the given fields."""
+MakeNumbers = Callable[[int, int], JetLevelFlow]
+"""From the number of columns and the width of the conditions."""
+
+
+class CloudModel(GenerativeModule):
+    """See the module's docstring.
+
+    Args:
+        spec: The data set, of kind cloud.
+        given: Conditions and event fields that are given (None: the conditions).
+        transform: Makes the transform.
+        numbers: Makes the flow of the event's numbers.
+        event_cond: Whether points are conditioned on the generated numbers of the event; without it they see
+            only what is given.
+    """
+
+    transform: CloudTransform
+
+    def __init__(
+        self,
+        spec: Spec,
+        given: Sequence[str] | None,
+        transform: MakeTransform,
+        numbers: MakeNumbers,
+        event_cond: bool,
+    ) -> None:
+        super().__init__(spec, given)
+        self.transform = transform(spec, self.given)
+        self.event_flow = numbers(self.transform.width, self.transform.condition_scaling.width)
+        self.event_cond = event_cond
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str | None:
+        """Clouds of any size and features."""
+        if spec.kind != "cloud":
+            return f"it generates clouds of points, and {spec.name} has events of kind {spec.kind}"
+        return None
+
+    @property
+    def features(self) -> int:
+        """Numbers per point, ``F``."""
+        return len(self.spec.features)
+
+    @property
+    def context_width(self) -> int:
+        """Columns of what points are conditioned on, may be 0."""
+        return self.transform.condition_scaling.width + self.transform.width * self.event_cond
+
+    def context(self, event: Tensor, cond: Tensor | None) -> Tensor | None:
+        """What points are conditioned on ``(B, C)``, from normalised numbers and given fields."""
+        parts = [part for part in (event if self.event_cond else None, cond) if part is not None]
+        return torch.cat(parts, 1) if parts else None
+
+    def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
+        """Numbers of the event, then its points."""
+        scaled = self.transform.condition(cond)
+        event = self.event_flow.sample(len(cond), scaled, generator)
+        mask = self.transform.mask(event, cond)
+        points = self.draw_points(mask, self.context(event, scaled), generator)
+        return Latent({"event": event, "points": points}, scaled, mask)
+
+    @abstractmethod
+    def draw_points(
+        self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Normalised points ``(B, N, F)``, exactly 0 where the mask ``(B, N)`` is False."""
+
+    def event_nll(self, latent: Latent) -> Tensor:
+        """Negative log-likelihood of the event's numbers, a scalar."""
+        return -self.event_flow.log_prob(latent.x["event"], latent.cond).mean()
+
+
+def trimmed(latent: Latent) -> tuple[Tensor, Tensor]:
+    """Normalised points and mask of a batch, cut to its longest event."""
+    assert latent.mask is not None
+    return trim(latent.x["points"], latent.mask)

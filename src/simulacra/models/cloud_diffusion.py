@@ -1,0 +1,103 @@
+"""Point clouds by diffusion or flow matching: one class, whose parts make the published models.
+
+A network, a process (path, prediction, times, distance: :mod:`simulacra.dynamics.diffusion`) and a solver are
+given; any solver with any number of steps samples a trained model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from simulacra.core import Latent, Spec
+from simulacra.dynamics.clouds import CloudNetwork, by_length, cloud_loss
+from simulacra.dynamics.diffusion import Diffusion
+from simulacra.dynamics.solvers import Solver
+from simulacra.models.base import Objective
+from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimmed
+
+MakeNet = Callable[[int, int], nn.Module]
+"""From numbers per point and width of the context. The network is called as ``net(x, t, mask, context)``:
+points ``(B, N, F)``, numbers ``(B,)`` that tell the time, mask ``(B, N)``, context ``(B, C)`` or None."""
+
+
+class CloudDiffusion(CloudModel):
+    """One module, one optimizer: the losses of the two stages add.
+
+    Args:
+        spec: The data set, of kind cloud.
+        given: Conditions and event fields that are given (None: the conditions).
+        transform: Makes the transform.
+        numbers: Makes the flow of the event's numbers.
+        event_cond: Whether points are conditioned on the generated numbers of the event.
+        net: Makes the network.
+        process: How it learns.
+        ranked: Whether noise points are assigned to points by rank of the energy-like feature.
+        solver: Solver for sampling.
+        optimizer: Makes the optimizer from the parameters.
+        scheduler: Makes the schedule, or None.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        given: Sequence[str] | None,
+        transform: MakeTransform,
+        numbers: MakeNumbers,
+        event_cond: bool,
+        net: MakeNet,
+        process: Diffusion,
+        ranked: bool,
+        solver: Solver,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+    ) -> None:
+        super().__init__(spec, given, transform, numbers, event_cond)
+        self.net = net(self.features, self.context_width)
+        self.process = process
+        self.ranked = self.transform.energy if ranked else None
+        self.solver = solver
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+
+    def objectives(self) -> dict[str, Objective]:
+        """Distance of the points plus negative log-likelihood of the event's numbers."""
+        parameters = list(self.parameters())
+        return {"cloud": Objective(self.loss, parameters, self.make_optimizer, self.make_scheduler)}
+
+    def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Sum of both losses, and each of them."""
+        points, mask = trimmed(latent)
+        network = self.network(self.context(latent.x["event"], latent.cond))
+        distance = cloud_loss(network, points, mask, self.process, self.ranked, generator)
+        likelihood = self.event_nll(latent)
+        return {"loss": distance + likelihood, "points": distance, "event_nll": likelihood}
+
+    def draw_points(
+        self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """See :meth:`CloudModel.draw_points`; events of like size together."""
+        noise = torch.randn(*mask.shape, self.features, generator=generator, device=mask.device)
+        points = torch.zeros_like(noise)
+        for chosen, longest in by_length(mask):
+            real = mask[chosen, :longest]
+            network = self.network(None if context is None else context[chosen])
+            denoiser = self.process.denoiser(partial(network, mask=real))
+            weight = real[..., None].to(noise.dtype)
+            made = self.solver.sample(denoiser, noise[chosen, :longest] * weight, generator)
+            points[chosen, :longest] = made * weight
+        return points
+
+    def network(self, context: Tensor | None) -> CloudNetwork:
+        """The network for the contexts of a batch."""
+
+        def network(x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
+            value: Tensor = self.net(x, t, mask, context)
+            return value
+
+        return network

@@ -1,0 +1,141 @@
+"""Point clouds by a generator and a critic: one class, whose networks make the published models.
+
+Least-squares losses: the critic is drawn to 1 on true and to 0 on generated clouds, the generator to where
+the critic says 1. Both see the numbers of the event, true ones in training; their flow is an objective of its
+own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from simulacra.core import Latent, Spec
+from simulacra.dynamics.adversarial import least_squares
+from simulacra.dynamics.clouds import by_length
+from simulacra.models.base import Objective, frozen
+from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimmed
+
+Optim = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class CloudGenerator(nn.Module, ABC):
+    """Noise to points."""
+
+    @abstractmethod
+    def noise(self, mask: Tensor, generator: torch.Generator | None) -> tuple[Tensor, ...]:
+        """Noise for events with masks ``(B, N)``; the first axis of each tensor is that of the events."""
+
+    @abstractmethod
+    def forward(self, noise: tuple[Tensor, ...], mask: Tensor, context: Tensor | None) -> Tensor:
+        """Points ``(B, N, F)``, exactly 0 where padded."""
+
+
+class CloudCritic(nn.Module, ABC):
+    """Points to a score."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None) -> Tensor:
+        """Scores ``(B, 1)`` of points ``(B, N, F)``, whatever padded points hold."""
+
+
+MakeGenerator = Callable[[int, int], CloudGenerator]
+MakeCritic = Callable[[int, int], CloudCritic]
+
+
+class CloudGAN(CloudModel):
+    """Critic, generator and the flow of the event's numbers, stepped in this order on each batch.
+
+    Args:
+        spec: The data set, of kind cloud.
+        given: Conditions and event fields that are given (None: the conditions).
+        transform: Makes the transform.
+        numbers: Makes the flow of the event's numbers.
+        event_cond: Whether both networks are conditioned on the numbers of the event.
+        net: Makes the generator from numbers per point and width of the context.
+        critic: Makes the critic from the same.
+        optimizer: Makes the generator's optimizer.
+        critic_optimizer: Makes the critic's.
+        numbers_optimizer: Makes the flow's.
+        scheduler: Makes the schedule of all three, or None.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        given: Sequence[str] | None,
+        transform: MakeTransform,
+        numbers: MakeNumbers,
+        event_cond: bool,
+        net: MakeGenerator,
+        critic: MakeCritic,
+        optimizer: Optim,
+        critic_optimizer: Optim,
+        numbers_optimizer: Optim,
+        scheduler: Callable[..., LRScheduler] | None = None,
+    ) -> None:
+        super().__init__(spec, given, transform, numbers, event_cond)
+        self.net = net(self.features, self.context_width)
+        self.critic = critic(self.features, self.context_width)
+        self.optimizer, self.critic_optimizer = optimizer, critic_optimizer
+        self.numbers_optimizer, self.scheduler = numbers_optimizer, scheduler
+
+    def objectives(self) -> dict[str, Objective]:
+        """Critic, generator, numbers."""
+        parts = {
+            "critic": (self.critic_loss, self.critic, self.critic_optimizer),
+            "generator": (self.generator_loss, self.net, self.optimizer),
+            "numbers": (self.numbers_loss, self.event_flow, self.numbers_optimizer),
+        }
+        return {
+            name: Objective(loss, list(net.parameters()), make, self.scheduler)
+            for name, (loss, net, make) in parts.items()
+        }
+
+    def generator_parameters(self) -> list[nn.Parameter]:
+        """Those of the generator and of the flow of the numbers."""
+        return [*self.net.parameters(), *self.event_flow.parameters()]
+
+    def critic_loss(
+        self, latent: Latent, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Squared distance of scores from 1 on true and from 0 on generated clouds."""
+        real, mask = trimmed(latent)
+        context = self.context(latent.x["event"], latent.cond)
+        with torch.no_grad():
+            fake = self.net(self.net.noise(mask, generator), mask, context)
+        on_real = least_squares(self.critic(real, mask, context), 1.0)
+        on_fake = least_squares(self.critic(fake, mask, context), 0.0)
+        return {"loss": on_real + on_fake, "real": on_real, "fake": on_fake}
+
+    def generator_loss(
+        self, latent: Latent, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Squared distance of scores of generated clouds from 1."""
+        _, mask = trimmed(latent)
+        context = self.context(latent.x["event"], latent.cond)
+        fake = self.net(self.net.noise(mask, generator), mask, context)
+        with frozen(self.critic):
+            return {"loss": least_squares(self.critic(fake, mask, context), 1.0)}
+
+    def numbers_loss(
+        self, latent: Latent, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Negative log-likelihood of the event's numbers."""
+        return {"loss": self.event_nll(latent)}
+
+    def draw_points(
+        self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """See :meth:`CloudModel.draw_points`; events of like size together."""
+        points = torch.zeros(*mask.shape, self.features, device=mask.device)
+        for chosen, longest in by_length(mask):
+            real = mask[chosen, :longest]
+            seen = None if context is None else context[chosen]
+            points[chosen, :longest] = self.net(self.net.noise(real, generator), real, seen)
+        return points

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from simulacra.dynamics.paths import (
+    BetaPath,
+    CosinePath,
+    KarrasPath,
+    OptimalTransportPath,
+    Path,
+    stratified_times,
+)
+
+PATHS: list[Path] = [
+    OptimalTransportPath(0.1),
+    CosinePath(0.02, 0.05),
+    CosinePath(),
+    KarrasPath(),
+    BetaPath(7),
+]
+VARIANCE_PRESERVING = [path for path in PATHS if isinstance(path, (CosinePath, BetaPath))]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
+def test_velocity_is_the_derivative_of_the_point(path: Path) -> None:
+    noise, data = torch.randn(2, 5, 4, 3, generator=generator(), dtype=torch.float64)
+    t = torch.tensor([0.11, 0.3, 0.52, 0.77, 0.9], dtype=torch.float64)
+    before, _ = path.at(t - 1e-5, noise, data)
+    here, velocity = path.at(t, noise, data)
+    after, _ = path.at(t + 1e-5, noise, data)
+    assert here.shape == data.shape
+    torch.testing.assert_close((after - before) / 2e-5, velocity, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
+def test_a_walk_leads_from_noise_to_data(path: Path) -> None:
+    for steps in (1, 2, 9):
+        knots = path.knots(steps)
+        assert len(knots) == steps + 1
+        ratios = [knot.noise / max(knot.signal, 1e-12) for knot in knots]
+        assert ratios == sorted(ratios, reverse=True)
+        assert all(knot.noise > 0 for knot in knots[:-1])
+        assert (knots[-1].signal, knots[-1].noise) == pytest.approx((1, 0), abs=0.11)
+    assert path.start == pytest.approx(path.knots(3)[0].noise, rel=1e-3) or isinstance(
+        path, BetaPath
+    )
+
+
+@pytest.mark.parametrize("path", VARIANCE_PRESERVING, ids=lambda path: type(path).__name__)
+def test_variance_is_preserved(path: Path) -> None:
+    a, s = path.scales(torch.linspace(0, 1, 50, dtype=torch.float64))
+    torch.testing.assert_close(a.square() + s.square(), torch.ones_like(a))
+
+
+def test_ends_of_the_paths() -> None:
+    t = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    signal, noise = CosinePath(0.02, 0.05).scales(t)
+    assert signal[0] == pytest.approx(0.02)
+    assert noise[1] == pytest.approx(0.05)
+    assert KarrasPath(0.002, 80.0).scales(t)[1].tolist() == pytest.approx([80.0, 0.002])
+    smallest = (1 + math.exp(20)) ** -0.5
+    signal, noise = CosinePath(smallest, smallest).scales(t)
+    assert (2 * (signal / noise).log()).tolist() == pytest.approx([-20, 20], rel=1e-6)
+
+
+def test_karras_noise_and_its_time_are_inverse() -> None:
+    path, sizes = KarrasPath(), torch.tensor([0.001, 0.002, 0.3, 80.0, 200.0], dtype=torch.float64)
+    torch.testing.assert_close(path.scales(path.time(sizes))[1], sizes)
+
+
+def test_the_chain_of_betas_is_the_product_of_its_links() -> None:
+    path = BetaPath(100, 1e-4, 0.02)
+    betas = torch.linspace(1e-4**0.5, 0.02**0.5, 100, dtype=torch.float64).square()
+    t = 1 - torch.arange(1, 101, dtype=torch.float64) / 100
+    torch.testing.assert_close(path.scales(t)[0].square(), (1 - betas).cumprod(0))
+
+
+def test_times_are_uniform_and_cover_the_interval() -> None:
+    t = stratified_times(1000, torch.zeros(1), generator())
+    assert torch.equal(torch.histc(t, 10, 0, 1), torch.full((10,), 100.0))
+    first = torch.stack([stratified_times(4, torch.zeros(1), generator(i))[0] for i in range(400)])
+    assert abs(float(first.mean()) - 0.5) < 0.05

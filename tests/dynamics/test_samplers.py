@@ -1,0 +1,190 @@
+"""Every sampler on every path with the perfect denoiser of Gaussian data, whose flow is known."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from simulacra.dynamics.denoiser import (
+    AngularVelocity,
+    Denoiser,
+    Noise,
+    Preconditioned,
+    Prediction,
+    Velocity,
+)
+from simulacra.dynamics.paths import BetaPath, CosinePath, KarrasPath, OptimalTransportPath, Path
+from simulacra.dynamics.samplers import DDIM, DPMSolver2M, EulerMaruyama, KarrasHeun
+from simulacra.dynamics.solvers import RK4, DormandPrince, Euler, Heun, Midpoint, Solver
+
+MEAN, WIDTH = 0.7, 0.5
+COSINE, KARRAS, STRAIGHT = CosinePath(0.01, 0.01), KarrasPath(0.002, 80.0), OptimalTransportPath()
+SMOOTH = CosinePath(0.3, 0.3)  # between two finite ratios, where orders of convergence show
+
+
+class Perfect(Denoiser):
+    """Expected data of N(MEAN, WIDTH^2), through any prediction."""
+
+    def __init__(self, path: Path, predicts: Prediction | None = None) -> None:
+        super().__init__(self.answer, path, predicts or Velocity())
+        self.asked: list[Tensor] = []
+
+    def answer(self, x: Tensor, t: Tensor) -> Tensor:
+        raise AssertionError("asked through _ask")
+
+    def _ask(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        self.asked.append(t)
+        a, s = self.path.scales(t)
+        variance = (a * WIDTH).square() + s.square()
+        data = MEAN + a * WIDTH**2 / variance * (x - a * MEAN)
+        return self.predicts.target(t, (x - a * data) / s, data, self.path), t
+
+
+def exact(x: Tensor, path: Path, start: float = 0.0, end: float = 1.0) -> Tensor:
+    """The flow of the perfect velocity: the rising map between the Gaussians at two times."""
+    (a, s), (b, r) = (path.scales(torch.tensor(t, dtype=torch.float64)) for t in (start, end))
+    spread = [(signal * WIDTH).square() + noise.square() for signal, noise in ((a, s), (b, r))]
+    return b * MEAN + (spread[1] / spread[0]).sqrt() * (x - a * MEAN)
+
+
+def noise(n: int = 41) -> Tensor:
+    return torch.linspace(-2, 2, n, dtype=torch.float64)[:, None]
+
+
+PREDICTIONS = [
+    pytest.param(COSINE, Velocity(), id="cosine-velocity"),
+    pytest.param(COSINE, Noise(), id="cosine-noise"),
+    pytest.param(COSINE, AngularVelocity(), id="cosine-v"),
+    pytest.param(KARRAS, Preconditioned(WIDTH), id="karras-preconditioned"),
+    pytest.param(KARRAS, Noise(), id="karras-noise"),
+    pytest.param(STRAIGHT, Velocity(), id="straight-velocity"),
+]
+
+
+@pytest.mark.parametrize(("path", "predicts"), PREDICTIONS)
+def test_every_prediction_says_the_same_of_data_and_velocity(
+    path: Path, predicts: Prediction
+) -> None:
+    x, z = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    t = torch.linspace(0.05, 0.95, 6, dtype=torch.float64)
+    point, velocity = path.at(t, z, x)
+    target = predicts.target(t[:, None], z, x, path)
+    denoiser = Denoiser(lambda seen, number: target, path, predicts)
+    torch.testing.assert_close(denoiser.data(point, t), x, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(denoiser.velocity(point, t), velocity, rtol=1e-6, atol=1e-4)
+
+
+def test_a_preconditioned_network_sees_unit_inputs_and_times_in_the_unit_interval() -> None:
+    predicts = Preconditioned(2.0)
+    t = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)[:, None]
+    _, s = KARRAS.scales(t)
+    wide = (4 + s.square()).sqrt()
+    seen, number = predicts.inputs(wide, t, KARRAS)
+    torch.testing.assert_close(seen, torch.ones_like(seen))
+    assert float(number[0]) == pytest.approx(0, abs=1e-6)
+    assert float(number[2]) == pytest.approx(1)
+
+
+def test_a_consistency_model_is_the_identity_at_the_smallest_noise() -> None:
+    predicts = Preconditioned(0.5, boundary=KARRAS.sigma_min)
+    denoiser = Denoiser(lambda x, t: torch.full_like(x, 3.0), KARRAS, predicts)
+    x = torch.randn(4, 2, dtype=torch.float64)
+    torch.testing.assert_close(denoiser.data(x, 1.0), x)
+    assert not torch.allclose(denoiser.data(x, 0.5), x)
+
+
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [
+        (Euler, 1),
+        (Midpoint, 2),
+        (Heun, 2),
+        (RK4, 4),
+        (DDIM, 1),
+        (DPMSolver2M, 2),
+        (KarrasHeun, 2),
+    ],
+)
+def test_error_falls_with_the_order_of_the_sampler(make: type[Solver], order: int) -> None:
+    errors = []
+    for steps in (32, 64, 128):
+        made = make(steps).sample(Perfect(SMOOTH, AngularVelocity()), noise())  # type: ignore[call-arg]
+        errors.append(float((made - exact(noise(), SMOOTH)).abs().max()))
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
+    assert orders[-1] == pytest.approx(order, abs=0.35), (errors, orders)
+
+
+MANY: list[Solver] = [
+    Euler(500),
+    Midpoint(100),
+    Heun(100),
+    RK4(50),
+    DormandPrince(),
+    DDIM(500),
+    KarrasHeun(60),
+    DPMSolver2M(120),
+]
+
+
+@pytest.mark.parametrize("solver", MANY, ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("path", [COSINE, STRAIGHT], ids=lambda p: type(p).__name__)
+def test_deterministic_samplers_follow_the_flow_to_gaussian_data(
+    solver: Solver, path: Path
+) -> None:
+    made = solver.sample(Perfect(path), noise())
+    torch.testing.assert_close(made, exact(noise(), path), rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "solver", [DDIM(300), KarrasHeun(36), DPMSolver2M(40)], ids=lambda s: type(s).__name__
+)
+def test_samplers_leap_from_the_smallest_noise_of_karras_to_data(solver: Solver) -> None:
+    denoiser = Perfect(KARRAS, Preconditioned(WIDTH))
+    made = solver.sample(denoiser, noise())
+    torch.testing.assert_close(made, MEAN + WIDTH * noise(), rtol=0, atol=0.02)
+    assert len(denoiser.asked) == solver.evaluations
+
+
+@pytest.mark.parametrize(
+    ("solver", "path", "predicts"),
+    [
+        (DDIM(200, eta=1.0), COSINE, Noise()),
+        (DDIM(200, eta=0.5), COSINE, AngularVelocity()),
+        (DDIM(200, eta=1.0), STRAIGHT, Velocity()),
+        (DDIM(100, eta=1.0), BetaPath(100, 1e-3, 0.15), Noise()),
+        (EulerMaruyama(400), CosinePath(0.02, 0.0), Noise()),
+    ],
+    ids=["ddpm", "half", "straight", "betas", "sde"],
+)
+def test_random_samplers_give_the_mean_and_width_of_gaussian_data(
+    solver: Solver, path: Path, predicts: Prediction
+) -> None:
+    n = 20_000
+    draws = [torch.Generator().manual_seed(seed) for seed in (1, 2, 2)]
+    start = torch.randn(n, 1, generator=draws[0], dtype=torch.float64)
+    made, again = (solver.sample(Perfect(path, predicts), start, g) for g in draws[1:])
+    assert torch.equal(made, again)
+    assert float(made.mean()) == pytest.approx(MEAN, abs=5 * WIDTH / math.sqrt(n) + 0.01)
+    assert float(made.std()) == pytest.approx(WIDTH, rel=5 / math.sqrt(2 * n) + 0.02)
+    correlation = torch.corrcoef(torch.cat([made, start], 1).T)[0, 1]
+    assert abs(float(correlation)) < 0.99  # the noise of the walk is fresh
+
+
+def test_one_step_of_ddim_is_the_expected_data() -> None:
+    denoiser = Perfect(KARRAS, Preconditioned(WIDTH))
+    torch.testing.assert_close(DDIM(1).sample(denoiser, noise()), denoiser.data(80 * noise(), 0.0))
+
+
+def test_a_path_without_signal_is_refused_by_the_stochastic_equation() -> None:
+    with pytest.raises(ValueError, match="starts with some signal"):
+        EulerMaruyama(10).sample(Perfect(STRAIGHT), noise())
+
+
+@pytest.mark.parametrize("make", [DDIM, DPMSolver2M, KarrasHeun, EulerMaruyama])
+def test_a_sampler_without_steps_is_refused(make: type[Solver]) -> None:
+    with pytest.raises(ValueError, match="at least one step"):
+        make(0)  # type: ignore[call-arg]
