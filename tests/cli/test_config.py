@@ -9,6 +9,8 @@ from omegaconf import OmegaConf
 from simulacra.cli.config import choices, compose, folder, load_choice
 from simulacra.cli.saved import load, relocate, resolve, save
 from simulacra.core import UserError
+from simulacra.core.instantiate import instantiate
+from simulacra.dynamics.solvers import Solver
 
 SWEEPS = sorted(path.stem for path in folder("sweeps").glob("*.yaml"))
 
@@ -49,7 +51,7 @@ def test_every_command_composes(command: str) -> None:
 
 @pytest.mark.parametrize("solver", choices("solver"))
 def test_every_solver_composes(solver: str) -> None:
-    assert compose("sample", [f"solver={solver}"]).solver.steps > 0
+    assert isinstance(instantiate(compose("sample", [f"solver={solver}"]).solver), Solver)
 
 
 def test_the_batch_system_takes_nodes_and_cards_from_the_trainer() -> None:
@@ -96,3 +98,42 @@ def test_damaged_configurations_are_named(tmp_path: Path, text: str) -> None:
 def test_a_configuration_with_a_hole_is_refused() -> None:
     with pytest.raises(UserError, match="incomplete"):
         resolve(OmegaConf.create({"a": "${b}"}))
+
+
+SHARED = {
+    "blocks",
+    "bins",
+    "bound",
+    "affine",
+    "actnorm",
+    "layers_per_step",
+    "scale",
+    "leading",
+    "numbers",
+}
+"""Settings of a size in which a student must be as its teacher, beside all that begin with ``energy``."""
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher"),
+    [
+        ("caloflow_student", "caloflow_teacher"),
+        ("icaloflow_student", "icaloflow"),
+        ("pc_droid_cm", "pc_droid"),
+        ("fpcd_student", "fpcd"),
+    ],
+)
+def test_student_and_teacher_agree_at_every_size(student: str, teacher: str) -> None:
+    mine, theirs = (compose("train", [f"model={name}"]).model for name in (student, teacher))
+    whole = student.startswith(
+        ("pc_", "fpcd")
+    )  # there the student starts from the teacher's weights
+    for size, settings in mine.sizes.items():
+        if size == "schedules":
+            continue
+        other = theirs.sizes[size]
+        for key in settings:
+            if key not in ("steps", "walk", "guided") and (
+                whole or key in SHARED or key.startswith("energy")
+            ):
+                assert settings[key] == other[key], (size, key)

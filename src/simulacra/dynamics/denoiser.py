@@ -54,6 +54,7 @@ class Prediction(ABC):
         return da * data + ds / s * (x - a * data)
 
 
+@dataclass(frozen=True)
 class Velocity(Prediction):
     """Flow matching; arXiv:2210.02747, equation 21."""
 
@@ -72,6 +73,7 @@ class Velocity(Prediction):
         return found
 
 
+@dataclass(frozen=True)
 class Noise(Prediction):
     """Denoising diffusion; arXiv:2006.11239, equation 14. The path must start with some signal."""
 
@@ -90,6 +92,7 @@ class Noise(Prediction):
         return da * self.data(found, x, t, path) + ds * found
 
 
+@dataclass(frozen=True)
 class AngularVelocity(Prediction):
     """The ``v`` of progressive distillation, for paths of unit variance; arXiv:2202.00512, appendix D."""
 

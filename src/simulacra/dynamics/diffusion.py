@@ -41,6 +41,7 @@ class Times(ABC):
         """Times ``(n,)``."""
 
 
+@dataclass(frozen=True)
 class Uniform(Times):
     """Uniform and stratified, see :func:`~simulacra.dynamics.paths.stratified_times`."""
 
@@ -79,6 +80,7 @@ class Distance(ABC):
         """Distances, shaped as ``found``, ``(B, *)``; times ``(B, 1, ...)``."""
 
 
+@dataclass(frozen=True)
 class MeanSquare(Distance):
     """Squared difference; with a preconditioned network the weighting of arXiv:2206.00364."""
 
@@ -91,7 +93,8 @@ class MeanSquare(Distance):
 class WeightedHuber(Distance):
     r"""Huber distance of the noise times :math:`1 + w \beta / \sin\theta`, for a :class:`CosinePath`.
 
-    The path has the angle :math:`\theta`, and :math:`\beta = 2 |\theta'| \tan\theta`: the second term leads towards the likelihood.
+    The path has the angle :math:`\theta`, and :math:`\beta = 2 |\theta'| \tan\theta`: the second term leads
+    towards the likelihood.
 
     Args:
         weight: ``w``.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -84,8 +85,8 @@ class CosinePath(Path):
     r"""Variance-preserving path on a quarter of a circle, :math:`x_t = \cos\theta\, x + \sin\theta\, z`.
 
     The angle falls evenly from :math:`\arccos` of the smallest signal to :math:`\arcsin` of the smallest
-    noise. The logarithm of the signal-to-noise ratio, :math:`-2 \ln \tan \theta`, is that of the cosine schedule:
-    smallest values of :math:`(1 + e^{20})^{-1/2}` bound it by :math:`\pm 20`.
+    noise. The logarithm of the signal-to-noise ratio, :math:`-2 \ln \tan \theta`, is that of the cosine
+    schedule: smallest values of :math:`(1 + e^{20})^{-1/2}` bound it by :math:`\pm 20`.
 
     Args:
         min_signal: Signal at the end of noise.
@@ -166,6 +167,7 @@ class KarrasPath(Path):
         return first, self.sigma_min ** (1 / self.rho) - first
 
 
+@dataclass(frozen=True)
 class BetaPath(Path):
     r"""The discrete chain of a denoising diffusion model, :math:`a_k^2 = \prod_{j \le k} (1 - \beta_j)`,
     with :math:`\sqrt{\beta_j}` evenly spaced ("quadratic"); between its ``K`` times :math:`t = 1 - k / K` the
@@ -179,11 +181,17 @@ class BetaPath(Path):
     Reference: Ho et al. 2020, arXiv:2006.11239, equation 4; CaloClouds, arXiv:2305.04847, section 3.
     """
 
-    def __init__(self, steps: int = 100, low: float = 1e-4, high: float = 0.02) -> None:
-        self.steps = steps
-        root = torch.linspace(math.sqrt(low), math.sqrt(high), steps, dtype=torch.float64)
-        log = 0.5 * torch.log1p(-root.square()).cumsum(0)
-        self._log = torch.cat([torch.zeros(1, dtype=torch.float64), log])  # of the signal, (K + 1,)
+    steps: int = 100
+    low: float = 1e-4
+    high: float = 0.02
+
+    @cached_property
+    def _log(self) -> Tensor:
+        """Logarithm of the signal at each step, float64 ``(K + 1,)``."""
+        ends = math.sqrt(self.low), math.sqrt(self.high)
+        betas = torch.linspace(*ends, self.steps, dtype=torch.float64).square()
+        log = 0.5 * torch.log1p(-betas).cumsum(0)
+        return torch.cat([torch.zeros(1, dtype=torch.float64), log])
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`Path.scales`."""

@@ -43,6 +43,9 @@ class CloudDiffusion(CloudModel):
         scheduler: Makes the schedule, or None.
     """
 
+    together = 64
+    """Events that are sampled together at least, below which the network is no faster."""
+
     def __init__(
         self,
         spec: Spec,
@@ -73,7 +76,7 @@ class CloudDiffusion(CloudModel):
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Sum of both losses, and each of them."""
         points, mask = trimmed(latent)
-        network = self.network(self.context(latent.x["event"], latent.cond))
+        network = bound(self.net, self.context(latent.x["event"], latent.cond))
         distance = cloud_loss(network, points, mask, self.process, self.ranked, generator)
         likelihood = self.event_nll(latent)
         return {"loss": distance + likelihood, "points": distance, "event_nll": likelihood}
@@ -84,7 +87,7 @@ class CloudDiffusion(CloudModel):
         """See :meth:`CloudModel.draw_points`; events of like size together."""
         noise = torch.randn(*mask.shape, self.features, generator=generator, device=mask.device)
         points = torch.zeros_like(noise)
-        for chosen, longest in by_length(mask):
+        for chosen, longest in by_length(mask, self.together):
             real = mask[chosen, :longest]
             network = self.network(None if context is None else context[chosen])
             denoiser = self.process.denoiser(partial(network, mask=real))
@@ -94,10 +97,15 @@ class CloudDiffusion(CloudModel):
         return points
 
     def network(self, context: Tensor | None) -> CloudNetwork:
-        """The network for the contexts of a batch."""
+        """The network that samples, for the contexts of a batch."""
+        return bound(self.net, context)
 
-        def network(x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-            value: Tensor = self.net(x, t, mask, context)
-            return value
 
-        return network
+def bound(net: nn.Module, context: Tensor | None) -> CloudNetwork:
+    """A network for the contexts of a batch."""
+    return partial(_call, net, context)
+
+
+def _call(net: nn.Module, context: Tensor | None, x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
+    value: Tensor = net(x, t, mask, context)
+    return value

@@ -63,6 +63,8 @@ class Student(GenerativeModule):
 
     learns_from: ClassVar[type[GenerativeModule]]
     """Family of the teacher."""
+    chains: ClassVar[bool] = False
+    """Whether the teacher may be a student itself."""
     teacher: Teacher | None = None
     _began_with: str | None = None
 
@@ -96,7 +98,9 @@ class Student(GenerativeModule):
                 f"{name} learns from a trained {family}: give its checkpoint as model.teacher=FILE"
             )
         found = self.teacher.on(self.device)
-        if not isinstance(found, self.learns_from) or isinstance(found, Student):
+        if not isinstance(found, self.learns_from) or (
+            isinstance(found, Student) and not self.chains
+        ):
             raise IncompatibleError(
                 f"{name} learns from a {family}, but {self.teacher.path} holds a {type(found).__name__}"
             )

@@ -1,0 +1,118 @@
+r"""Distillation of a trained denoiser into one that needs few steps.
+
+*Consistency distillation*: of neighbouring noises :math:`\sigma_n > \sigma_{n+1}` on a walk of ``N`` steps,
+the teacher leads from :math:`x_n = x + \sigma_n z` to :math:`\tilde x_{n+1}` with one step of Heun; the
+student's data at both ends of the step shall agree,
+
+.. math:: |f_\theta(x_n, \sigma_n) - f_{\bar\theta}(\tilde x_{n+1}, \sigma_{n+1})|^2,
+
+where :math:`\bar\theta` is a moving average of the student's weights. The student is the identity at the
+smallest noise (:class:`~simulacra.dynamics.denoiser.Preconditioned` with a boundary), so that one step leads
+from pure noise to data.
+
+*Progressive distillation*: one DDIM step of the student shall lead where two of the teacher do.
+
+References: Song et al. 2023, arXiv:2303.01469, algorithm 2; Salimans and Ho 2022, arXiv:2202.00512,
+algorithm 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from simulacra.dynamics.denoiser import Denoiser, Prediction
+from simulacra.dynamics.paths import Path, along
+
+
+def consistency_loss(
+    student: Denoiser,
+    target: Denoiser,
+    teacher: Denoiser,
+    data: Tensor,
+    noise: Tensor,
+    steps: int,
+    weight: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mean squared distance between the student's data at neighbouring noises.
+
+    Args:
+        student: Learns.
+        target: Moving average of the student.
+        teacher: Trained denoiser on the same path.
+        data: Normalised data ``(B, *)``.
+        noise: Standard normal, of the same shape.
+        steps: ``N``, steps of the walk, at least 2.
+        weight: What counts ``(B, *, 1)``.
+        generator: Source of the places on the walk, one per event.
+    """
+    knots = student.path.knots(steps)[:steps]
+    times, noises = (
+        torch.tensor([knot[i] for knot in knots], device=data.device, dtype=data.dtype)
+        for i in (0, 2)
+    )
+    n = torch.randint(0, steps - 1, (len(data),), generator=generator, device=data.device)
+    here, there = times[n], times[n + 1]
+    before, after = along(noises[n], data), along(noises[n + 1], data)
+    x = data + before * noise
+    with torch.no_grad():
+        slope = (x - teacher.data(x, here)) / before
+        guess = x + (after - before) * slope
+        other = (guess - teacher.data(guess, there)) / after
+        goal = target.data(x + (after - before) * 0.5 * (slope + other), there)
+    return _weighted(student.data(x, here) - goal, weight)
+
+
+def progressive_loss(
+    student: Denoiser,
+    teacher: Denoiser,
+    data: Tensor,
+    noise: Tensor,
+    steps: int,
+    weight: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Mean squared distance of the student's prediction from the one that makes up for two teacher's steps.
+
+    Args:
+        student: Learns.
+        teacher: Trained denoiser on the same path with the same prediction.
+        data: Normalised data ``(B, *)``.
+        noise: Standard normal, of the same shape.
+        steps: Steps of the student's walk; the teacher's has twice as many.
+        weight: What counts ``(B, *, 1)``.
+        generator: Source of the places on the walk, one per event.
+    """
+    knots = torch.tensor(student.path.knots(2 * steps), device=data.device, dtype=data.dtype)
+    n = 2 * torch.randint(0, steps, (len(data),), generator=generator, device=data.device)
+    here, middle, last = (
+        [along(column, data) for column in knots[n + i].unbind(1)] for i in range(3)
+    )
+    (t, a, s), (_, b, r) = here, last
+    x = a * data + s * noise
+    with torch.no_grad():
+        half = _leap(teacher, x, here, middle)
+        end = _leap(teacher, half, middle, last)
+        goal = (end - r / s * x) / (b - r / s * a)
+        wanted = student.predicts.target(t, (x - a * goal) / s, goal, student.path)
+    found = _prediction(student, x, t, student.path, student.predicts)
+    return _weighted(found - wanted, weight)
+
+
+def _leap(denoiser: Denoiser, x: Tensor, here: list[Tensor], there: list[Tensor]) -> Tensor:
+    """One DDIM step of each event between its own knots."""
+    (t, a, s), (_, b, r) = here, there
+    data = denoiser.data(x, t.reshape(-1))
+    return b * data + r * (x - a * data) / s
+
+
+def _prediction(
+    denoiser: Denoiser, x: Tensor, t: Tensor, path: Path, predicts: Prediction
+) -> Tensor:
+    seen, number = predicts.inputs(x, t, path)
+    return denoiser.network(seen, number.reshape(-1))
+
+
+def _weighted(difference: Tensor, weight: Tensor) -> Tensor:
+    return (difference.square() * weight).sum() / weight.sum().clamp_min(1)

@@ -1,0 +1,136 @@
+"""Distillation losses, where the perfect student of Gaussian data is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from simulacra.dynamics.consistency import consistency_loss, progressive_loss
+from simulacra.dynamics.denoiser import AngularVelocity, Denoiser, Preconditioned
+from simulacra.dynamics.diffusion import angular_velocity
+from simulacra.dynamics.paths import CosinePath, KarrasPath, Path, along
+from simulacra.dynamics.samplers import DDIM
+
+WIDTH = 0.5
+KARRAS = KarrasPath()
+COSINE = CosinePath(0.01, 0.01)
+
+
+class Said(Denoiser):
+    """Says data that are a factor of time times ``x``; through the network of its prediction."""
+
+    def __init__(self, path: Path, predicts: Preconditioned | AngularVelocity, factor) -> None:
+        self.factor = factor
+        super().__init__(lambda x, t: x, path, predicts)
+
+    def data(self, x: Tensor, t: Tensor | float) -> Tensor:
+        time = along(torch.as_tensor(t, dtype=x.dtype).expand(len(x)), x)
+        return self.factor(*self.path.scales(time)) * x
+
+
+def expected(a: Tensor, s: Tensor) -> Tensor:
+    """Factor of the expected data of N(0, WIDTH^2)."""
+    return a * WIDTH**2 / ((a * WIDTH).square() + s.square())
+
+
+def consistent(a: Tensor, s: Tensor) -> Tensor:
+    """Factor of the flow to the smallest noise."""
+    return ((WIDTH**2 + KARRAS.sigma_min**2) / (WIDTH**2 + s.square())).sqrt()
+
+
+def events(n: int = 4000) -> tuple[Tensor, Tensor, Tensor]:
+    g = torch.Generator().manual_seed(0)
+    data, noise = torch.randn(2, n, 2, 1, generator=g, dtype=torch.float64)
+    return WIDTH * data, noise, torch.ones(n, 2, 1, dtype=torch.float64)
+
+
+def loss(student, target, steps: int) -> float:
+    teacher = Said(KARRAS, Preconditioned(WIDTH), expected)
+    learns, aims = (
+        Said(KARRAS, Preconditioned(WIDTH, KARRAS.sigma_min), factor)
+        for factor in (student, target)
+    )
+    data, noise, weight = events()
+    g = torch.Generator().manual_seed(1)
+    return float(consistency_loss(learns, aims, teacher, data, noise, steps, weight, g))
+
+
+def test_the_flow_map_is_consistent_and_the_expected_data_are_not() -> None:
+    right, wrong = loss(consistent, consistent, 80), loss(expected, expected, 80)
+    assert right < 1e-6  # the error of one step of Heun
+    assert wrong > 100 * right
+    assert loss(consistent, consistent, 160) < 0.2 * right  # third order, squared
+
+
+def test_padded_points_do_not_count() -> None:
+    data, noise, weight = events(50)
+    weight[:, 1] = 0
+    teacher = Said(KARRAS, Preconditioned(WIDTH), expected)
+    student = Said(KARRAS, Preconditioned(WIDTH, KARRAS.sigma_min), expected)
+    values = [
+        float(
+            consistency_loss(
+                student, student, teacher, data * w, noise * w, 9, weight,
+                torch.Generator().manual_seed(1),
+            )
+        )
+        for w in (weight, weight + 3 * (1 - weight))
+    ]  # fmt: skip
+    assert values[0] == pytest.approx(values[1])
+
+
+def test_a_student_of_half_the_steps_is_found_by_progressive_distillation() -> None:
+    """Trained by least squares per step, one step of the student leads where two of the teacher do."""
+    steps = 4
+    teacher = Said(COSINE, AngularVelocity(), expected)
+    data, noise, weight = events(200)
+    knots = COSINE.knots(steps)
+    factors = torch.zeros(steps, dtype=torch.float64, requires_grad=True)
+
+    class Learns(Denoiser):
+        def __init__(self) -> None:
+            super().__init__(self.says, COSINE, AngularVelocity())
+
+        def says(self, x: Tensor, t: Tensor) -> Tensor:
+            place = (t * steps).round().long()
+            return factors[place][:, None, None] * x
+
+    student = Learns()
+    optimizer = torch.optim.LBFGS([factors], lr=1.0, max_iter=60, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        g = torch.Generator().manual_seed(2)
+        value = progressive_loss(student, teacher, data, noise, steps, weight, g)
+        value.backward()
+        return value
+
+    optimizer.step(closure)
+    assert float(closure().detach()) < 1e-10
+    start = torch.randn(9, 2, 1, dtype=torch.float64)
+    with torch.no_grad():
+        one = DDIM(steps).sample(student, start)
+        two = DDIM(2 * steps).sample(teacher, start)
+    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
+    assert len(knots) == steps + 1
+
+
+def test_a_teacher_distilled_into_itself_at_many_steps_has_almost_no_loss() -> None:
+    process = angular_velocity()
+    data, noise, weight = events(500)
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        time = along(t, x)
+        a, s = process.path.scales(time)
+        known = expected(a, s) * x
+        return process.predicts.target(time, (x - a * known) / s, known, process.path)
+
+    both = process.denoiser(network)
+    values = [
+        float(
+            progressive_loss(both, both, data, noise, n, weight, torch.Generator().manual_seed(3))
+        )
+        for n in (8, 64, 512)
+    ]
+    assert values[0] > 4 * values[1] > 16 * values[2]
