@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Conditions, Latent, Spec
+from simulacra.dynamics.flows import Flow
 from simulacra.models.base import GenerativeModule
 from simulacra.models.jet_level import JetLevelFlow
 from simulacra.nn.sets import trim
@@ -22,7 +23,7 @@ from simulacra.transforms.cloud import CloudTransform
 
 MakeTransform = Callable[[Spec, Sequence[str]], CloudTransform]
 """From the data set and the names of the given fields."""
-MakeNumbers = Callable[[int, int], JetLevelFlow]
+MakeNumbers = Callable[[int, int], JetLevelFlow | Flow]
 """From the number of columns and the width of the conditions."""
 
 
@@ -68,11 +69,12 @@ class CloudModel(GenerativeModule):
     @property
     def context_width(self) -> int:
         """Columns of what points are conditioned on, may be 0."""
-        return self.transform.condition_scaling.width + self.transform.width * self.event_cond
+        return self.transform.condition_scaling.width + self.transform.seen * self.event_cond
 
     def context(self, event: Tensor, cond: Tensor | None) -> Tensor | None:
         """What points are conditioned on ``(B, C)``, from normalised numbers and given fields."""
-        parts = [part for part in (event if self.event_cond else None, cond) if part is not None]
+        seen = event[:, : self.transform.seen] if self.event_cond else None
+        parts = [part for part in (seen, cond) if part is not None]
         return torch.cat(parts, 1) if parts else None
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:

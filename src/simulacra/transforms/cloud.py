@@ -164,13 +164,14 @@ class CloudTransform(Transform):
         self.points = CloudStandardise(spec.features, scale, knee)
         self.width = (not self.count_is_given) + sum(field.dim for field in self.made)
         self.width += 1 + 2 * leading
+        self.seen = self.width  # leading columns that points may be conditioned on
         self.event = QuantileMap(self.width)
 
     def fit_statistics(self, batches: Batches) -> None:
         """One pass for conditions, one for points, one for the event's numbers (kept: a few per event)."""
         self.condition_scaling.fit(batches)
         self.points.fit_stream(lambda: ((batch.x, batch.mask) for batch in batches))
-        self.event.fit(torch.cat([self._columns(batch, _even(batch.x)) for batch in batches]))
+        self.event.fit(torch.cat([self._columns(batch, even(batch.x)) for batch in batches]))
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """Normalise; in training mode whole numbers are dequantised."""
@@ -187,11 +188,8 @@ class CloudTransform(Transform):
 
     def inverse(self, latent: Latent, cond: Conditions) -> Batch:
         """Physical clouds, with the event fields that are not given; fields are kept in the spec's bounds."""
-        columns = self.event.inverse(latent.x["event"])
-        x = self.points.inverse(latent.x["points"], latent.mask)
-        if self.calibrate and latent.mask is not None:
-            wanted = columns[:, -1 - 2 * self.leading :]
-            x = with_moments(x, latent.mask, wanted, self.energy, self.points.whole)
+        columns = self.numbers(latent.x["event"], cond)
+        x = self._placed(latent, columns)
         event, start = {}, int(not self.count_is_given)
         for field in self.made:
             event[field.name] = _bounded(columns[:, start : start + field.dim], field)
@@ -210,8 +208,20 @@ class CloudTransform(Transform):
         if self.count_is_given and self.count is not None:
             number = cond.values[self.count][:, 0]
         else:
-            number = self.event.inverse(event)[:, 0].floor()
+            number = self.numbers(event, cond)[:, 0].floor()
         return torch.arange(self.size, device=event.device) < number.clamp(0, self.size)[:, None]
+
+    def numbers(self, event: Tensor, cond: Conditions) -> Tensor:
+        """Physical numbers of the event ``(B, K)`` of normalised ones."""
+        return self.event.inverse(event)
+
+    def _placed(self, latent: Latent, columns: Tensor) -> Tensor:
+        """Physical points ``(B, N, F)`` of an event with the numbers ``columns``."""
+        x = self.points.inverse(latent.x["points"], latent.mask)
+        if not self.calibrate or latent.mask is None:
+            return x
+        wanted = columns[:, -1 - 2 * self.leading :]
+        return with_moments(x, latent.mask, wanted, self.energy, self.points.whole)
 
     def _columns(self, batch: Batch, part: Tensor) -> Tensor:
         """Numbers of the event ``(B, K)``; ``part`` in [0, 1) is added to the number of points."""
@@ -236,7 +246,7 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else torch.where(mask[..., None], x, 0.0)
 
 
-def _even(x: Tensor) -> Tensor:
+def even(x: Tensor) -> Tensor:
     """Multiples of the golden ratio modulo 1, ``(B, 1)``: they fill [0, 1) evenly."""
     return (
         torch.arange(len(x), device=x.device, dtype=torch.float64)[:, None] * 0.6180339887498949 % 1

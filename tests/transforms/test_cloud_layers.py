@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from simulacra.core import Batch, Field, Latent, Spec, UserError
+from simulacra.transforms.cloud_layers import (
+    LayeredCloudTransform,
+    depth_column,
+    drawn,
+    whole_shares,
+)
+from simulacra.transforms.cloud_moments import moments
+
+POSITIONS = torch.tensor([3.0, 4.5, 8.0, 9.0, 20.0])
+ENERGY = Field("incident_energy", "GeV", low=1.0, high=10.0)
+
+
+def spec(depth: str = "depth") -> Spec:
+    features = (Field("x", "mm"), Field(depth), Field("z", "mm"), Field("e", "GeV", low=0.0))
+    event = (Field("leak", "GeV", low=0.0),)
+    return Spec("toy", "cloud", (24, 4), "GeV", features, (ENERGY,), event)
+
+
+def events(n: int = 200, seed: int = 0) -> Batch:
+    """Showers of 1 to 24 points (the first has 24, the second 1, the third none), last layer mostly empty."""
+    g = torch.Generator().manual_seed(seed)
+    number = torch.randint(1, 25, (n, 1), generator=g)
+    number[:3, 0] = torch.tensor([24, 1, 0])
+    mask = torch.arange(24) < number
+    chance = torch.tensor([0.2, 0.4, 0.3, 0.09, 0.01]).expand(n, -1)
+    layer = torch.multinomial(chance, 24, replacement=True, generator=g)
+    plane = torch.randn(n, 24, 2, generator=g) * 3 + torch.tensor([0.0, 40.0])
+    energy = torch.exp(2 * torch.randn(n, 24, generator=g) - 3)
+    x = torch.stack([plane[..., 0], POSITIONS[layer], plane[..., 1], energy], -1) * mask[..., None]
+    incident = 1 + 9 * torch.rand(n, 1, generator=g)
+    leak = torch.rand(n, 1, generator=g) + 0.1
+    return Batch(x, {"incident_energy": incident}, {"leak": leak}, mask)
+
+
+def made(layers: int = 5, subset: int | None = None) -> LayeredCloudTransform:
+    transform = LayeredCloudTransform(
+        spec(), ("incident_energy",), "incident_energy", layers, subset=subset
+    )
+    transform.fit([events(seed=seed) for seed in range(3)])
+    return transform.eval()
+
+
+def by_layer(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Points and energy of every layer of clouds."""
+    assert batch.mask is not None
+    at = (batch.x[..., 1:2] == POSITIONS) & batch.mask[..., None]
+    return at.sum(1), (at * batch.x[..., 3:].double()).sum(1)
+
+
+def random_latent(transform: LayeredCloudTransform, n: int = 64, width: float = 1.5) -> Latent:
+    """What an untrained model would generate."""
+    g = torch.Generator().manual_seed(7)
+    event = width * torch.randn(n, transform.width, generator=g)
+    cond = events(n).conditions()
+    mask = transform.mask(event, cond)
+    points = torch.randn(n, 24, 4, generator=g) * mask[..., None]
+    return Latent({"event": event, "points": points}, transform.condition(cond), mask)
+
+
+def test_depth_column_is_the_layer_or_the_depth() -> None:
+    assert depth_column(spec("layer").features) == 1
+    assert depth_column(spec("depth").features) == 1
+    assert depth_column((Field("eta"), Field("pt"))) is None
+    with pytest.raises(UserError, match="no feature 'layer' or 'depth'"):
+        LayeredCloudTransform(spec("phi"), ("incident_energy",), None, 5)
+
+
+def test_numbers_are_count_fields_energy_centres_shares_and_means() -> None:
+    transform, batch = made(), events()
+    latent = transform(batch)
+    columns = transform.numbers(latent.x["event"], batch.conditions())
+    assert batch.mask is not None
+    number = batch.mask.sum(1)
+    total = moments(batch.x[..., [0, 2, 3]], 2, 2)
+    assert transform.width == 1 + 1 + 1 + 2 + 5 + 5
+    assert torch.equal(columns[:, 0].floor().long(), number)
+    assert torch.allclose(columns[:, 1:2], batch.event["leak"], rtol=1e-4)
+    assert torch.allclose(columns[:, 2], total[:, 0], rtol=1e-4, atol=1e-5)
+    assert torch.allclose(columns[:, 3:5], total[:, 1:3], rtol=1e-3, atol=1e-3)
+    count, energy = by_layer(batch)
+    found_count, found_energy = transform.layer_numbers(columns, number)
+    assert torch.equal(found_count, count)
+    assert torch.allclose(found_energy, energy, rtol=1e-3, atol=1e-6)
+
+
+def test_round_trip_restores_layers_energies_and_centres() -> None:
+    transform, batch = made(), events()
+    back = transform.inverse(transform(batch), batch.conditions())
+    assert batch.mask is not None
+    assert torch.equal(back.mask, batch.mask)
+    assert bool((back.x[~batch.mask] == 0).all())
+    real = batch.mask
+    assert torch.equal(back.x[real][:, 1], batch.x[real][:, 1])
+    assert torch.allclose(back.x[real][:, 3], batch.x[real][:, 3], rtol=2e-3)
+    assert torch.allclose(back.x[real], batch.x[real], rtol=1e-3, atol=2e-3)
+    assert torch.allclose(back.event["leak"], batch.event["leak"], rtol=1e-4)
+
+
+def test_whatever_is_generated_has_exactly_the_numbers_of_the_event() -> None:
+    transform = made()
+    latent = random_latent(transform)
+    batch = transform.inverse(latent, events(64).conditions())
+    columns = transform.numbers(latent.x["event"], events(64).conditions())
+    assert latent.mask is not None
+    number = latent.mask.sum(1)
+    count, energy = transform.layer_numbers(columns, number)
+    assert torch.equal(count.sum(1), number)
+    found_count, found_energy = by_layer(batch)
+    assert torch.equal(found_count, count)
+    assert torch.allclose(found_energy, energy, rtol=1e-5)
+    assert bool((found_energy[count == 0] == 0).all())
+    some = (number > 0) & (columns[:, 2] > 0)
+    total = moments(batch.x[..., [0, 2, 3]], 2, 2)[some]
+    assert torch.allclose(total[:, 0], columns[some, 2], rtol=1e-5)
+    assert torch.allclose(total[:, 1:3], columns[some, 3:5], rtol=1e-4, atol=2e-4)
+    assert bool((batch.x[..., 3] >= 0).all())
+
+
+def test_points_are_dealt_out_in_the_order_of_their_depth() -> None:
+    transform = made()
+    latent = random_latent(transform)
+    batch = transform.inverse(latent, events(64).conditions())
+    assert latent.mask is not None
+    for cloud, points, mask in zip(batch.x, latent.x["points"], latent.mask, strict=True):
+        order = points[mask][:, 1].argsort()
+        assert bool((cloud[mask][order, 1].diff() >= 0).all())
+
+
+def test_empty_and_full_clouds_are_generated() -> None:
+    transform = made()
+    latent = random_latent(transform)
+    for mask in (torch.zeros(64, 24, dtype=torch.bool), torch.ones(64, 24, dtype=torch.bool)):
+        points = latent.x["points"] * mask[..., None]
+        same = Latent({**latent.x, "points": points}, latent.cond, mask)
+        batch = transform.inverse(same, events(64).conditions())
+        count, energy = by_layer(batch)
+        assert torch.equal(count.sum(1), mask.sum(1))
+        assert bool(batch.x.isfinite().all())
+        assert bool((energy[count == 0] == 0).all())
+
+
+def test_energies_that_vanish_are_shared_out_evenly() -> None:
+    transform = made()
+    latent = random_latent(transform)
+    points = latent.x["points"].clone()
+    points[..., 3] = -1e6  # the logarithm of no number
+    batch = transform.inverse(
+        Latent({**latent.x, "points": points}, latent.cond, latent.mask), events(64).conditions()
+    )
+    columns = transform.numbers(latent.x["event"], events(64).conditions())
+    assert latent.mask is not None
+    _, energy = transform.layer_numbers(columns, latent.mask.sum(1))
+    assert torch.allclose(by_layer(batch)[1], energy, rtol=1e-5)
+
+
+def test_training_spreads_counts_and_keeps_empty_layers_empty() -> None:
+    transform, batch = made().train(), events()
+    noisy, plain = transform(batch, torch.Generator().manual_seed(1)), made()(batch)
+    assert batch.mask is not None
+    number = batch.mask.sum(1)
+    columns = transform.numbers(noisy.x["event"], batch.conditions())
+    share = columns[:, transform.first :][:, :5] * number[:, None].clamp_min(1)
+    assert torch.equal((share + 1e-4).floor().long()[number > 0], by_layer(batch)[0][number > 0])
+    assert not torch.equal(noisy.x["event"], plain.x["event"])
+    assert bool(noisy.x["event"].isfinite().all())
+    empty = noisy.x["event"][:, -1][by_layer(batch)[0][:, -1] == 0]
+    assert float(empty.std()) == pytest.approx(1, abs=0.2)
+
+
+def test_layers_that_the_data_lack_are_noise_and_get_no_points() -> None:
+    transform = made(layers=8)
+    assert transform.depths.isfinite().sum() == 5
+    latent = random_latent(transform, width=3.0)
+    batch = transform.inverse(latent, events(64).conditions())
+    assert torch.equal(by_layer(batch)[0].sum(1), batch.mask.sum(1))  # type: ignore[union-attr]
+
+
+def test_more_layers_than_the_transform_holds_are_refused_in_one_sentence() -> None:
+    transform = LayeredCloudTransform(spec(), ("incident_energy",), None, 4)
+    with pytest.raises(UserError, match="lie in 5 layers, the transform holds 1 to 4"):
+        transform.fit([events()])
+
+
+def test_a_training_step_sees_as_many_points_as_asked_for() -> None:
+    transform = made(subset=9).train()
+    latent = transform(events(), torch.Generator().manual_seed(1))
+    assert latent.x["points"].shape == (200, 9, 4)
+    assert latent.mask is not None
+    assert torch.equal(latent.mask.all(1), latent.mask.any(1))
+    assert int((~latent.mask.any(1)).sum()) == 1  # the shower without points
+    transform.eval()
+    assert transform(events()).x["points"].shape == (200, 24, 4)
+
+
+def test_drawn_points_are_real_and_all_of_them_come_up() -> None:
+    batch = events(8)
+    assert batch.mask is not None
+    x, mask = drawn(batch.x, batch.mask, 500, torch.Generator().manual_seed(0))
+    for k in range(8):
+        known = {tuple(point) for point in batch.x[k][batch.mask[k]].tolist()}
+        assert {tuple(point) for point in x[k][mask[k]].tolist()} == known
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.floats(0, 1e6), min_size=1, max_size=40),
+    st.integers(0, 6000),
+)
+def test_whole_shares_add_up_and_are_off_by_less_than_one(share: list[float], total: int) -> None:
+    values = torch.tensor([share], dtype=torch.float64)
+    if float(values.sum()) < 1e-200:
+        return
+    count = whole_shares(values, torch.tensor([total]))
+    assert int(count.sum()) == total
+    assert bool((count >= 0).all())
+    exact = values / values.sum() * total
+    assert float((count - exact).abs().max()) < 1 + 1e-6
+    assert math.isfinite(float(count.sum()))
+    assert bool((count[values == 0] == 0).all())
+
+
+def test_counts_and_energies_may_be_told_per_incident_energy() -> None:
+    plain = LayeredCloudTransform(spec(), ("incident_energy",), None, 5)
+    plain.fit([events(seed=seed) for seed in range(3)])
+    batch, transform = events(), made()
+    one, other = (t.eval()(batch).x["event"] for t in (plain, transform))
+    assert torch.allclose(one[:, transform.first :], other[:, transform.first :], atol=1e-5)
+    assert not torch.allclose(one[:, 0], other[:, 0], atol=0.5)
+    found = [t.numbers(t(batch).x["event"], batch.conditions())[:, :3] for t in (plain, transform)]
+    assert torch.allclose(found[0], found[1], rtol=1e-3, atol=1e-4)
+    with pytest.raises(UserError, match="cannot be told per 'leak'"):
+        LayeredCloudTransform(spec(), ("incident_energy",), "leak", 5)
