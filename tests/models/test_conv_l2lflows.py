@@ -14,7 +14,7 @@ from layer_toys import FLOOR, published_parameters, scores, showers, spec
 from simulacra.callbacks.ema import EMA
 from simulacra.core import IncompatibleError, UserError
 from simulacra.dynamics.splines import RationalQuadratic
-from simulacra.models.conv_l2lflows import ConvL2LFlows
+from simulacra.models.conv_l2lflows import ConvL2LFlows, MapEmbedding
 from support import spec_of
 from toy_showers import train
 
@@ -22,7 +22,7 @@ from toy_showers import train
 def small(**changes) -> ConvL2LFlows:
     torch.manual_seed(changes.pop("seed", 0))
     arguments = {
-        "history": 2, "embedding": 4, "early": True, "squeeze": (2, 2), "blocks": 2, "hidden": 12,
+        "history": 2, "embedding": 4, "early": True, "positions": False, "squeeze": (2, 2), "blocks": 2, "hidden": 12,
         "levels": 0, "head": 1, "spline": RationalQuadratic(6, 8.0), "energy_blocks": 2,
         "energy_hidden": [32], "energy_spline": RationalQuadratic(6, 6.0), "floor": None,
         "gap": 0.5, "width": 0.2, "smear": 0.0, "decades": 6.0, "alpha": 0.01, "rotate": False,
@@ -79,6 +79,20 @@ def test_any_size_of_layers_encodes_samples_and_has_a_density(changes):
     made = module.sample(batch.conditions(), generator=seeded(0))
     assert made.x.shape == x.shape
     assert bool(torch.isfinite(module.log_prob(batch)).all())
+
+
+def test_couplings_see_where_they_are_along_axes_that_do_not_close_on_themselves():
+    for positions, different in ((True, True), (False, False)):
+        module = perturb(small(positions=positions, spec=spec(3, 16, 16)))
+        maps = module.shower_flow.embeddings[1]
+        with torch.no_grad():
+            seen = maps([torch.zeros(1, 256)], torch.zeros(1, 2))[0]
+        middle = seen[:, 2:-2, 2:-2]  # off the borders, where convolutions see the padding
+        assert bool((middle != middle[:, :1, :1]).any()) is different
+    around = MapEmbedding((8, 9), 1, 1, 4, (2, 3), 0, True, True).positions
+    assert around.shape == (2, 4, 3)
+    assert torch.equal(around, around[:, :1].expand_as(around))
+    assert not torch.equal(around[..., 0], around[..., 2] + 1e-9)
 
 
 def test_gradients_reach_every_parameter():

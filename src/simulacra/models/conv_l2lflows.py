@@ -17,7 +17,7 @@ Note:
     on hit cells; ActNorm initialised from training events; 1x1 convolutions start as permutations that swap
     the halves, not as the identity; all layers are trained in one run; the calibration is piecewise linear.
     Options off at published size: squeeze by other blocks than 2 x 2, an embedding of the squeezed layers,
-    a last convolution of kernel 1.
+    maps of the coordinates, a last convolution of kernel 1.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ class MapEmbedding(nn.Module):
         periodic: Axis that closes on itself, or None.
         early: Whether the layers are squeezed before the first convolution, which is cheaper; published is
             after the second.
+        positions: Whether maps of the coordinates and of their squares are added, but for the axis that
+            closes on itself.
     """
+
+    positions: Tensor
 
     def __init__(
         self,
@@ -65,11 +69,14 @@ class MapEmbedding(nn.Module):
         squeeze: tuple[int, int],
         periodic: int | None,
         early: bool,
+        positions: bool,
     ) -> None:
         super().__init__()
         self.size = size
         self.coarse = (size[0] // squeeze[0], size[1] // squeeze[1])
-        self.outputs = maps if layers > 0 else given
+        free = [axis for axis in (0, 1) if positions and axis != periodic]
+        self.register_buffer("positions", _coordinates(self.coarse, free), persistent=False)
+        self.outputs = (maps if layers > 0 else given) + len(self.positions)
         self.squeeze = Squeeze(*squeeze) if early else Squeeze(1, 1)
         if early:
             inputs = layers * squeeze[0] * squeeze[1] + given
@@ -88,11 +95,24 @@ class MapEmbedding(nn.Module):
 
     def forward(self, past: list[Tensor], given: Tensor) -> Tensor:
         """Layers ``(B, V)`` and numbers ``(B, G)`` to maps ``(B, M, H / rows, W / cols)``."""
+        fixed = self.positions.expand(len(given), -1, -1, -1)
         if self.net is None:
-            return _maps(given, self.coarse)
+            return torch.cat([_maps(given, self.coarse), fixed], dim=1)
         images, _ = self.squeeze(torch.stack([x.unflatten(-1, self.size) for x in past], dim=1))
         maps: Tensor = self.net(torch.cat([images, _maps(given, images.shape[-2:])], dim=1))
-        return maps
+        return torch.cat([maps, fixed], dim=1)
+
+
+def _coordinates(size: tuple[int, int], axes: Sequence[int]) -> Tensor:
+    """Coordinates from -1 to 1 along the axes, and their squares less a third: ``(2 A, H, W)``."""
+    lines = [torch.linspace(-1, 1, size[axis]) for axis in axes]
+    maps = [
+        (line[:, None] if axis == 0 else line[None]).expand(size)
+        for line, axis in zip(lines, axes, strict=True)
+    ]
+    return (
+        torch.stack([*maps, *(m.square() - 1 / 3 for m in maps)]) if maps else torch.zeros(0, *size)
+    )
 
 
 def _maps(given: Tensor, size: Sequence[int]) -> Tensor:
@@ -109,6 +129,7 @@ class ConvL2LFlows(LayerwiseFlow):
         history: Layers that each layer sees before it.
         embedding: Channels of the embedding of those layers.
         early: Whether they are squeezed before the embedding's first convolution.
+        positions: Whether the U-Nets see coordinates; without, only levels that join all cells tell them.
         squeeze: Rows and columns of the block of cells that becomes channels.
         blocks: Couplings of each layer's flow.
         hidden: Channels of the first level of each U-Net.
@@ -141,6 +162,7 @@ class ConvL2LFlows(LayerwiseFlow):
         history: int,
         embedding: int,
         early: bool,
+        positions: bool,
         squeeze: tuple[int, int],
         blocks: int,
         hidden: int,
@@ -175,7 +197,9 @@ class ConvL2LFlows(LayerwiseFlow):
             return UNet(inputs, outputs, hidden, strides, periodic, head)
 
         embeddings = [
-            MapEmbedding(size, min(n, history), cond + 1, embedding, block, periodic, early)
+            MapEmbedding(
+                size, min(n, history), cond + 1, embedding, block, periodic, early, positions
+            )
             for n in range(count)
         ]
         flows = [
