@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 from functools import partial
-from importlib.resources import files
 
-import h5py
 import pytest
 import torch
 from torch import Tensor
 
+from jet_toys import generator, jet_spec, jets, mass_distances, train
 from simulacra.core import Batch, Conditions, Field, Spec
 from simulacra.dynamics.diffusion import flow_matching
 from simulacra.dynamics.solvers import Midpoint
-from simulacra.formats.jetnet import jetnet
 from simulacra.models.epic_fm import EPiCFM
 from simulacra.models.jet_level import JetLevelFlow
 from simulacra.models.optim import warmup_cosine
 from simulacra.nn.epic import EPiC
 from simulacra.transforms.cloud import CloudTransform
-
-CLASSES = ("q", "t")
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def jets(first: int, last: int, particles: int = 30) -> Batch:
-    """Events ``first`` to ``last`` of both classes, their hardest particles, shuffled."""
-    parts = []
-    for number, name in enumerate(CLASSES):
-        path = files("simulacra.data") / "embedded" / "jetnet30" / f"{name}.hdf5"
-        with path.open("rb") as stream, h5py.File(stream) as file:
-            points = torch.from_numpy(file["particle_features"][first:last, :particles])
-            jet = torch.from_numpy(file["jet_features"][first:last])
-        mask = points[..., 3] > 0
-        event = {key: jet[:, i : i + 1] for i, key in enumerate(("pt", "eta", "mass"))}
-        event["num_particles"] = mask.sum(1, keepdim=True).float()
-        cond = {"jet_class": torch.full((len(jet), 1), number)}
-        parts.append(Batch(points[..., :3] * mask[..., None], cond, event, mask))
-    whole = Batch.cat(parts)
-    return whole[torch.randperm(len(whole), generator=generator())]
-
-
-def jet_spec(particles: int = 30) -> Spec:
-    spec = jetnet(30, CLASSES)
-    return spec.with_(shape=(particles, 3))
 
 
 def model(
@@ -151,49 +121,6 @@ def test_other_kinds_are_refused() -> None:
     reason = EPiCFM.accepts(Spec("grid", "grid", (2, 3, 3), "MeV"))
     assert reason is not None
     assert "clouds" in reason
-
-
-def relative_mass(events: Batch) -> Tensor:
-    """Mass over transverse momentum of the sum of massless particles, ``(B,)``."""
-    eta, phi, pt = events.x.double().unbind(-1)
-    energy, along = (pt * eta.cosh()).sum(1), (pt * eta.sinh()).sum(1)
-    across = (pt * phi.cos()).sum(1).square() + (pt * phi.sin()).sum(1).square()
-    return (energy.square() - along.square() - across).clamp_min(0).sqrt()
-
-
-def wasserstein(first: Tensor, second: Tensor) -> float:
-    """W1 of two samples of equal size."""
-    return float(
-        (first.flatten().double().sort().values - second.flatten().double().sort().values)
-        .abs()
-        .mean()
-    )
-
-
-def mass_distances(events: Batch, truth: Batch, wanted: Tensor) -> list[float]:
-    """W1 of the relative mass for each class, in units of 1e-3."""
-    classes = truth.cond["jet_class"][:, 0]
-    return [
-        1e3 * wasserstein(relative_mass(events)[wanted == c], relative_mass(truth)[classes == c])
-        for c in (0, 1)
-    ]
-
-
-def train(module: EPiCFM, events: Batch, steps: int, batch_size: int) -> None:
-    """Plain loop of the module's one objective."""
-    (objective,) = module.objectives().values()
-    optimizer = objective.optimizer(objective.parameters)
-    assert objective.scheduler is not None
-    schedule = objective.scheduler(optimizer, total_steps=steps)
-    g = generator(3)
-    module.train()
-    for _ in range(steps):
-        chosen = torch.randint(0, len(events), (batch_size,), generator=g)
-        optimizer.zero_grad()
-        objective.loss(module.encode(events[chosen], g), g)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(objective.parameters, 1.0)
-        optimizer.step()
-        schedule.step()
 
 
 RAW_LIMIT = 16.0

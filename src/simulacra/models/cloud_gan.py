@@ -7,7 +7,6 @@ own.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -20,29 +19,9 @@ from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.clouds import by_length
 from simulacra.models.base import Objective, frozen
 from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimmed
+from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator
 
 Optim = Callable[[Iterable[nn.Parameter]], Optimizer]
-
-
-class CloudGenerator(nn.Module, ABC):
-    """Noise to points."""
-
-    @abstractmethod
-    def noise(self, mask: Tensor, generator: torch.Generator | None) -> tuple[Tensor, ...]:
-        """Noise for events with masks ``(B, N)``; the first axis of each tensor is that of the events."""
-
-    @abstractmethod
-    def forward(self, noise: tuple[Tensor, ...], mask: Tensor, context: Tensor | None) -> Tensor:
-        """Points ``(B, N, F)``, exactly 0 where padded."""
-
-
-class CloudCritic(nn.Module, ABC):
-    """Points to a score."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, mask: Tensor, context: Tensor | None) -> Tensor:
-        """Scores ``(B, 1)`` of points ``(B, N, F)``, whatever padded points hold."""
-
 
 MakeGenerator = Callable[[int, int], CloudGenerator]
 MakeCritic = Callable[[int, int], CloudCritic]

@@ -32,7 +32,6 @@ class WeightNormLinear(nn.Module):
 
     def __init__(self, inputs: int, context: int, outputs: int) -> None:
         super().__init__()
-        self.inputs = inputs
         self.direction = nn.Parameter(torch.empty(outputs, inputs + context))
         self.bias = nn.Parameter(torch.empty(outputs))
         bound = 1 / math.sqrt(inputs + context)
@@ -43,12 +42,36 @@ class WeightNormLinear(nn.Module):
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """``(B, [N,] I)`` and ``(B, C)`` to ``(B, [N,] O)``."""
         weight = self.direction * (self.length / self.direction.norm(dim=1, keepdim=True))
-        shift = F.linear(context, weight[:, self.inputs :], self.bias)  # (B, O)
-        if x.ndim == 2:
-            return torch.addmm(shift, x, weight[:, : self.inputs].T)
-        return F.linear(x, weight[:, : self.inputs]).add_(
-            shift[:, None]
-        )  # in place on the fresh product: memory-bound
+        return split_linear(x, context, weight, self.bias)
+
+
+class SplitLinear(nn.Module):
+    """The same without weight normalisation, :math:`y = W [x, c] + b`.
+
+    Args:
+        inputs: ``I``.
+        context: ``C``, may be 0.
+        outputs: ``O``.
+    """
+
+    def __init__(self, inputs: int, context: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs + context, outputs)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """``(B, [N,] I)`` and ``(B, C)`` to ``(B, [N,] O)``."""
+        return split_linear(x, context, self.linear.weight, self.linear.bias)
+
+
+def split_linear(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """``(B, [N,] I)`` and ``(B, C)`` with weights ``(O, I + C)`` to ``(B, [N,] O)``."""
+    inputs = x.shape[-1]
+    shift = F.linear(context, weight[:, inputs:], bias)  # (B, O)
+    if x.ndim == 2:
+        return torch.addmm(shift, x, weight[:, :inputs].T)
+    return F.linear(x, weight[:, :inputs]).add_(
+        shift[:, None]
+    )  # in place on the fresh product: memory-bound
 
 
 def pool(x: Tensor, weight: Tensor, scale: float) -> Tensor:

@@ -1,0 +1,115 @@
+"""MDMA: a mean-field attention generator and critic of point clouds, after a flow for an event's numbers.
+
+Generates: complete clouds. A spline flow draws the number of points and the other numbers of the event; one
+    pass of the generator then turns noise into that many points.
+Conditions: whatever the data set is conditioned on, and any event field listed in ``given``.
+Representation: clouds of any number of features, jets and showers alike.
+Reference: Käch, Melzer-Pellmann 2023, arXiv:2305.15254.
+
+Note:
+    Differences from the paper: all numbers of the event enter where the number of particles does (the
+    critic's first mean field sees them too); the first mean field is summed over real points alone (the
+    public code also adds what the embedding makes of padding) and scaled by a number in place of the mean
+    multiplicity; noise and mask are cut to the longest event of a batch; generated numbers are not clamped
+    to the range of the data; the means of the mean fields over a batch are matched, not the fields of each
+    pair of true and generated events (which would draw all events to the mean); attention's own layers are
+    not weight-normalised; no noise on true events, and no steps of the critic alone at the start; the
+    optimizers' eps is 1e-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
+
+from simulacra.core import Latent, Spec
+from simulacra.dynamics.adversarial import least_squares
+from simulacra.models.base import frozen
+from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
+from simulacra.models.cloud_gan import CloudGAN, MakeGenerator, Optim
+from simulacra.nn.mean_field import MeanFieldCritic
+
+
+class MDMA(CloudGAN):
+    r"""A cloud GAN whose generator also matches the critic's mean fields :math:`z` at first.
+
+    With weight :math:`w` during the first batches, its loss is
+
+    .. math::
+        \tfrac12 E[(D(G) - 1)^2] + w\, \| E[z(x)] - E[z(G)] \|^2 .
+
+    Args:
+        spec: The data set, of kind cloud.
+        given: Conditions and event fields that are given (None: the conditions).
+        transform: Makes the transform.
+        numbers: Makes the flow of the event's numbers.
+        event_cond: Whether both networks are conditioned on the numbers of the event.
+        net: Makes the generator.
+        critic: Makes the critic.
+        optimizer: Makes the generator's optimizer.
+        critic_optimizer: Makes the critic's.
+        numbers_optimizer: Makes the flow's.
+        scheduler: Makes the schedule of all three, or None.
+        matching: ``w``.
+        matching_batches: Number of training batches with that term; how many there were is in the checkpoint.
+    """
+
+    critic: MeanFieldCritic
+    batches: Tensor
+
+    def __init__(
+        self,
+        spec: Spec,
+        given: Sequence[str] | None,
+        transform: MakeTransform,
+        numbers: MakeNumbers,
+        event_cond: bool,
+        net: MakeGenerator,
+        critic: Callable[[int, int], MeanFieldCritic],
+        optimizer: Optim,
+        critic_optimizer: Optim,
+        numbers_optimizer: Optim,
+        scheduler: Callable[..., LRScheduler] | None,
+        matching: float,
+        matching_batches: int,
+    ) -> None:
+        super().__init__(
+            spec,
+            given,
+            transform,
+            numbers,
+            event_cond,
+            net,
+            critic,
+            optimizer,
+            critic_optimizer,
+            numbers_optimizer,
+            scheduler,
+        )
+        self.matching, self.matching_batches = matching, matching_batches
+        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+
+    def generator_loss(
+        self, latent: Latent, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """Squared distance of scores from 1, and the distance of mean fields where it counts."""
+        real, mask = trimmed(latent)
+        context = self.context(latent.x["event"], latent.cond)
+        fake = self.net(self.net.noise(mask, generator), mask, context)
+        with frozen(self.critic):
+            made = self.critic.mean_field(fake, mask, context)
+            score = least_squares(self.critic.of_mean_field(made, context), 1.0)
+        if int(self.batches) >= self.matching_batches:
+            return {"loss": score}
+        with torch.no_grad():
+            true = self.critic.mean_field(real, mask, context)
+        distance = (true.mean(0) - made.mean(0)).square().sum()
+        return {"loss": score + self.matching * distance, "score": score, "mean_field": distance}
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Count batches, for the term that ends."""
+        self.batches += 1

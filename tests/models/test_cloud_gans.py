@@ -1,0 +1,196 @@
+"""GANs of point clouds on real jets of the package's sample: their losses, and a short training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+
+from jet_toys import generator, jet_spec, jets, mass_distances, train
+from simulacra.core import Batch, Conditions, Latent
+from simulacra.models.cloud_gan import CloudGAN
+from simulacra.models.epic_gan import EPiCGAN
+from simulacra.models.gapt import GAPT
+from simulacra.models.igapt import IGAPT
+from simulacra.models.jet_level import JetLevelFlow
+from simulacra.models.mdma import MDMA
+from simulacra.models.mpgan import MPGAN
+from simulacra.models.optim import warmup_cosine
+from simulacra.nn.epic_gan import EPiCCritic, EPiCGenerator
+from simulacra.nn.mean_field import MeanFieldCritic, MeanFieldGenerator
+from simulacra.nn.message_passing import MPCritic, MPGenerator
+from simulacra.nn.set_transformers import (
+    AttentionCritic,
+    AttentionGenerator,
+    InducedCritic,
+    InducedGenerator,
+)
+from simulacra.transforms.cloud import CloudTransform
+
+PARTICLES = 16
+FAMILIES: dict[str, tuple[Callable[..., CloudGAN], partial, partial]] = {
+    "epic_gan": (
+        EPiCGAN,
+        partial(EPiCGenerator, noise=3, hidden=32, latent=8, layers=2, sum_scale=0.1),
+        partial(EPiCCritic, hidden=32, latent=8, layers=2, sum_scale=0.1),
+    ),
+    "mpgan": (
+        MPGAN,
+        partial(
+            MPGenerator, width=16, layers=2, edges=[32], nodes=[64], noise_std=1.0, bound=10.0,
+            sum_scale=0.1,
+        ),
+        partial(
+            MPCritic, width=16, layers=2, edges=[32], nodes=[64], dropout=0.0, sum_scale=0.1,
+            squash=False,
+        ),
+    ),
+    "gapt": (
+        GAPT,
+        partial(AttentionGenerator, noise=8, width=32, heads=4, blocks=2, norm=False, bound=10.0),
+        partial(
+            AttentionCritic, width=32, heads=4, blocks=2, norm=False, dropout=0.0, squash=False
+        ),
+    ),
+    "igapt": (
+        IGAPT,
+        partial(
+            InducedGenerator, width=32, event=32, heads=4, blocks=2, norm=False, bound=10.0
+        ),
+        partial(
+            InducedCritic, width=32, event=32, heads=4, blocks=2, norm=False, dropout=0.0,
+            sum_scale=0.1, squash=False,
+        ),
+    ),
+    "mdma": (
+        partial(MDMA, matching=0.1, matching_batches=1000),
+        partial(
+            MeanFieldGenerator, noise=8, width=32, hidden=32, heads=4, blocks=2, sum_scale=0.1
+        ),
+        partial(MeanFieldCritic, width=32, hidden=32, heads=4, blocks=2, sum_scale=0.1),
+    ),
+}  # fmt: skip
+families = pytest.mark.parametrize("family", sorted(FAMILIES))
+
+
+def model(family: str, seed: int = 0) -> CloudGAN:
+    torch.manual_seed(seed)
+    make, net, critic = FAMILIES[family]
+    adam = partial(torch.optim.Adam, lr=4e-3, betas=(0.0, 0.9))
+    slow = partial(adam, lr=2e-3) if family == "gapt" else adam
+    return make(
+        jet_spec(PARTICLES), None,
+        transform=partial(CloudTransform, count="num_particles", leading=2, calibrate=False),
+        numbers=partial(JetLevelFlow, hidden=32, transforms=2, bins=8),
+        event_cond=True, net=net, critic=critic,
+        optimizer=slow, critic_optimizer=adam, numbers_optimizer=adam,
+        scheduler=partial(warmup_cosine, warmup=0.05, final=0.05),
+    )  # fmt: skip
+
+
+def fitted(family: str) -> CloudGAN:
+    return model(family).fit_transform([jets(0, 100, PARTICLES)])
+
+
+def with_padding(latent: Latent, value: float) -> Latent:
+    """The same events with something in the padded points."""
+    assert latent.mask is not None
+    points = torch.where(latent.mask[..., None], latent.x["points"], value)
+    return Latent({**latent.x, "points": points}, latent.cond, latent.mask)
+
+
+def uneven(events: Batch) -> Batch:
+    """Jets of one to sixteen particles."""
+    assert events.mask is not None
+    number = torch.arange(len(events)) % PARTICLES + 1
+    mask = events.mask & (torch.arange(PARTICLES) < number[:, None])
+    event = {**events.event, "num_particles": mask.sum(1, keepdim=True).float()}
+    return Batch(events.x * mask[..., None], events.cond, event, mask)
+
+
+@families
+def test_no_loss_sees_what_padded_points_hold(family: str) -> None:
+    module = fitted(family).eval()
+    latent = module.encode(uneven(jets(0, 16, PARTICLES)))
+    for objective in module.objectives().values():
+        clean, dirty = (
+            objective.loss(with_padding(latent, value), generator())["loss"] for value in (0.0, 9.0)
+        )
+        assert torch.allclose(clean, dirty, atol=1e-6)
+
+
+@families
+def test_the_critic_is_drawn_to_one_on_truth_and_the_generator_to_where_it_says_one(
+    family: str,
+) -> None:
+    module = fitted(family).eval()
+    latent = module.encode(jets(0, 16, PARTICLES))
+    assert latent.mask is not None
+    context = module.context(latent.x["event"], latent.cond)
+    fake = module.net(module.net.noise(latent.mask, generator()), latent.mask, context)
+    true, made = (
+        module.critic(points, latent.mask, context) for points in (latent.x["points"], fake)
+    )
+    wanted = 0.5 * ((true - 1).square().mean() + made.square().mean())
+    assert torch.allclose(module.critic_loss(latent, generator())["loss"], wanted, atol=1e-6)
+    values = module.generator_loss(latent, generator())
+    score = values.get("score", values["loss"])
+    assert torch.allclose(score, 0.5 * (made - 1).square().mean(), atol=1e-6)
+
+
+def test_mean_fields_are_matched_for_the_first_batches_alone() -> None:
+    module = fitted("mdma")
+    assert isinstance(module, MDMA)
+    latent = module.encode(jets(0, 16, PARTICLES), generator())
+    values = module.generator_loss(latent, generator())
+    assert float(values["mean_field"].detach()) > 0
+    assert torch.allclose(values["loss"], values["score"] + 0.1 * values["mean_field"])
+    for number in range(1000):
+        module.on_train_batch_end(None, None, number)
+    late = module.generator_loss(latent, generator())
+    assert torch.allclose(late["loss"], values["score"])
+    assert int(module.state_dict()["batches"]) == 1000
+
+
+@families
+def test_jets_without_particles_are_generated_as_such(family: str) -> None:
+    module = fitted(family)
+    mask = torch.zeros(3, PARTICLES, dtype=torch.bool)
+    context = torch.zeros(3, module.context_width)
+    points = module.draw_points(mask, context, generator())
+    assert torch.equal(points, torch.zeros(3, PARTICLES, 3))
+
+
+LIMITS = {"epic_gan": 26.0, "mpgan": 26.0, "gapt": 28.0, "igapt": 22.0, "mdma": 30.0}
+"""Largest W1 of the relative mass of either class [1e-3] of points as the networks make them, without
+calibration (truth against truth 2; other weights, the other class and shuffled classes give 31 to 108).
+Seeds 0 and 1 gave 11.5* and 18.5 (epic_gan), 20.8* and 17.5 (gapt), 12.8* and 10.3* (igapt), 10.3* and 29.0
+(mdma), seed 0 gave 18.5* (mpgan); *: without the average of the weights, which lowers the figure. The spread
+between seeds is that of a few hundred adversarial steps."""
+
+
+@pytest.mark.smoke
+@families
+def test_a_short_training_makes_jets_of_the_right_class(family: str) -> None:
+    module = model(family)
+    events, truth = jets(0, 3500, PARTICLES), jets(3500, 5000, PARTICLES)
+    module.fit_transform([events])
+    classes = truth.cond["jet_class"][:, 0]
+    order = torch.randperm(len(classes), generator=generator(6))
+
+    def score(made: Batch, wanted: torch.Tensor) -> float:
+        return max(mass_distances(made, truth, wanted))
+
+    def sample() -> Batch:
+        wanted: Conditions = truth.conditions()
+        return module.sample(wanted, generator=generator(5))
+
+    untrained = score(sample(), classes)
+    train(module, events, steps=300, batch_size=64, decay=0.97)
+    made = sample()
+    assert score(made, classes) < LIMITS[family]
+    assert (
+        min(untrained, score(made, 1 - classes), score(made, classes[order])) > 1.1 * LIMITS[family]
+    )
