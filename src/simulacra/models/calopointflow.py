@@ -1,0 +1,116 @@
+r"""CaloPointFlow: a normalising flow of points given a latent of their shower.
+
+Generates: complete showers. A flow draws the numbers of the shower, a second flow a latent vector; a flow
+    of points turns noise into points, given the latent and the numbers that they are conditioned on;
+    the transform then imposes the drawn numbers on them (:mod:`simulacra.transforms.cloud_layers`).
+Conditions: whatever the data set is conditioned on (incident energy).
+Representation: clouds whose points lie in layers: the cloud views of calorimeters and ILD's clouds.
+Reference: Schnake, Krücker, Borras 2024, arXiv:2403.15782; code simonschnake/CaloPointFlow.
+
+The loss is that of a variational autoencoder whose prior is a flow, every part per number it describes:
+
+.. math:: -\tfrac1K \ln p(\mathrm{numbers} | c) - \tfrac1F \langle \ln p(x_i | z, c) \rangle_i
+    - \tfrac1Z \big(\ln p(z | c) + H[q(z | x)]\big).
+
+The first version has couplings that see the latent alone, the second (DeepSet flow, ``summary``) also a
+summary of the features that steer them.
+
+Note:
+    Differences from the paper: points keep both transverse positions (the second version there draws the
+    angle at random); the flow of the shower's numbers describes layers too, and the transform imposes
+    them; energies go through their quantiles, not a logit of their share of the sum; a training step sees
+    some points of a shower, drawn at random.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from simulacra.core import Latent, Spec
+from simulacra.dynamics.clouds import by_length
+from simulacra.dynamics.flows import Flow
+from simulacra.dynamics.set_flows import SetFlow
+from simulacra.models.base import Objective
+from simulacra.models.caloclouds import encoded, joined
+from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
+from simulacra.models.layered_cloud import LayeredCloud
+from simulacra.nn.deep_sets import DeepSet
+
+
+class CaloPointFlow(LayeredCloud):
+    """See the module's docstring.
+
+    Args:
+        spec: The data set.
+        given: Conditions and event fields that are given (None: the conditions).
+        transform: Makes the transform.
+        numbers: Makes the flow of the event's numbers.
+        event_cond: Whether points and latent are conditioned on the first numbers of the event.
+        latent: Width of the latent, ``Z``.
+        encoder: Widths of the networks of the encoder: of points, and of their mean.
+        latents: Makes the flow of the latent from its width and that of the context.
+        points: Makes the flow of the points from numbers per point and width of the context.
+        optimizer: Makes the optimizer from the parameters.
+        scheduler: Makes the schedule, or None.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        given: Sequence[str] | None,
+        transform: MakeTransform,
+        numbers: MakeNumbers,
+        event_cond: bool,
+        latent: int,
+        encoder: tuple[Sequence[int], Sequence[int]],
+        latents: Callable[[int, int], Flow],
+        points: Callable[[int, int], SetFlow],
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+    ) -> None:
+        super().__init__(spec, given, transform, numbers, event_cond)
+        point, whole = encoder
+        self.encoder = DeepSet(self.features, point, [*whole, 2 * latent])
+        self.latent_flow = latents(latent, self.context_width)
+        self.point_flow = points(self.features, self.context_width + latent)
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+
+    def objectives(self) -> dict[str, Objective]:
+        """One, the loss of the module's docstring."""
+        parameters = list(self.parameters())
+        return {"flow": Objective(self.loss, parameters, self.make_optimizer, self.make_scheduler)}
+
+    def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """The loss and its parts; every shower counts the same."""
+        points, mask = trimmed(latent)
+        context = self.context(latent.x["event"], latent.cond)
+        mean, log_variance = self.encoder(points, mask).chunk(2, 1)
+        z = encoded(mean, log_variance, generator)
+        log_prob = self.point_flow.log_prob(points, mask, joined(context, z))
+        entropy = 0.5 * (log_variance + math.log(2 * math.pi) + 1).mean()
+        parts = {
+            "points": -(log_prob.sum(1) / mask.sum(1).clamp_min(1)).mean() / self.features,
+            "latent_nll": -self.latent_flow.log_prob(z, context).mean() / z.shape[1],
+            "event_nll": self.event_nll(latent) / self.transform.width,
+        }
+        return {"loss": torch.stack(list(parts.values())).sum() - entropy, **parts}
+
+    def draw_points(
+        self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """A latent for each event, then its points; events of like size together."""
+        z = joined(context, self.latent_flow.sample(len(mask), context, generator))
+        noise = torch.randn(*mask.shape, self.features, generator=generator, device=mask.device)
+        points = torch.zeros_like(noise)
+        for chosen, longest in by_length(mask, least=4):
+            real = mask[chosen, :longest]
+            points[chosen, :longest] = self.point_flow.inverse(
+                noise[chosen, :longest], real, z[chosen]
+            )
+        return points
