@@ -41,7 +41,16 @@ def test_names_are_literals_equal_to_the_file() -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_is_named_after_its_file(name: str) -> None:
-    assert compose("train", [f"sweeps={name}"]).sweep == name
+    command = "evaluate" if name == "solver_steps" else "train"
+    assert compose(command, [f"sweeps={name}"]).sweep == name
+
+
+def test_the_sweep_of_cloud_and_grid_gives_each_model_its_view() -> None:
+    for model, view in (("caloclouds2", "cloud"), ("caloinn", None)):
+        config = resolve(
+            compose("train", ["sweeps=cloud_grid", "data=ds2", f"model={model}", "paths.run=/x"])
+        )
+        assert config["data"]["view"] == view
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "reproduce"])

@@ -23,7 +23,7 @@ KINDS = [
     [("ds2", None)],
     [("ild_10x10", None), ("ild", None)],
     [("ild_10x10", "cloud")],
-    [("jetnet30", None)],
+    [("jetnet30", None), ("jetclass", None)],
     [("jetnet30", "image")],
     [("pxd_small", None)],
 ]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from simulacra.cli import build, saved
 from simulacra.cli.files import WARN, different_conditions, open_events
 from simulacra.cli.publish import headline, publish
-from simulacra.cli.sample import data_of, draw_paths
+from simulacra.cli.sample import data_of, draw_paths, load
 from simulacra.cli.scans import Generator, drawings, matching, regions, scans
 from simulacra.core import Spec, UserError
 from simulacra.data.base import EventDataModule
@@ -23,7 +23,6 @@ from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.metrics.events import Events
 from simulacra.metrics.score import Figure, Judged, NotRun, judged
 from simulacra.metrics.suite import flat
-from simulacra.models.checkpoint import load as load_checkpoint
 from simulacra.tracking.identity import identity
 
 GENERATED = "generated.hdf5"
@@ -54,9 +53,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         print(f"{info} ({datamodule.native_spec.name}, every value checked)")
         return {"events": info.n}
     output = Path(config["output"])
-    generator = None
+    generator, timing = None, {}
     if config["checkpoint"] is not None:
-        generator = generate(datamodule, config, output)
+        generator, milliseconds = generate(datamodule, config, output)
+        timing = {"test/time_per_event_ms": milliseconds}
         config["generated"] = str(output / GENERATED)
     members = networks(config, generator, output)
     paths = listed(config["generated"] or members[0])
@@ -78,7 +78,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         result = judge(events, networks=[samples[name] for name in members])
         result.notes.update(differing(form.spec, reference, events.events))
         result.notes.update(ranked.notes(path))
-        figures = {**result.metrics, **ranked.figures(path), "test/events": float(len(events))}
+        count = {"test/events": float(len(events))}
+        figures = {**result.metrics, **ranked.figures(path), **count, **timing}
         drawn: dict[str, Drawing] = {}
         if generator is not None:
             scanned = scans(generator, judge.reference, config["scan"], config["seed"])
@@ -104,24 +105,27 @@ def differing(spec: Spec, reference: Events, generated: Events) -> dict[str, str
     return found
 
 
-def generate(datamodule: EventDataModule, config: Mapping[str, Any], output: Path) -> Generator:
+def generate(
+    datamodule: EventDataModule, config: dict[str, Any], output: Path
+) -> tuple[Generator, float]:
     """Events of a checkpoint with the conditions of the reference, as a file in the output directory.
+
+    Returns:
+        What generated them, and its time per event [ms].
 
     Raises:
         UserError: If generated files are given too, or the checkpoint is of another data set.
     """
     if config["generated"] is not None:
         raise UserError("evaluate generated=FILE or checkpoint=FILE, not both")
-    module = load_checkpoint(config["checkpoint"], allow=tuple(config["allow"])).to(
-        config["device"]
-    )
+    module = load(config).to(config["device"])
     own = data_of(module, {"checkpoint": config["checkpoint"], "allow": config["allow"]})
     matching(datamodule, own)
     generator = Generator(module, own, module.spec.sample_batch)
     output.mkdir(parents=True, exist_ok=True)
     most = config["evaluation"]["events"]
-    generator.write(config["reference"], most, output / GENERATED, config["seed"])
-    return generator
+    milliseconds = generator.write(config["reference"], most, output / GENERATED, config["seed"])
+    return generator, milliseconds
 
 
 def networks(config: Mapping[str, Any], generator: Generator | None, output: Path) -> list[str]:

@@ -5,6 +5,7 @@ between and beyond the training's values.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,8 +47,11 @@ class Generator:
         batch = self.module.sample(asked, batch_size=self.batch_size, generator=noise)
         return self.datamodule.native(batch)
 
-    def write(self, reference: str, events: int | None, path: Path, seed: int) -> Path:
+    def write(self, reference: str, events: int | None, path: Path, seed: int) -> float:
         """Generate with the conditions of the first events of a file (None: all) into a file.
+
+        Returns:
+            Time of generating per event [ms].
 
         Raises:
             IncompatibleError: If the model is given what the file does not hold.
@@ -55,7 +59,8 @@ class Generator:
         form, noise = self.datamodule.format, torch.Generator(device=self.module.device)
         noise.manual_seed(seed)
         n = form.header(reference).n
-        left = n if events is None else min(n, events)
+        left = wanted = n if events is None else min(n, events)
+        seconds = 0.0
         with form.writer(path, {"simulacra_conditions": Path(reference).name}) as writer:
             for native in form.iterate(reference, self.batch_size):
                 view = self.datamodule.view
@@ -63,10 +68,12 @@ class Generator:
                 asked = batch[: min(left, len(batch))].conditions(self.module.given)
                 if not len(asked):
                     break
+                start = time.perf_counter()
                 made = self.module.sample(asked, batch_size=self.batch_size, generator=noise)
+                seconds += time.perf_counter() - start
                 writer.append(self.datamodule.native(made))
                 left -= len(asked)
-        return path
+        return 1e3 * seconds / max(wanted, 1)
 
 
 def regions(generator: Generator, judge: Evaluator) -> dict[str, Regions]:

@@ -75,7 +75,13 @@ class Velocity(Prediction):
 
 @dataclass(frozen=True)
 class Noise(Prediction):
-    """Denoising diffusion; arXiv:2006.11239, equation 14. The path must start with some signal."""
+    """Denoising diffusion; arXiv:2006.11239, equation 14. The path must start with some signal.
+
+    Args:
+        bound: Largest expected data: where the signal is weak, an error of the noise is blown up.
+    """
+
+    bound: float = math.inf
 
     def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.target`."""
@@ -84,7 +90,7 @@ class Noise(Prediction):
     def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.data`."""
         a, s = path.scales(t)
-        return (x - s * found) / a
+        return ((x - s * found) / a).clamp(-self.bound, self.bound)
 
     def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.velocity`; no division by the noise."""

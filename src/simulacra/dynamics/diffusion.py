@@ -166,11 +166,25 @@ def flow_matching(sigma_min: float = 1e-4) -> Diffusion:
 
 
 def noise_prediction(
-    min_signal: float = 0.02, min_noise: float = 0.0, weight: float = 1e-4
+    min_signal: float = 0.02,
+    min_noise: float = 0.0,
+    weight: float = 1e-4,
+    skip: bool = False,
+    bound: float = math.inf,
 ) -> Diffusion:
-    """Noise on the cosine path with a weighted Huber distance, as in PC-JeDi, arXiv:2303.05376."""
+    r"""Noise on the cosine path with a weighted Huber distance, as in PC-JeDi, arXiv:2303.05376.
+
+    Args:
+        min_signal: Signal where sampling starts.
+        min_noise: Noise where it ends.
+        weight: Of the term that leads towards the likelihood.
+        skip: Whether the noise is :math:`s x_t + a F` of the network's :math:`F`, which then is the angular
+            velocity; a network that has learnt little is less wrong where the signal is weak.
+        bound: Largest expected data, where the network predicts the noise itself.
+    """
     path = CosinePath(min_signal, min_noise)
-    return Diffusion(path, Noise(), Uniform(), WeightedHuber(weight))
+    predicts = AngularVelocity() if skip else Noise(bound)
+    return Diffusion(path, predicts, Uniform(), WeightedHuber(weight))
 
 
 def angular_velocity(bound: float = 20.0) -> Diffusion:

@@ -1,0 +1,24 @@
+"""CaloClouds II (CM): the consistency model of CaloClouds II, one pass per shower.
+
+Generates: what its teacher, a :mod:`simulacra.models.caloclouds2`, generates, with one evaluation of the
+    network of the points; numbers of the shower and calibration are the teacher's.
+Conditions and representation: the teacher's.
+Reference: Buhmann, Gaede, Kasieczka, Korol, Korcari, Krüger, McKeown 2023, arXiv:2309.05704, section 3.3;
+    Song et al. 2023, arXiv:2303.01469.
+
+Note:
+    Differences from the paper: those of the teacher; batches are the teacher's.
+"""
+
+from __future__ import annotations
+
+from simulacra.models.caloclouds2 import CaloClouds2
+from simulacra.models.cloud_student import CloudConsistency
+from simulacra.models.layered_cloud import LayeredCloud
+
+
+class CaloClouds2CM(LayeredCloud, CloudConsistency):
+    """See :class:`~simulacra.models.cloud_student.CloudConsistency`."""
+
+    learns_from = CaloClouds2
+    together = 4
