@@ -58,11 +58,19 @@ def scores(module: GenerativeModule, truth: Batch) -> tuple[float, float, float]
     return right, wrong, mixed
 
 
-LIMIT = 26.0
-"""Largest W1 of the relative mass of either class [1e-3], of points as the networks make them:
-
-SEEDS
-"""
+LIMITS = {
+    "epic_jedi": 26.0,
+    "pc_jedi": 26.0,
+    "pc_droid": 20.0,
+    "pc_droid_transformer": 45.0,
+    "fpcd": 20.0,
+}
+"""Largest W1 of the relative mass of either class [1e-3], of points as the networks make them. Seeds 0 to 4 gave
+epic_jedi 16.0, 18.5, 15.8, 17.5, 15.0; pc_jedi 19.3, 14.9, 14.5, 13.6, 16.8; pc_droid 12.0, 12.9, 12.6, 14.0, 14.6;
+pc_droid_transformer 24.9, 25.5, 29.0, 34.2, FIVE; fpcd 12.6, 11.7, FPCD. Truth against truth gives 2."""
+CONTROL = 0.75
+"""The same over the smallest of an untrained network's, the other class's and that of shuffled classes, at most: the
+same seeds gave 0.30 to 0.60."""
 
 
 @pytest.mark.smoke
@@ -74,8 +82,8 @@ def test_a_short_training_makes_jets_of_the_right_class(model: str) -> None:
     untrained, _, _ = scores(module, truth)
     train(module, events, STEPS, 128)
     right, wrong, mixed = scores(module, truth)
-    assert right < LIMIT
-    assert min(untrained, wrong, mixed) > 1.2 * LIMIT
+    assert right < LIMITS[model]
+    assert right < CONTROL * min(untrained, wrong, mixed)
 
 
 NARROW = "width=24,layers=1,heads=2,hidden=24,frequencies=4"

@@ -15,7 +15,7 @@ from simulacra.nn.cloud_gan import Bounded, CloudCritic, CloudGenerator
 from simulacra.nn.epic_gan import EPiCCritic, EPiCGenerator
 from simulacra.nn.mean_field import MeanFieldCritic, MeanFieldGenerator
 from simulacra.nn.message_passing import MessagePassing, MPCritic, MPGenerator
-from simulacra.nn.set_attention import PMA, Attention
+from simulacra.nn.set_attention import PMA
 from simulacra.nn.set_transformers import (
     AttentionCritic,
     AttentionGenerator,
@@ -212,24 +212,6 @@ def test_published_sizes() -> None:
     assert published("mdma")[0] == (
         linear(3, 16) + 7 * (gather + linear(96, 16)) + 6 * linear(48, 16) + linear(16, 3)
     )
-
-
-def test_attention_equals_that_of_pytorch() -> None:
-    torch.manual_seed(0)
-    ours, theirs = (
-        Attention(8, 8, 2).double(),
-        nn.MultiheadAttention(8, 2, batch_first=True).double(),
-    )
-    with torch.no_grad():
-        parts = (ours.query, ours.key, ours.value)
-        theirs.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
-        theirs.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
-        theirs.out_proj.load_state_dict(ours.output.state_dict())
-    x, y = normal(4, 3, 8), normal(4, POINTS, 8, seed=2)
-    expected, _ = theirs(x, y, y, key_padding_mask=~MASK)
-    some = MASK.any(1)
-    assert torch.allclose(ours(x, y, MASK)[some], expected[some], atol=1e-12)
-    assert torch.allclose(ours(x, y, MASK)[~some], ours.output.bias.expand(1, 3, 8), atol=1e-12)
 
 
 def test_messages_are_summed_over_real_pairs() -> None:

@@ -14,21 +14,24 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """Multi-head attention of queries ``(B, M, W)`` to keys ``(B, N, W)``.
+    """Multi-head attention of queries ``(B, M, W)`` to keys ``(B, N, K)``.
 
     Args:
         width: ``W``, a multiple of the number of heads.
         heads: Number of heads.
+        other: ``K`` (None: ``W``).
         zero_init: Whether the last layer starts at exactly zero.
     """
 
-    def __init__(self, width: int, heads: int, zero_init: bool = False) -> None:
+    def __init__(
+        self, width: int, heads: int, other: int | None = None, zero_init: bool = False
+    ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"a width of {width} cannot be split into {heads} heads")
         self.heads = heads
         self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.key_value = nn.Linear(width if other is None else other, 2 * width)
         self.output = nn.Linear(width, width)
         if zero_init:
             nn.init.zeros_(self.output.weight)

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.nn.attention import Attention
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator, filled, point_noise, weights
-from simulacra.nn.set_attention import Attention
 from simulacra.nn.sets import SplitLinear, WeightNormLinear
 
 SLOPE = 0.01
@@ -51,7 +51,7 @@ class Gather(nn.Module):
         super().__init__()
         self.enter = linear(width, 0, hidden)
         self.norm = nn.LayerNorm(hidden)
-        self.attention = Attention(hidden, hidden, heads)
+        self.attention = Attention(hidden, heads)
         self.mix = linear(hidden, context, hidden)
 
     def forward(self, x: Tensor, z: Tensor, mask: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,8 +13,7 @@ one vector :math:`z` of the event,
     z' = \mathrm{MAB}(z, x), \qquad x' = \mathrm{MAB}(x, z'),
 
 at a cost linear in the number of points. Attention to a single vector gives it all the weight, so that the
-second half needs no queries and keys. Where an event has no real point, attention gives the bias of its last
-layer.
+second half needs no queries and keys.
 
 Reference: Lee et al. 2019, arXiv:1810.00825; Kansal et al. 2023, arXiv:2211.10295; Li et al. 2023,
 arXiv:2312.04757 (IPAB).
@@ -26,44 +25,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.nn.attention import Attention
 from simulacra.nn.sets import SplitLinear
 
 SLOPE = 0.2
-
-
-class Attention(nn.Module):
-    """Multi-head attention of points to the real points of another set.
-
-    Args:
-        width: ``H``, width of those that ask, and of the result.
-        other: ``K``, width of those that answer.
-        heads: Number of heads, a divisor of ``H``.
-    """
-
-    def __init__(self, width: int, other: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(other, width)
-        self.value = nn.Linear(other, width)
-        self.output = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, y: Tensor, mask: Tensor) -> Tensor:
-        """``(B, M, H)`` asks ``(B, N, K)`` with mask ``(B, N)``, to ``(B, M, H)``."""
-        allowed = mask | ~mask.any(1, keepdim=True)  # a row that is masked throughout would be NaN
-        value = self.value(y) * mask[..., None]
-        answer = F.scaled_dot_product_attention(
-            self._split(self.query(x)),
-            self._split(self.key(y)),
-            self._split(value),
-            attn_mask=allowed[:, None, None],
-        )
-        result: Tensor = self.output(answer.transpose(1, 2).flatten(2))
-        return result
-
-    def _split(self, x: Tensor) -> Tensor:
-        """``(B, N, H)`` to ``(B, heads, N, H / heads)``."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -105,7 +70,7 @@ class MAB(nn.Module):
         self, width: int, other: int, context: int, heads: int, norm: bool, dropout: float
     ) -> None:
         super().__init__()
-        self.attention = Attention(width, other, heads)
+        self.attention = Attention(width, heads, other)
         self.forth = FeedForward(width, context, norm, dropout)
 
     def forward(self, x: Tensor, y: Tensor, mask: Tensor, context: Tensor) -> Tensor:
