@@ -1,0 +1,254 @@
+"""CaloClouds and CaloPointFlow on showers of the package's sample: contracts, and short trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.resources import files
+
+import h5py
+import pytest
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, Latent, Spec
+from simulacra.dynamics.denoiser import Noise
+from simulacra.dynamics.diffusion import Diffusion, MeanSquare, Uniform, preconditioned
+from simulacra.dynamics.flows import coupling_flow
+from simulacra.dynamics.paths import BetaPath
+from simulacra.dynamics.samplers import DDIM, KarrasHeun
+from simulacra.dynamics.set_flows import SetFlow
+from simulacra.dynamics.splines import RationalQuadratic
+from simulacra.formats.calo_cloud import CaloCloud, ild_cloud
+from simulacra.formats.jetnet import jetnet
+from simulacra.models.base import GenerativeModule
+from simulacra.models.caloclouds import CaloClouds
+from simulacra.models.caloclouds2 import CaloClouds2
+from simulacra.models.calopointflow import CaloPointFlow
+from simulacra.models.layered_cloud import LayeredCloud
+from simulacra.models.optim import warmup_cosine
+from simulacra.nn.epic_encoder import EPiCEncoder
+from simulacra.nn.pointwise import GaussianFourier, PointWise
+from simulacra.transforms.cloud_layers import LayeredCloudTransform
+from simulacra.transforms.cloud_quantiles import QuantileCloudTransform
+
+POINTS = 400
+"""Every eighth point of the sample's showers is kept, 120 to 381 of each."""
+TRAINING = 150
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def spec() -> Spec:
+    return ild_cloud().with_(shape=(POINTS, 4))
+
+
+@cache
+def showers() -> Batch:
+    """All 200 photons of the sample, thinned."""
+    path = files("simulacra.data") / "embedded" / "ild_cloud"
+    path = path / "10-90GeV_x36_grid_regular_sample.hdf5"
+    with path.open("rb") as stream, h5py.File(stream) as file:
+        arrays = {name: file[name][:] for name in ("energy", "events")}
+    whole = CaloCloud(ild_cloud()).decode(arrays, path)  # type: ignore[arg-type]
+    assert whole.mask is not None
+    return Batch(whole.x[:, : 8 * POINTS : 8], whole.cond, {}, whole.mask[:, : 8 * POINTS : 8])
+
+
+numbers = partial(
+    coupling_flow,
+    blocks=4,
+    spline=RationalQuadratic(4, 6.0),
+    hidden=[32],
+    affine=[16],
+    dropout=0.3,
+)
+latents = partial(coupling_flow, blocks=2, spline=RationalQuadratic(4, 6.0), hidden=[16])
+transform = partial(LayeredCloudTransform, per="incident_energy", layers=30, seen=1, subset=128)
+optimizer = partial(torch.optim.AdamW, lr=4e-3, weight_decay=0.2)
+scheduler = partial(warmup_cosine, warmup=0.05)
+
+
+def caloclouds2(seed: int = 0) -> CaloClouds2:
+    torch.manual_seed(seed)
+    return CaloClouds2(
+        spec(), None, transform=transform, numbers=numbers, event_cond=True,
+        net=partial(PointWise, hidden=[32, 64, 32], time=GaussianFourier(8, 1.0, 16)),
+        process=preconditioned(sigma_max=20.0),
+        ranked=False, solver=KarrasHeun(8), optimizer=optimizer, scheduler=scheduler,
+    )  # fmt: skip
+
+
+def caloclouds(seed: int = 0) -> CaloClouds:
+    torch.manual_seed(seed)
+    return CaloClouds(
+        spec(), None, transform=transform, numbers=numbers, event_cond=True,
+        latent=4, encoder=partial(EPiCEncoder, hidden=16, layers=1), latents=latents, kl=1e-2,
+        net=partial(PointWise, hidden=[32, 64, 32], time=GaussianFourier(8, 1.0, 16)),
+        process=Diffusion(BetaPath(20, 1e-4, 0.6), Noise(), Uniform(), MeanSquare()),
+        ranked=False, solver=DDIM(20, eta=1.0), optimizer=optimizer, scheduler=scheduler,
+    )  # fmt: skip
+
+
+def calopointflow(seed: int = 0) -> CaloPointFlow:
+    torch.manual_seed(seed)
+    normal = partial(
+        QuantileCloudTransform, per="incident_energy", layers=30, values=512, seen=1, subset=64
+    )
+    return CaloPointFlow(
+        spec(), None, transform=normal, numbers=numbers, event_cond=True,
+        latent=4, encoder=([16], [16]), latents=latents,
+        points=partial(
+            SetFlow, blocks=4, spline=RationalQuadratic(8, 5.0), hidden=[24], summary=([16], [8])
+        ),
+        optimizer=optimizer, scheduler=scheduler,
+    )  # fmt: skip
+
+
+Make = Callable[..., LayeredCloud]
+MODELS = [caloclouds2, caloclouds, calopointflow]
+each = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+
+
+@each
+def test_samples_are_showers_in_the_layers_of_the_data(make: Make) -> None:
+    module, events = make(), showers()[:60]
+    module.fit_transform([events])
+    made = module.sample(events[:20].conditions(), generator=generator(1))
+    spec().validate(made)
+    assert made.mask is not None
+    assert set(made.x[made.mask][:, 1].tolist()) <= set(range(30))
+    assert bool((made.x[..., 3] >= 0).all())
+    again, other = (module.sample(made.conditions(), generator=generator(g)) for g in (1, 2))
+    assert torch.equal(made.x, again.x)
+    assert not torch.equal(made.x, other.x)
+
+
+@each
+def test_padded_points_change_no_loss(make: Make) -> None:
+    module, events = make(), showers()[:30]
+    module.fit_transform([events])
+    latent = module.eval().encode(events, generator())
+    (objective,) = module.objectives().values()
+    assert latent.mask is not None
+    filled = torch.where(latent.mask[..., None], latent.x["points"], 0.5)
+    moved = Latent({**latent.x, "points": filled}, latent.cond, latent.mask)
+    pair = [objective.loss(item, generator(1))["loss"] for item in (latent, moved)]
+    assert torch.allclose(*pair, atol=1e-6)
+
+
+@each
+def test_jets_are_refused_in_one_sentence(make: Make) -> None:
+    reason = type(make()).accepts(jetnet(30, ("t",)))
+    assert reason is not None
+    assert "layers" in reason
+
+
+def test_published_size_of_the_encoder() -> None:
+    with torch.device("meta"):
+        encoder = EPiCEncoder(4, 2, latent=256, hidden=128, layers=3)
+    assert sum(p.numel() for p in encoder.parameters()) == 733_184  # 730k in arXiv:2305.04847
+
+
+def test_the_encoder_ignores_order_and_padding() -> None:
+    torch.manual_seed(0)
+    encoder, x = EPiCEncoder(4, 2, latent=5, hidden=8, layers=2).double(), torch.randn(3, 6, 4)
+    mask = torch.arange(6) < torch.tensor([[6], [3], [0]])
+    x, cond = x.double(), torch.randn(3, 2, dtype=torch.float64)
+    plain = encoder(x, mask, cond)
+    order = torch.randperm(6, generator=generator(1))
+    for other in (
+        encoder(x[:, order], mask[:, order], cond),
+        encoder(x * mask[..., None], mask, cond),
+    ):
+        assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(plain, other, strict=True))
+
+
+def train(module: GenerativeModule, events: Batch, steps: int, batch_size: int, seed: int) -> None:
+    """Plain loop of the module's one objective."""
+    (objective,) = module.objectives().values()
+    step = objective.optimizer(objective.parameters)
+    assert objective.scheduler is not None
+    schedule = objective.scheduler(step, total_steps=steps)
+    g = generator(100 + seed)
+    module.train()
+    for _ in range(steps):
+        chosen = torch.randint(0, len(events), (batch_size,), generator=g)
+        step.zero_grad()
+        objective.loss(module.encode(events[chosen], g), g)["loss"].backward()
+        torch.nn.utils.clip_grad_norm_(objective.parameters, 1.0)
+        step.step()
+        schedule.step()
+
+
+def wasserstein(first: Tensor, second: Tensor) -> float:
+    """W1 of two samples in standard deviations of the second, without its 1% of largest values."""
+    levels = (torch.arange(200, dtype=torch.float64) + 0.5) / 202
+    distance = (first.double().quantile(levels) - second.double().quantile(levels)).abs().mean()
+    return float(distance / second.double().std())
+
+
+def distances(made: Batch, truth: Batch, incident: Tensor) -> dict[str, float]:
+    """Of the response, the mean depth, the energies and radii of points, and how these two correlate."""
+
+    def observables(events: Batch, energy: Tensor) -> dict[str, Tensor]:
+        x, mask = events.x, events.mask
+        assert mask is not None
+        total = x[..., 3].sum(1)
+        real = x[mask]
+        return {
+            "response": total / energy,
+            "depth": (x[..., 1] * x[..., 3]).sum(1) / total,
+            "energy": real[:, 3].clamp_min(1e-9).log()[::5],
+            "radius": torch.hypot(real[:, 0], real[:, 2] - 40)[::5],
+        }
+
+    def correlation(values: dict[str, Tensor]) -> float:
+        pair = torch.stack([values["energy"], (values["radius"] + 1).log()])
+        return float(torch.corrcoef(pair.double())[0, 1])
+
+    true = observables(truth, truth.cond["incident_energy"][:, 0])
+    found = observables(made, incident)
+    result = {name: wasserstein(value, true[name]) for name, value in found.items()}
+    return {**result, "correlation": abs(correlation(found) - correlation(true))}
+
+
+def trained_distances(module: GenerativeModule, seed: int = 0) -> list[dict[str, float]]:
+    """Distances before training, after it, and after it with the incident energies shuffled."""
+    events, truth = showers()[:TRAINING], showers()
+    module.fit_transform([events])
+    incident = truth.cond["incident_energy"][:, 0]
+    before = module.sample(truth.conditions(), generator=generator(seed))
+    train(module, events, STEPS, 64, seed)
+    after = module.sample(truth.conditions(), generator=generator(seed))
+    shuffled = incident[torch.randperm(len(incident), generator=generator(seed))]
+    pairs = [(before, incident), (after, incident), (after, shuffled)]
+    return [distances(batch, truth, energy) for batch, energy in pairs]
+
+
+STEPS = 160
+LIMITS = {"response": 0.6, "depth": 0.38}
+"""Largest distances after training. Seed 0 gave 0.23 and 0.27 (caloclouds2), 0.21 and 0.25 (calopointflow)
+and, in 200 steps, 0.14 and 0.20 (caloclouds); no other seed was tried, so the limits leave much room.
+Shuffled energies gave 2.5 to 2.7 for the response, and untrained models 0.45 to 0.47 for the depth."""
+POINTS_LIMITS = {
+    caloclouds2: ("radius", 0.45),
+    caloclouds: ("radius", 0.45),
+    calopointflow: ("correlation", 0.15),
+}
+"""What the points themselves must show, whose marginals a flow of normal features has from the start.
+Seed 0 gave 0.25, 0.26 and 0.06, untrained models 0.66, 17.3 and 0.27."""
+
+
+@pytest.mark.smoke
+@each
+def test_a_short_training_makes_showers_of_the_right_energy(make: Make) -> None:
+    before, after, shuffled = trained_distances(make())
+    name, limit = POINTS_LIMITS[make]
+    for key, largest in {**LIMITS, name: limit}.items():
+        assert after[key] < largest, key
+    assert before[name] > 1.3 * limit
+    assert before["depth"] > 1.1 * LIMITS["depth"]
+    assert shuffled["response"] > 3 * LIMITS["response"]
