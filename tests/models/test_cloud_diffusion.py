@@ -20,18 +20,15 @@ SHAPE = {
     "epic_jedi": "hidden=32,layers=2,latent=8,frequencies=4,steps=25",
     "pc_jedi": "width=32,layers=2,heads=4,hidden=32,context=16,frequencies=4,steps=25",
     "pc_droid": "width=32,layers=2,heads=4,hidden=32,context=16,frequencies=4,steps=12",
-    "pc_droid_transformer": "width=32,layers=2,heads=4,hidden=32,context=16,frequencies=4,steps=12",
     "fpcd": "width=32,layers=2,heads=2,hidden=32,embedding=16,frequencies=4,steps=32",
 }
 STEPS = 200
-RATES = {"pc_droid_transformer": 2.0e-3}
 
 
 def config(model: str, shape: str, *more: str) -> dict:
     """A model of the configuration with a shape of our own."""
     changed = [f"model.sizes.small.{entry}" for entry in shape.split(",")]
-    rate = RATES.get(model, 4.0e-3)
-    rates = ["model.sizes.small.numbers=32", f"model.optimizer.lr={rate}"]
+    rates = ["model.sizes.small.numbers=32", "model.optimizer.lr=4.0e-3"]
     return composed("model", f"model={model}", "model/size=small", *rates, *changed, *more)
 
 
@@ -62,15 +59,15 @@ LIMITS = {
     "epic_jedi": 26.0,
     "pc_jedi": 26.0,
     "pc_droid": 20.0,
-    "pc_droid_transformer": 45.0,
     "fpcd": 20.0,
 }
-"""Largest W1 of the relative mass of either class [1e-3], of points as the networks make them. Seeds 0 to 4 gave
-epic_jedi 16.0, 18.5, 15.8, 17.5, 15.0; pc_jedi 19.3, 14.9, 14.5, 13.6, 16.8; pc_droid 12.0, 12.9, 12.6, 14.0, 14.6;
-pc_droid_transformer 24.9, 25.5, 29.0, 34.2, FIVE; fpcd 12.6, 11.7, FPCD. Truth against truth gives 2."""
+"""Largest W1 of the relative mass of either class [1e-3], of points as the networks make them, about five
+deviations above what seeds 0 to 4 gave: epic_jedi 16.0, 18.5, 15.8, 17.5, 15.0; pc_jedi 19.3, 14.9, 14.5, 13.6,
+16.8; pc_droid 12.0, 12.9, 12.6, 14.0, 14.6; fpcd 12.6, 11.7, 10.9, 10.9, 11.9. Truth against truth gives 2. The
+network of pc_droid_transformer is that of pc_jedi."""
 CONTROL = 0.75
-"""The same over the smallest of an untrained network's, the other class's and that of shuffled classes, at most: the
-same seeds gave 0.30 to 0.60."""
+"""The same over the smallest of an untrained network's, the other class's and that of shuffled classes, at most:
+the same seeds gave 0.31 to 0.53."""
 
 
 @pytest.mark.smoke
