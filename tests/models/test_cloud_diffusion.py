@@ -62,12 +62,12 @@ LIMITS = {
     "fpcd": 20.0,
 }
 """Largest W1 of the relative mass of either class [1e-3], of points as the networks make them, about five
-deviations above what seeds 0 to 4 gave: epic_jedi 16.0, 18.5, 15.8, 17.5, 15.0; pc_jedi 19.3, 14.9, 14.5, 13.6,
-16.8; pc_droid 12.0, 12.9, 12.6, 14.0, 14.6; fpcd 12.6, 11.7, 10.9, 10.9, 11.9. Truth against truth gives 2. The
-network of pc_droid_transformer is that of pc_jedi."""
+deviations above what seeds 0 to 4 gave: epic_jedi 16.0, 18.5, 15.8, 17.5, 15.0; pc_jedi 19.3, 14.9, 14.5,
+13.6, 16.8; pc_droid 12.0, 12.9, 12.6, 14.0, 14.6; fpcd 12.6, 11.7, 10.9, 10.9, 11.9. Truth against truth
+gives 2. The network of pc_droid_transformer is that of pc_jedi."""
 CONTROL = 0.75
-"""The same over the smallest of an untrained network's, the other class's and that of shuffled classes, at most:
-the same seeds gave 0.31 to 0.53."""
+"""The same over the smallest of an untrained network's, the other class's and that of shuffled classes, at
+most: the same seeds gave 0.31 to 0.53."""
 
 
 @pytest.mark.smoke
