@@ -163,11 +163,14 @@ def test_jets_without_particles_are_generated_as_such(family: str) -> None:
     assert torch.equal(points, torch.zeros(3, PARTICLES, 3))
 
 
-LIMITS = {"epic_gan": 26.0, "mpgan": 30.0, "gapt": 28.0, "igapt": 22.0, "mdma": 30.0}
+LIMITS = {"epic_gan": 32.0, "mpgan": 45.0, "gapt": 35.0, "igapt": 32.0, "mdma": 40.0}
 """Largest W1 of the relative mass of either class [1e-3] of points as the networks make them, without
-calibration (truth against truth 2; untrained 77 to 108, the other class 49 to 71, shuffled classes 30 to 48).
-Seeds 0 and 1 gave 11.5* and 18.5 (epic_gan), 24.5 and 16.5 (mpgan), 20.8* and 17.5 (gapt), 13.5 and 10.3*
-(igapt), 10.3* and 29.0 (mdma); *: with the last weights in place of their average."""
+calibration, some four deviations above what seeds 0 to 3 gave: epic_gan 12.0, 18.5, 17.9, 17.9; mpgan 24.5,
+16.5, 9.5, 20.4; gapt 12.1, 19.0, 21.0, 16.8; igapt 16.9, 10.2, 13.8, 16.8; mdma 12.4, 7.5, 20.0, 7.4. Truth
+against truth gives 2."""
+CONTROL = 0.8
+"""The same over the smallest of an untrained model's, the other class's and that of shuffled classes, at most:
+the same seeds gave 0.22 to 0.56."""
 
 
 @pytest.mark.smoke
@@ -189,7 +192,6 @@ def test_a_short_training_makes_jets_of_the_right_class(family: str) -> None:
     untrained = score(sample(), classes)
     train(module, events, steps=300, batch_size=64, decay=0.97)
     made = sample()
-    assert score(made, classes) < LIMITS[family]
-    assert (
-        min(untrained, score(made, 1 - classes), score(made, classes[order])) > 1.1 * LIMITS[family]
-    )
+    right = score(made, classes)
+    assert right < LIMITS[family]
+    assert right < CONTROL * min(untrained, score(made, 1 - classes), score(made, classes[order]))
