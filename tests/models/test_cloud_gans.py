@@ -169,8 +169,8 @@ calibration, some four deviations above what seeds 0 to 3 gave: epic_gan 12.0, 1
 16.5, 9.5, 20.4; gapt 12.1, 19.0, 21.0, 16.8; igapt 16.9, 10.2, 13.8, 16.8; mdma 12.4, 7.5, 20.0, 7.4. Truth
 against truth gives 2."""
 CONTROL = 0.8
-"""The same over the smallest of an untrained model's, the other class's and that of shuffled classes, at most:
-the same seeds gave 0.22 to 0.56."""
+"""The same over the smallest of an untrained model's, the other class's and that of shuffled classes, at
+most: the same seeds gave 0.22 to 0.56."""
 
 
 @pytest.mark.smoke
