@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from simulacra.cli.config import compose
 from simulacra.cli.evaluate import evaluate
@@ -86,6 +87,10 @@ def test_a_checkpoint_is_generated_from_scanned_and_judged(
     with h5py.File("judged/generated.hdf5") as made, h5py.File("truth.hdf5") as asked:
         np.testing.assert_array_equal(made["toy/energy"][:], asked["toy/energy"][:])
     assert Path("judged/figures/scan_incident_energy.png").is_file()
+    assert found["test/time_per_event_ms"] > 0
+    assert OmegaConf.load("judged/config.yaml").model.name == "toy_flow"
+    with pytest.raises(UserError, match="solver"):
+        judge(*given, "solver=ddim")
     with pytest.raises(UserError, match="not both"):
         judge(*given, "generated=first.hdf5")
     with pytest.raises(UserError, match="generates toy, not ild: take data=toy"):

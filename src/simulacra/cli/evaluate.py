@@ -121,6 +121,8 @@ def generate(
     module = load(config).to(config["device"])
     own = data_of(module, {"checkpoint": config["checkpoint"], "allow": config["allow"]})
     matching(datamodule, own)
+    saved_model = module.record.config["model"]
+    config["model"] = {key: saved_model.get(key) for key in ("name", "size")}  # for compare
     generator = Generator(module, own, module.spec.sample_batch)
     output.mkdir(parents=True, exist_ok=True)
     most = config["evaluation"]["events"]
