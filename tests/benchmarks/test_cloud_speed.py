@@ -13,6 +13,7 @@ from time import process_time
 
 import pytest
 import torch
+from hydra.utils import get_class
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
@@ -27,8 +28,6 @@ from support import composed, config_names, fits, spec_of
 
 REPEATS = 5
 POINTS = (30, 150, 600, 3000)
-QUADRATIC = {"mpgan": 600, "gapt": 600, "pc_jedi": 3000, "pc_droid_transformer": 3000, "fpcd": 3000}
-"""Models whose points see one another, with the largest cloud that is timed."""
 
 
 def median(function: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -157,8 +156,9 @@ CLOUDS = [
 def test_cost_against_points(model: str) -> None:
     name, view = ("jetnet30", None) if fits(model, "jetnet30", None) else ("ild", "cloud")
     times = {}
+    most = get_class(composed("model", f"model={model}")["_target_"]).most_points
     for points in POINTS:
-        if points > QUADRATIC.get(model, max(POINTS)):
+        if most is not None and points > most:
             continue
         spec = spec_of(name, view)
         spec = spec.with_(shape=(points, spec.shape[1]))
@@ -175,7 +175,7 @@ def test_cost_against_points(model: str) -> None:
         times[points] = median(draw, 3) / n
     told = ", ".join(f"{points}: {1e3 * seconds:.2f}" for points, seconds in times.items())
     print(f"\n{model} ms per event by points: {told}; exponent {spread(times):.2f}")  # noqa: T201
-    if model not in QUADRATIC:
+    if most is None:
         assert spread(times) < 1.3
 
 

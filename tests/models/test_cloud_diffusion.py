@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import get_class
 
 from jet_toys import generator, jet_spec, jets, mass_distances, train
 from simulacra.cli.build import build_model
@@ -13,7 +14,7 @@ from simulacra.core import Batch, IncompatibleError, UserError
 from simulacra.models.base import GenerativeModule
 from simulacra.models.cloud_diffusion import CloudDiffusion
 from simulacra.models.cloud_student import CloudConsistency
-from support import composed, save
+from support import composed, save, spec_of
 
 PARTICLES = 16
 SHAPE = {
@@ -195,3 +196,11 @@ def test_any_solver_samples_any_of_them(model: str, solver: str) -> None:
     module = built({**settings, "solver": step}).fit_transform([events])
     made = module.sample(events[:5].conditions(), generator=generator(1))
     assert bool(made.x.isfinite().all())
+
+
+def test_networks_of_all_pairs_refuse_clouds_that_would_not_fit_into_memory() -> None:
+    for model in ("pc_jedi", "fpcd", "fpcd_student", "pc_droid_transformer", "mpgan", "gapt"):
+        reason = get_class(composed("model", f"model={model}")["_target_"]).accepts(
+            spec_of("ds3", "cloud")
+        )
+        assert "quadratic in the number of points" in str(reason)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,6 +41,8 @@ class CloudModel(GenerativeModule):
     """
 
     transform: CloudTransform
+    most_points: ClassVar[int | None] = None
+    """Largest cloud, for networks whose cost is quadratic in the number of points; None: any."""
 
     def __init__(
         self,
@@ -56,9 +59,14 @@ class CloudModel(GenerativeModule):
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
-        """Clouds of any size and features."""
+        """Clouds of any features, of any size unless the cost is quadratic in it."""
         if spec.kind != "cloud":
             return f"it generates clouds of points, and {spec.name} has events of kind {spec.kind}"
+        if cls.most_points is not None and spec.shape[0] > cls.most_points:
+            return (
+                f"its cost is quadratic in the number of points, {cls.most_points:,} at most, and "
+                f"{spec.name} has up to {spec.shape[0]:,}"
+            )
         return None
 
     @property

@@ -22,3 +22,5 @@ from simulacra.models.cloud_diffusion import CloudDiffusion
 
 class FPCD(CloudDiffusion):
     """Angular velocity on the cosine path, by :class:`simulacra.nn.transformers.PreNorm`."""
+
+    most_points = 1000

@@ -21,3 +21,5 @@ from simulacra.models.cloud_gan import CloudGAN
 
 class GAPT(CloudGAN):
     """Least-squares scores, by :mod:`simulacra.nn.set_transformers`."""
+
+    most_points = 1000

@@ -21,3 +21,5 @@ from simulacra.models.cloud_gan import CloudGAN
 
 class MPGAN(CloudGAN):
     """Least-squares scores, by :mod:`simulacra.nn.message_passing`."""
+
+    most_points = 600

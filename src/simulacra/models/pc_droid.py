@@ -23,4 +23,10 @@ from simulacra.models.cloud_diffusion import CloudDiffusion
 
 
 class PCDroid(CloudDiffusion):
-    """Preconditioned data on the Karras path, by a network of :mod:`simulacra.nn.transformers`."""
+    """Preconditioned data on the Karras path, by :class:`simulacra.nn.transformers.CrossAttention`."""
+
+
+class PCDroidTransformer(PCDroid):
+    """The same with self-attention among all points."""
+
+    most_points = 1000

@@ -22,3 +22,5 @@ from simulacra.models.cloud_diffusion import CloudDiffusion
 
 class PCJeDi(CloudDiffusion):
     """Noise on the cosine path, by :class:`simulacra.nn.transformers.NormFormer`."""
+
+    most_points = 1000
