@@ -196,6 +196,19 @@ def test_a_new_coupling_is_the_identity_and_its_network_gets_a_gradient():
     assert float(coupling.net.head.weight.grad.abs().max()) > 0
 
 
+@pytest.mark.parametrize("squeeze", [(2, 2), (3, 3), (1, 3)])
+def test_two_couplings_move_every_cell_of_a_block(squeeze: tuple[int, int]):
+    flow = conv_flow((6, 6), 1, 2, RationalQuadratic(4, 3.0), net(), squeeze=squeeze).eval()
+    x, context = normal(50, 36), normal(50, 1, 6 // squeeze[0], 6 // squeeze[1], seed=1)
+    before, _ = flow(x, context)
+    with torch.no_grad():
+        for step in flow.steps:
+            if isinstance(step, ConvCoupling):
+                step.net.head.bias.add_(0.5 * torch.rand(step.net.head.bias.shape))  # type: ignore[union-attr]
+    after, _ = flow(x, context)
+    assert bool(((after - before).abs().amax(0) > 1e-3).all())
+
+
 def test_a_flow_needs_sizes_that_fold_and_two_channels():
     with pytest.raises(ValueError, match="do not fold"):
         conv_flow((5, 4), 0, 1, RationalQuadratic(4, 3.0), net())

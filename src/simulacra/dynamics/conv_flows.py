@@ -137,7 +137,8 @@ class ConvCoupling(Step):
     """Half of the channels and the context steer a monotone map of the other half.
 
     Args:
-        channels: ``C``; the first ``ceil(C / 2)`` pass unchanged.
+        channels: ``C``; the first ``floor(C / 2)`` pass unchanged, so that two couplings with the halves
+            swapped move every channel.
         context: Maps of the context, 0 for none.
         spline: The elementwise map.
         net: Makes the steering network from its input and output channels; zeros give the identity.
@@ -153,7 +154,7 @@ class ConvCoupling(Step):
         super().__init__()
         if channels < 2:
             raise ValueError(f"a coupling needs at least two channels, got {channels}")
-        self.sizes = [channels - channels // 2, channels // 2]
+        self.sizes = [channels // 2, channels - channels // 2]
         self.spline = spline
         self.net = net(self.sizes[0] + context, spline.numbers * self.sizes[1])
 
@@ -174,7 +175,7 @@ class ConvCoupling(Step):
         return torch.cat([kept, moved.transpose(0, 1)], dim=1), log_slope.sum((0, 2, 3))
 
     def _free(self, kept: Tensor, context: Tensor | None) -> Tensor:
-        """Free numbers ``(numbers, C / 2, B, H, W)``."""
+        """Free numbers ``(numbers, ceil(C / 2), B, H, W)``."""
         kept = kept.clamp(-LARGEST, LARGEST)
         steered = self.net(kept if context is None else torch.cat([kept, context], dim=1))
         return steered.transpose(0, 1).unflatten(0, (self.spline.numbers, -1)).contiguous()
