@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -31,21 +32,18 @@ from simulacra.dynamics.solvers import Solver
 
 
 @dataclass(frozen=True)
-class DDIM(Solver):
-    r"""Deterministic for ``eta=0``, ancestral sampling of a diffusion model (DDPM) for ``eta=1``.
+class Sampler(Solver):
+    """A walk from noise to data in a number of steps, one evaluation each unless it says otherwise.
 
     Args:
-        steps: Number of steps, one evaluation each.
-        eta: Fresh noise in units of that of ancestral sampling.
-
-    Reference: Song et al. 2020, arXiv:2010.02502, equations 12 and 16.
+        steps: Number of steps.
     """
 
     steps: int
-    eta: float = 0.0
 
     def __post_init__(self) -> None:
-        _at_least_one(self.steps)
+        if self.steps < 1:
+            raise ValueError(f"a solver needs at least one step, got {self.steps}")
 
     @property
     def evaluations(self) -> int:
@@ -56,7 +54,28 @@ class DDIM(Solver):
         self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """See :meth:`Solver.sample`."""
-        x = denoiser.path.start * noise
+        return self.walk(denoiser.path.start * noise, denoiser, generator)
+
+    @abstractmethod
+    def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
+        """Data that the walk from ``x``, ``(B, *)``, at the path's start leads to."""
+
+
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    r"""Deterministic for ``eta=0``, ancestral sampling of a diffusion model (DDPM) for ``eta=1``.
+
+    Args:
+        steps: Number of steps, one evaluation each.
+        eta: Fresh noise in units of that of ancestral sampling.
+
+    Reference: Song et al. 2020, arXiv:2010.02502, equations 12 and 16.
+    """
+
+    eta: float = 0.0
+
+    def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Sampler.walk`."""
         for here, there in itertools.pairwise(denoiser.path.knots(self.steps)):
             data = denoiser.data(x, here.t)
             found = (x - here.signal * data) / here.noise
@@ -68,7 +87,7 @@ class DDIM(Solver):
 
 
 @dataclass(frozen=True)
-class KarrasHeun(Solver):
+class KarrasHeun(Sampler):
     """Second-order sampler whose last step leaps to the expected data.
 
     Where a path starts with no signal the first step is DDIM's.
@@ -79,21 +98,13 @@ class KarrasHeun(Solver):
     Reference: Karras et al. 2022, arXiv:2206.00364, algorithm 1.
     """
 
-    steps: int
-
-    def __post_init__(self) -> None:
-        _at_least_one(self.steps)
-
     @property
     def evaluations(self) -> int:
         """Two per step, one for the last."""
         return 2 * self.steps - 1
 
-    def sample(
-        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """See :meth:`Solver.sample`."""
-        x = denoiser.path.start * noise
+    def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Sampler.walk`."""
         knots = denoiser.path.knots(self.steps)
         for number, (here, there) in enumerate(itertools.pairwise(knots)):
             data = denoiser.data(x, here.t)
@@ -109,7 +120,7 @@ class KarrasHeun(Solver):
 
 
 @dataclass(frozen=True)
-class DPMSolver2M(Solver):
+class DPMSolver2M(Sampler):
     r"""DPM-Solver++(2M), an exponential integrator in :math:`\lambda = \ln(a / s)`.
 
     With :math:`h` the rise of :math:`\lambda` within the step,
@@ -122,21 +133,8 @@ class DPMSolver2M(Solver):
     Reference: Lu et al. 2022, arXiv:2211.01095, algorithm 2.
     """
 
-    steps: int
-
-    def __post_init__(self) -> None:
-        _at_least_one(self.steps)
-
-    @property
-    def evaluations(self) -> int:
-        """One per step."""
-        return self.steps
-
-    def sample(
-        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """See :meth:`Solver.sample`."""
-        x = denoiser.path.start * noise
+    def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Sampler.walk`."""
         before: tuple[Tensor, float] | None = None  # expected data and rise of the step before
         for here, there in itertools.pairwise(denoiser.path.knots(self.steps)):
             data = denoiser.data(x, here.t)
@@ -151,7 +149,7 @@ class DPMSolver2M(Solver):
 
 
 @dataclass(frozen=True)
-class EulerMaruyama(Solver):
+class EulerMaruyama(Sampler):
     r"""The reverse stochastic differential equation with the noise of the forward one.
 
     :math:`dx = (v - \tfrac12 g^2 \hat z / s)\, dt + g\, dW` with
@@ -165,21 +163,9 @@ class EulerMaruyama(Solver):
     Reference: Song et al. 2020, arXiv:2011.13456, equation 6.
     """
 
-    steps: int
-
-    def __post_init__(self) -> None:
-        _at_least_one(self.steps)
-
-    @property
-    def evaluations(self) -> int:
-        """One per step."""
-        return self.steps
-
-    def sample(
-        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """See :meth:`Solver.sample`."""
-        x, h = denoiser.path.start * noise, 1 / self.steps
+    def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Sampler.walk`."""
+        h = 1 / self.steps
         for step in range(self.steps):
             t = torch.tensor(step * h, dtype=torch.float64)
             (a, s), (da, ds) = denoiser.path.scales(t), denoiser.path.slopes(t)
@@ -212,8 +198,3 @@ def _log_ratio(knot: Knot) -> float:
 
 def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-
-
-def _at_least_one(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"a solver needs at least one step, got {steps}")
