@@ -60,7 +60,9 @@ def test_the_flow_map_is_consistent_and_the_expected_data_are_not() -> None:
     right, wrong = loss(consistent, consistent, 80), loss(expected, expected, 80)
     assert right < 1e-8  # the error of one step of Heun, squared; one of Euler leaves 2e-7
     assert wrong > 1e4 * right
-    assert loss(consistent, consistent, 160) < 0.03 * right  # third order: 1/64; Euler's second: 1/16
+    assert (
+        loss(consistent, consistent, 160) < 0.03 * right
+    )  # third order: 1/64; Euler's second: 1/16
 
 
 def test_padded_points_do_not_count() -> None:
