@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -41,8 +42,11 @@ def test_names_are_literals_equal_to_the_file() -> None:
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_every_sweep_is_named_after_its_file(name: str) -> None:
-    command = "evaluate" if name == "solver_steps" else "train"
-    assert compose(command, [f"sweeps={name}"]).sweep == name
+    told = re.search(
+        rf"simulacra (\w+) sweeps={name}\b", (folder("sweeps") / f"{name}.yaml").read_text()
+    )
+    assert told is not None, "its first lines say the command that runs it"
+    assert compose(told[1], [f"sweeps={name}"]).sweep == name
 
 
 def test_the_sweep_of_cloud_and_grid_gives_each_model_its_view() -> None:
