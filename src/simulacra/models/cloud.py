@@ -1,7 +1,7 @@
 """Point clouds in two stages, shared by all their families: the numbers of an event, then its points.
 
-A spline flow draws the number of points, the event fields that are not given (of a jet: transverse momentum,
-pseudorapidity, mass) and what else the transform says of an event as a whole
+A spline flow or a kernel density estimate draws the number of points, the event fields that are not given
+(of a jet: transverse momentum, pseudorapidity, mass) and what else the transform says of an event as a whole
 (:mod:`simulacra.transforms.cloud`); a family turns noise into that many points, given those numbers and
 everything that the generator is given.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,12 +19,14 @@ from simulacra.core import Conditions, Latent, Spec
 from simulacra.dynamics.flows import Flow
 from simulacra.models.base import GenerativeModule
 from simulacra.models.jet_level import JetLevelFlow
+from simulacra.models.kernel_density import KernelDensity
 from simulacra.nn.sets import trim
+from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudTransform
 
 MakeTransform = Callable[[Spec, Sequence[str]], CloudTransform]
 """From the data set and the names of the given fields."""
-MakeNumbers = Callable[[int, int], JetLevelFlow | Flow]
+MakeNumbers = Callable[[int, int], JetLevelFlow | Flow | KernelDensity]
 """From the number of columns and the width of the conditions."""
 
 
@@ -35,7 +37,7 @@ class CloudModel(GenerativeModule):
         spec: The data set, of kind cloud.
         given: Conditions and event fields that are given (None: the conditions).
         transform: Makes the transform.
-        numbers: Makes the flow of the event's numbers.
+        numbers: Makes the density of the event's numbers.
         event_cond: Whether points are conditioned on the generated numbers of the event; without it they see
             only what is given.
     """
@@ -68,6 +70,19 @@ class CloudModel(GenerativeModule):
                 f"{spec.name} has up to {spec.shape[0]:,}"
             )
         return None
+
+    def fit_transform(self, batches: Batches) -> Self:
+        """Statistics of the transform, and the kernels of a kernel density estimate."""
+        super().fit_transform(batches)
+        if isinstance(self.event_flow, KernelDensity):
+            with self.evaluating():
+                found = [self.encode(batch.to(self.device)) for batch in batches]
+            conditions = [latent.cond for latent in found if latent.cond is not None]
+            self.event_flow.fit(
+                torch.cat([latent.x["event"] for latent in found]),
+                torch.cat(conditions) if conditions else None,
+            )
+        return self
 
     @property
     def features(self) -> int:

@@ -65,15 +65,16 @@ class CloudGAN(CloudModel):
         self.numbers_optimizer, self.scheduler = numbers_optimizer, scheduler
 
     def objectives(self) -> dict[str, Objective]:
-        """Critic, generator, numbers."""
+        """Critic, generator, numbers (unless these are a kernel density estimate, which does not train)."""
         parts = {
             "critic": (self.critic_loss, self.critic, self.critic_optimizer),
             "generator": (self.generator_loss, self.net, self.optimizer),
             "numbers": (self.numbers_loss, self.event_flow, self.numbers_optimizer),
         }
         return {
-            name: Objective(loss, list(net.parameters()), make, self.scheduler)
+            name: Objective(loss, parameters, make, self.scheduler)
             for name, (loss, net, make) in parts.items()
+            if (parameters := list(net.parameters()))
         }
 
     def generator_parameters(self) -> list[nn.Parameter]:
