@@ -163,14 +163,14 @@ def test_jets_without_particles_are_generated_as_such(family: str) -> None:
     assert torch.equal(points, torch.zeros(3, PARTICLES, 3))
 
 
-LIMITS = {"epic_gan": 32.0, "mpgan": 45.0, "gapt": 35.0, "igapt": 32.0, "mdma": 40.0}
+LIMITS = {"epic_gan": 40.0, "mpgan": 45.0, "gapt": 40.0, "igapt": 32.0, "mdma": 40.0}
 """Largest W1 of the relative mass of either class [1e-3] of points as the networks make them, without
-calibration, some four deviations above what seeds 0 to 3 gave: epic_gan 12.0, 18.5, 17.9, 17.9; mpgan 24.5,
-16.5, 9.5, 20.4; gapt 12.1, 19.0, 21.0, 16.8; igapt 16.9, 10.2, 13.8, 16.8; mdma 12.4, 7.5, 20.0, 7.4. Truth
-against truth gives 2."""
+calibration, some four deviations above what seeds 0 to 4 gave: epic_gan 12.0, 18.5, 17.9, 17.9, 28.0; mpgan
+24.5, 16.5, 9.5, 20.4, 18.9; gapt 12.1, 19.0, 21.0, 16.8, 27.5; igapt 16.9, 10.2, 13.8, 16.8, 15.6; mdma 12.4,
+7.5, 20.0, 7.4, 16.0. Truth against truth gives 2."""
 CONTROL = 0.8
 """The same over the smallest of an untrained model's, the other class's and that of shuffled classes, at
-most: the same seeds gave 0.22 to 0.56."""
+most: the same seeds gave 0.22 to 0.63."""
 
 
 @pytest.mark.smoke

@@ -22,10 +22,11 @@ from toy_showers import train
 def small(**changes) -> ConvL2LFlows:
     torch.manual_seed(changes.pop("seed", 0))
     arguments = {
-        "history": 2, "embedding": 4, "early": True, "positions": False, "squeeze": (2, 2), "blocks": 2,
-        "hidden": 12, "levels": 0, "head": 1, "spline": RationalQuadratic(6, 8.0), "energy_blocks": 2,
-        "energy_hidden": [32], "energy_spline": RationalQuadratic(6, 6.0), "floor": None,
-        "gap": 0.5, "width": 0.2, "smear": 0.0, "decades": 6.0, "alpha": 0.01, "rotate": False,
+        "history": 2, "embedding": 4, "early": True, "positions": False, "cells": False,
+        "squeeze": (2, 2), "blocks": 2, "hidden": 12, "levels": 0, "head": 1,
+        "spline": RationalQuadratic(6, 8.0), "energy_blocks": 2, "energy_hidden": [32],
+        "energy_spline": RationalQuadratic(6, 6.0), "floor": None, "gap": 0.5, "width": 0.2,
+        "smear": 0.0, "decades": 6.0, "alpha": 0.01, "rotate": False,
         "veto": None, "calibration": 0, "optimizer": partial(torch.optim.AdamW, lr=1e-2),
         "scheduler": None,
     }  # fmt: skip

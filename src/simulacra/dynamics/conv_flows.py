@@ -189,6 +189,7 @@ def conv_flow(
     net: Callable[[int, int], nn.Module],
     *,
     squeeze: tuple[int, int] = (2, 2),
+    cells: bool = False,
     seed: int = 0,
 ) -> Flow:
     """Flow of flat images: squeeze, then blocks of ActNorm, coupling and 1x1 convolution.
@@ -201,6 +202,7 @@ def conv_flow(
         spline: The elementwise map of all couplings.
         net: Makes each steering network from its input and output channels.
         squeeze: Cells along rows and columns that become channels.
+        cells: Whether each cell has an ActNorm of its own before the squeeze.
         seed: Seed of the shuffles.
     """
     rows, cols = squeeze
@@ -208,7 +210,8 @@ def conv_flow(
         raise ValueError(f"images of {size} cells do not fold into blocks of {squeeze}")
     channels = rows * cols
     generator = torch.Generator().manual_seed(seed)
-    steps: list[Step] = [Fold((1, *size)), Squeeze(rows, cols)]
+    steps: list[Step] = [ActNorm(prod(size))] if cells else []
+    steps += [Fold((1, *size)), Squeeze(rows, cols)]
     for block in range(blocks):
         order = torch.roll(torch.arange(channels, device="cpu"), channels // 2)
         if block % 2 == 1:

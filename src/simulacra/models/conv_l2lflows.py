@@ -17,7 +17,7 @@ Note:
     on hit cells; ActNorm initialised from training events; 1x1 convolutions start as permutations that swap
     the halves, not as the identity; all layers are trained in one run; the calibration is piecewise linear.
     Options off at published size: squeeze by other blocks than 2 x 2, an embedding of the squeezed layers,
-    maps of the coordinates, a last convolution of kernel 1.
+    maps of the coordinates, an ActNorm of each cell, a last convolution of kernel 1.
 """
 
 from __future__ import annotations
@@ -130,6 +130,8 @@ class ConvL2LFlows(LayerwiseFlow):
         embedding: Channels of the embedding of those layers.
         early: Whether they are squeezed before the embedding's first convolution.
         positions: Whether the U-Nets see coordinates; without, only levels that join all cells tell them.
+        cells: Whether each cell of a layer has an ActNorm of its own, so that flows start with every cell's
+            mean and width; without, the U-Nets learn where showers are.
         squeeze: Rows and columns of the block of cells that becomes channels.
         blocks: Couplings of each layer's flow.
         hidden: Channels of the first level of each U-Net.
@@ -163,6 +165,7 @@ class ConvL2LFlows(LayerwiseFlow):
         embedding: int,
         early: bool,
         positions: bool,
+        cells: bool,
         squeeze: tuple[int, int],
         blocks: int,
         hidden: int,
@@ -203,7 +206,7 @@ class ConvL2LFlows(LayerwiseFlow):
             for n in range(count)
         ]
         flows = [
-            conv_flow(size, maps.outputs, blocks, spline, net, squeeze=block, seed=n)
+            conv_flow(size, maps.outputs, blocks, spline, net, squeeze=block, cells=cells, seed=n)
             for n, maps in enumerate(embeddings)
         ]
         widths = [size[0] * size[1]] * count
