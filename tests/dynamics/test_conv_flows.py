@@ -50,8 +50,9 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 )
 def test_log_determinants_equal_those_of_autograd(size, squeeze, strides, periodic, head):
     flow = conv_flow(
-        size, 2, 3, RationalQuadratic(4, 3.0), net(periodic, strides, head), squeeze=squeeze
-    )
+        size, 2, 3, RationalQuadratic(4, 3.0), net(periodic, strides, head), squeeze=squeeze,
+        cells=periodic is None,
+    )  # fmt: skip
     flow = moved(flow).double()
     x = normal(1, size[0] * size[1]).double()
     context = normal(1, 2, size[0] // squeeze[0], size[1] // squeeze[1], seed=1).double()
@@ -149,6 +150,19 @@ def test_the_channels_have_mean_zero_and_width_one_after_initialisation():
     torch.testing.assert_close(rows.mean(0), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(rows.std(0, correction=0), torch.ones(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(log_det, 16 * norm.log_scale.sum())
+
+
+@pytest.mark.parametrize("cells", [True, False])
+def test_a_flow_starts_with_the_mean_and_width_of_each_cell_where_cells_are_normalised(
+    cells: bool,
+) -> None:
+    width = 0.1 + torch.rand(16, generator=torch.Generator().manual_seed(1))
+    x = normal(500, 16) * width + 5 * normal(16, seed=2)
+    flow = conv_flow((4, 4), 0, 2, RationalQuadratic(4, 3.0), net(), cells=cells)
+    flow.initialise(x)
+    z = flow(x)[0].detach()
+    off = z.mean(0).abs().max(), (z.std(0, correction=0) - 1).abs().max()
+    assert bool(max(off) < 1e-3) is cells
 
 
 def test_a_mixing_of_channels_is_undone_with_the_weights_of_the_last_training_step():
