@@ -71,10 +71,10 @@ optimizer = partial(torch.optim.AdamW, lr=4e-3, weight_decay=0.2)
 scheduler = partial(warmup_cosine, warmup=0.05)
 
 
-def caloclouds2(seed: int = 0) -> CaloClouds2:
+def caloclouds2(seed: int = 0, calibration: int = 0) -> CaloClouds2:
     torch.manual_seed(seed)
     return CaloClouds2(
-        spec(), None, transform=transform, numbers=numbers, event_cond=True,
+        spec(), None, transform=partial(transform, calibration=calibration), numbers=numbers, event_cond=True,
         net=partial(PointWise, hidden=[32, 64, 32], time=GaussianFourier(8, 1.0, 16)),
         process=preconditioned(sigma_max=20.0),
         ranked=False, solver=KarrasHeun(8), optimizer=optimizer, scheduler=scheduler,
@@ -110,6 +110,27 @@ def calopointflow(seed: int = 0) -> CaloPointFlow:
 Make = Callable[..., LayeredCloud]
 MODELS = [caloclouds2, caloclouds, calopointflow]
 each = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
+
+
+def test_validation_calibrates_the_number_of_points_by_the_hits() -> None:
+    module, whole = caloclouds2(calibration=60), showers()[:60]
+    assert whole.mask is not None
+    x, mask = torch.zeros_like(whole.x), torch.zeros_like(whole.mask)  # half of the points
+    x[:, : POINTS // 2], mask[:, : POINTS // 2] = whole.x[:, ::2], whole.mask[:, ::2]
+    events = Batch(x, whole.cond, {}, mask)
+    module.fit_transform([events])
+    module.transform.points.std *= torch.tensor([0.2, 1.0, 0.2, 1.0])  # too narrow: too few hits
+    before = module.sample(events.conditions(), generator=generator(1))
+    module.on_validation_epoch_start()
+    after = module.sample(events.conditions(), generator=generator(1))
+    true, early, late = (
+        module.transform.occupancy.counts(found)[1].double().mean()
+        for found in (events, before, after)
+    )
+    assert abs(late / true - 1) < 0.4 * abs(early / true - 1)
+    again = {name: value.clone() for name, value in module.state_dict().items()}
+    module.calibrate()  # from uncalibrated showers, hence the same
+    assert all(torch.equal(value, again[name]) for name, value in module.state_dict().items())
 
 
 @each

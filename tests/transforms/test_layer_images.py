@@ -138,7 +138,7 @@ def test_the_calibrated_spectrum_is_the_true_one():
     assert torch.equal(
         calibration.conditions().values["incident_energy"], true.cond["incident_energy"][:300]
     )
-    calibration.fit_generated(made)
+    calibration.fit_generated(Batch(made, true.cond))
     result = calibration(made, torch.tensor(FLOOR))
     assert torch.equal(result > 0, made > 0)
     assert not bool(((result > 0) & (result < FLOOR)).any())
@@ -158,7 +158,7 @@ def test_a_calibration_repeats_its_events_where_there_are_too_few_and_travels_wi
     calibration.fit_true([true], FLOOR)
     energies = calibration.conditions().values["incident_energy"]
     assert torch.equal(energies[7:], true.cond["incident_energy"][:3])
-    calibration.fit_generated(2 * true.x)
+    calibration.fit_generated(Batch(2 * true.x, true.cond))
     other = SpectrumCalibration((ENERGY,), events=10)
     other.load_state_dict(calibration.state_dict())
     floor = torch.tensor(FLOOR)

@@ -114,7 +114,7 @@ class Spec:
         conditions: What a generator may be asked for.
         event: Truths that a file also holds per event and that a generator makes unless they are
             given.
-        geometry: Where the cells are, or None.
+        geometry: Where the cells are (of a cloud those that its points are read out in), or None.
         threshold: Readout threshold: every non-zero cell is at or above it, and samples are cut
             there [``unit``].
         cut: Where the public evaluation cuts both truth and generated cells, at least ``threshold``

@@ -8,35 +8,11 @@ contains it (the outermost cell for a point outside); energies of points in one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor
 
-from simulacra.core import Batch, Field, Geometry, IncompatibleError, Layer, Spec, UserError
+from simulacra.core import Batch, Field, Geometry, IncompatibleError, Spec, UserError
+from simulacra.core.cells import CellFinder
 from simulacra.data.base import View
-
-
-@dataclass(frozen=True)
-class _Raster:
-    """Layers that share axes and edges.
-
-    Args:
-        layers: Their positions in the geometry.
-        layer: One of them.
-    """
-
-    layers: tuple[int, ...]
-    layer: Layer
-
-    def cell(self, first: Tensor, second: Tensor) -> Tensor:
-        """Number of the cell within the layer that contains each transverse position."""
-        rows, cols = (torch.tensor(edges, dtype=torch.float64) for edges in self.layer.edges)
-        if self.layer.axes == ("alpha", "r"):
-            first, second = torch.atan2(second, first), torch.hypot(first, second)
-        row = (torch.bucketize(first, rows, right=True) - 1).clamp(0, len(rows) - 2)
-        col = (torch.bucketize(second, cols, right=True) - 1).clamp(0, len(cols) - 2)
-        return row * self.layer.shape[1] + col
 
 
 class CloudView(View):
@@ -58,7 +34,7 @@ class CloudView(View):
         self.native, self.points = native, min(points, native.n_voxels)
         self.geometry: Geometry = native.geometry
         self._centres = self.geometry.centres().float()
-        self._rasters = _rasters(self.geometry)
+        self._find = CellFinder(self.geometry)
         self._spec = _cloud_spec(native, self.geometry, self.points)
 
     @property
@@ -95,30 +71,13 @@ class CloudView(View):
             raise UserError(f"{self.spec.name} events are clouds, but the batch has no mask")
         event, slot = torch.nonzero(batch.mask.cpu(), as_tuple=True)
         points = batch.x.cpu()[event, slot].double()  # (P, 4)
-        depths = torch.tensor([layer.depth for layer in self.geometry.layers], dtype=torch.float64)
-        order = depths.argsort()
-        middles = (depths[order][1:] + depths[order][:-1]) / 2
-        layer = order[torch.bucketize(points[:, 2].contiguous(), middles)]
-        first_cell = torch.tensor([0, *self.geometry.sizes]).cumsum(0)
-        cell = torch.zeros_like(layer)
-        for raster in self._rasters:
-            mine = torch.isin(layer, torch.tensor(raster.layers))
-            cell[mine] = raster.cell(points[mine, 0], points[mine, 1])
-        index = event * self.geometry.n_voxels + first_cell[layer] + cell
+        cell = self._find(points[:, 0], points[:, 1], points[:, 2])
+        index = event * self.geometry.n_voxels + cell
         flat = torch.zeros(len(batch) * self.geometry.n_voxels, dtype=torch.float64).index_add_(
             0, index, points[:, 3]
         )
         x = flat.to(batch.x).view(len(batch), *self.native.shape)
         return Batch(x, batch.cond, batch.event, None, batch.weight)
-
-
-def _rasters(geometry: Geometry) -> tuple[_Raster, ...]:
-    groups: dict[object, list[int]] = {}
-    for number, layer in enumerate(geometry.layers):
-        groups.setdefault((layer.axes, layer.edges), []).append(number)
-    return tuple(
-        _Raster(tuple(numbers), geometry.layers[numbers[0]]) for numbers in groups.values()
-    )
 
 
 def _cloud_spec(native: Spec, geometry: Geometry, points: int) -> Spec:
@@ -152,6 +111,5 @@ def _cloud_spec(native: Spec, geometry: Geometry, points: int) -> Spec:
         kind="cloud",
         shape=(points, 4),
         features=features,
-        geometry=None,
         sample_batch=min(native.sample_batch, 256),
     )

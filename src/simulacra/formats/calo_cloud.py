@@ -10,6 +10,7 @@ Reference: Buhmann et al. 2023, arXiv:2305.04847.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import h5py
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field, FormatError, Prior, Spec
+from simulacra.core.geometry import regular_grid
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY
 from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
@@ -25,6 +27,8 @@ from simulacra.formats.ild import LAYER_BOTTOMS, PITCH
 
 POINTS = 6000
 CENTRE = (0.0, 40.0)  # mm, where the photon enters, x and z
+PHASE = (-75.912, -37.0)  # mm, position of a cell edge along x and z
+LOWS, REACH = (-200.0, -160.0), 400.0  # mm, where points lie along x and z
 SUBCELL = PITCH / 6  # mm
 
 
@@ -98,16 +102,18 @@ def points_first(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ild_cloud() -> Spec:
-    """Up to 6,000 points per photon of 10 to 90 GeV; the cut is for cells of 5.09 mm, not for points."""
+    """Up to 6,000 points per photon of 10 to 90 GeV; geometry and cut are those of cells of 5.09 mm."""
+    rows, cols = (_edges(low, phase) for low, phase in zip(LOWS, PHASE, strict=True))
     return Spec(
         "ild_cloud",
         "cloud",
         (POINTS, 4),
         "GeV",
+        geometry=regular_grid(len(LAYER_BOTTOMS), (rows, cols), ("x", "z")),
         features=(
-            Field("x", "mm", low=-200.0, high=200.0),
+            Field("x", "mm", low=LOWS[0], high=LOWS[0] + REACH),
             Field("layer", low=0.0, high=30.0),
-            Field("z", "mm", low=-160.0, high=240.0),
+            Field("z", "mm", low=LOWS[1], high=LOWS[1] + REACH),
             Field("e", "GeV", low=0.0),
         ),
         conditions=(Field(ENERGY, "GeV", low=10.0, high=90.0),),
@@ -115,3 +121,10 @@ def ild_cloud() -> Spec:
         prior=(Prior(ENERGY, "uniform", (10.0, 90.0)),),
         sample_batch=64,
     )
+
+
+def _edges(low: float, phase: float) -> list[float]:
+    """Edges of cells from the last at or below ``low`` to the first at or above ``low + REACH``."""
+    first = math.floor((low - phase) / PITCH)
+    last = math.ceil((low + REACH - phase) / PITCH)
+    return [phase + PITCH * k for k in range(first, last + 1)]

@@ -103,10 +103,16 @@ class CloudModel(GenerativeModule):
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
         """Numbers of the event, then its points."""
         scaled = self.transform.condition(cond)
-        event = self.event_flow.sample(len(cond), scaled, generator)
+        event = self.draw_numbers(cond, scaled, generator)
         mask = self.transform.mask(event, cond)
         points = self.draw_points(mask, self.context(event, scaled), generator)
         return Latent({"event": event, "points": points}, scaled, mask)
+
+    def draw_numbers(
+        self, cond: Conditions, scaled: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """Normalised numbers of events ``(B, K)`` for given fields and their network input."""
+        return self.event_flow.sample(len(cond), scaled, generator)
 
     @abstractmethod
     def draw_points(

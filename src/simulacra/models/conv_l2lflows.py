@@ -35,9 +35,11 @@ from simulacra.dynamics.autoregressive import autoregressive_flow
 from simulacra.dynamics.conv_flows import Squeeze, conv_flow
 from simulacra.dynamics.layer_chain import CausalChain
 from simulacra.dynamics.splines import Spline
+from simulacra.models.calibrated import Calibrated
 from simulacra.models.layerwise import LayerwiseFlow
 from simulacra.nn.unet import PaddedConv, UNet, joined
 from simulacra.transforms.base import Batches
+from simulacra.transforms.calibration import Calibration
 from simulacra.transforms.layer_images import LayerImageTransform
 from simulacra.transforms.spectrum import SpectrumCalibration
 
@@ -120,7 +122,7 @@ def _maps(given: Tensor, size: Sequence[int]) -> Tensor:
     return given[:, :, None, None].expand(-1, -1, *size)
 
 
-class ConvL2LFlows(LayerwiseFlow):
+class ConvL2LFlows(Calibrated, LayerwiseFlow):
     """See the module's docstring.
 
     Args:
@@ -232,14 +234,7 @@ class ConvL2LFlows(LayerwiseFlow):
         batch = super().decode(latent, cond)
         return Batch(self.spectrum(batch.x, self.transform.floor), batch.cond, batch.event)
 
-    def calibrate(self) -> None:
-        """Map the spectrum of what the present weights generate onto the true one."""
-        self.spectrum.forget()
-        generator = torch.Generator(device=self.device).manual_seed(0)
-        cond = self.spectrum.conditions().to("cpu")
-        self.spectrum.fit_generated(self.sample(cond, generator=generator).x.to(self.device))
-
-    def on_validation_epoch_start(self) -> None:
-        """Calibrate the weights that are validated and saved."""
-        if self.spectrum.events > 0:
-            self.calibrate()
+    @property
+    def calibration(self) -> Calibration:
+        """That of the spectrum."""
+        return self.spectrum

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from simulacra.core import Spec
+import torch
+from torch import Tensor
+
+from simulacra.core import Conditions, Spec
+from simulacra.models.calibrated import Calibrated
 from simulacra.models.cloud import CloudModel
+from simulacra.transforms.calibration import Calibration
 from simulacra.transforms.cloud_layers import LayeredCloudTransform, depth_column
 
 
-class LayeredCloud(CloudModel):
-    """A cloud model whose transform imposes the numbers of every layer."""
+class LayeredCloud(Calibrated, CloudModel):
+    """A cloud model whose transform imposes the numbers of every layer and calibrates those of points."""
 
     transform: LayeredCloudTransform
+
+    @property
+    def calibration(self) -> Calibration:
+        """That of the number of points."""
+        return self.transform.occupancy
+
+    def draw_numbers(
+        self, cond: Conditions, scaled: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """See :class:`CloudModel`; with the calibrated number of points, which the points see too."""
+        return self.transform.recounted(super().draw_numbers(cond, scaled, generator), cond)
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:

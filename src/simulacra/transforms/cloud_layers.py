@@ -18,8 +18,9 @@ Reference: Buhmann et al. 2023, arXiv:2309.05704, section 3.
 
 Note:
     Differs from the reference: shares of energy are told as means per point; the centre in depth, which the
-    energies of the layers fix, is no number of its own; counts are not truncated. A correction of :math:`N`
-    for what the generated points give in readout cells is not needed where :math:`N` counts points, as here.
+    energies of the layers fix, is no number of its own; counts are not truncated. What the reference does to
+    :math:`N` so that the points give the true number of hits is told in
+    :mod:`simulacra.transforms.occupancy`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudTransform, even
 from simulacra.transforms.cloud_moments import moments
+from simulacra.transforms.occupancy import OccupancyCalibration
 from simulacra.transforms.quantile import QuantileMap
 
 
@@ -55,6 +57,7 @@ class LayeredCloudTransform(CloudTransform):
         seen: How many leading numbers of the event the points are conditioned on (None: all).
         subset: Points of a shower that one training step sees, drawn with replacement (None: all points);
             for networks in which points do not depend on each other.
+        calibration: Training events that the number of points is calibrated with, 0 for none.
     """
 
     depths: Tensor
@@ -69,6 +72,7 @@ class LayeredCloudTransform(CloudTransform):
         knee: float = 3.0,
         seen: int | None = None,
         subset: int | None = None,
+        calibration: int = 0,
     ) -> None:
         super().__init__(spec, given, None, scale, knee, leading=0)
         depth = depth_column(spec.features)
@@ -86,6 +90,8 @@ class LayeredCloudTransform(CloudTransform):
         self.seen = self.width if seen is None else seen
         self.event = QuantileMap(self.width)
         self.register_buffer("depths", torch.full((layers,), torch.inf))
+        columns = (*self.across, self.depth, self.energy)
+        self.occupancy = OccupancyCalibration(spec, given, columns, calibration)
 
     def fit_statistics(self, batches: Batches) -> None:
         """One pass for conditions, one for layers, two for points, one for the event's numbers."""
@@ -97,6 +103,7 @@ class LayeredCloudTransform(CloudTransform):
             shift = 0.7548776662466927 * torch.arange(1 + self.layers).to(batch.x)
             parts.append(self._columns(batch, (even(batch.x) + shift) % 1))
         self.event.fit(torch.stack([_filled(column) for column in torch.cat(parts).T], 1))
+        self.occupancy.fit_true(batches)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """Normalise; in training mode counts and layers are dequantised and points drawn."""
@@ -122,6 +129,15 @@ class LayeredCloudTransform(CloudTransform):
     def numbers(self, event: Tensor, cond: Conditions) -> Tensor:
         """See :meth:`CloudTransform.numbers`."""
         return self._rescaled(super().numbers(event, cond), cond.values, 1)
+
+    def recounted(self, event: Tensor, cond: Conditions) -> Tensor:
+        """Normalised numbers of the event with the calibrated number of points."""
+        if not self.occupancy.active:
+            return event
+        columns = self.numbers(event, cond)
+        number = self.occupancy(columns[:, 0])[:, None]
+        changed = self._rescaled(torch.cat([number, columns[:, 1:]], 1), cond.values, -1)
+        return torch.cat([self.event(changed)[:, :1], event[:, 1:]], 1)
 
     def layer_numbers(self, columns: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
         """Points and energy of every layer, each ``(B, L)``: what the inverse imposes.

@@ -117,6 +117,7 @@ class QuantileCloudTransform(LayeredCloudTransform):
         values: Largest number of distinct values of a feature that is dequantised.
         seen: See there.
         subset: See there.
+        calibration: See there.
     """
 
     def __init__(
@@ -128,6 +129,9 @@ class QuantileCloudTransform(LayeredCloudTransform):
         values: int,
         seen: int | None = None,
         subset: int | None = None,
+        calibration: int = 0,
     ) -> None:
-        super().__init__(spec, given, per, layers, seen=seen, subset=subset)
+        super().__init__(
+            spec, given, per, layers, seen=seen, subset=subset, calibration=calibration
+        )
         self.points = CloudQuantiles(spec.features, values)

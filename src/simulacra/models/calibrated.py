@@ -1,0 +1,32 @@
+"""Models whose generated events are calibrated against true ones whenever they are validated."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+
+from simulacra.models.base import GenerativeModule
+from simulacra.transforms.calibration import Calibration
+
+
+class Calibrated(GenerativeModule):
+    """A generative module with a calibration that travels in its checkpoint."""
+
+    @property
+    @abstractmethod
+    def calibration(self) -> Calibration:
+        """What is fitted to the events that the present weights generate."""
+
+    def calibrate(self) -> None:
+        """Fit the calibration to events of the present weights, uncalibrated ones first."""
+        self.calibration.forget()
+        cond = self.calibration.conditions().to("cpu")
+        for _ in range(self.calibration.rounds):
+            generator = torch.Generator(device=self.device).manual_seed(0)
+            self.calibration.fit_generated(self.sample(cond, generator=generator))
+
+    def on_validation_epoch_start(self) -> None:
+        """Calibrate the weights that are validated and saved."""
+        if self.calibration.events > 0:
+            self.calibrate()

@@ -1,0 +1,77 @@
+"""Calibrations of generated events against true ones: what they have in common.
+
+A calibration remembers true events' share of what it compares and their given fields; events that a model
+generates for the same fields give the other share.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from simulacra.core import Batch, Conditions, Field
+from simulacra.transforms.base import Batches
+
+
+class Calibration(nn.Module, ABC):
+    """Leaves events as they are until the true and the generated side are known.
+
+    Args:
+        fields: Fields that the generator is given.
+        events: True events that are remembered, 0 for no calibration.
+    """
+
+    rounds: ClassVar[int] = 1
+    """How often the generated side is taken, from the second time on of events calibrated with the last."""
+    known: Tensor
+    asked: Tensor
+
+    def __init__(self, fields: Sequence[Field], events: int) -> None:
+        super().__init__()
+        self.fields, self.events = tuple(fields), events
+        self.register_buffer("known", torch.zeros(2, dtype=torch.bool))
+        width = sum(field.dim for field in fields)
+        self.register_buffer("asked", torch.zeros(events, width, dtype=torch.float64))
+
+    def remember(self, batches: Batches) -> Batch | None:
+        """The first true events, whose fields are kept; None without any."""
+        parts: list[Batch] = []
+        count = 0
+        for batch in batches:
+            if count >= self.events:
+                break
+            parts.append(batch[: self.events - count])
+            count += len(parts[-1])
+        if not parts:
+            return None
+        first = Batch.cat(parts)
+        values = first.conditions([field.name for field in self.fields]).values
+        rows = torch.cat([values[field.name].double() for field in self.fields], dim=1)
+        self.asked.copy_(rows[torch.arange(self.events) % len(rows)])
+        return first
+
+    def conditions(self) -> Conditions:
+        """What to generate events for, ``events`` of them."""
+        columns = self.asked.split([field.dim for field in self.fields], dim=1)
+        values = {
+            field.name: column.float() if field.classes is None else column.long()
+            for field, column in zip(self.fields, columns, strict=True)
+        }
+        return Conditions(self.events, values)
+
+    @property
+    def active(self) -> bool:
+        """Whether both sides are known."""
+        return bool(self.known.all())
+
+    def forget(self) -> None:
+        """Leave events as they are, e.g. to generate uncalibrated ones."""
+        self.known[1] = False
+
+    @abstractmethod
+    def fit_generated(self, batch: Batch) -> None:
+        """Take the generated side from the events of a round."""
