@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import matplotlib as mpl
 import matplotlib.colors as mcolors
@@ -72,6 +73,23 @@ def test_a_panel_shows_counts_errors_and_unit() -> None:
     assert np.isnan(steps[-1][3]), "no ratio where the truth is empty"
     assert ratio.get_ylim()[0] < 5 / 6
     assert ratio.get_ylim()[1] > 1.1
+
+
+@pytest.mark.parametrize(("low", "high"), [(300.0, 8000.0), (200.0, 700.0)])
+def test_numbers_of_a_logarithmic_axis_do_not_overlap_and_there_are_some(
+    low: float, high: float
+) -> None:
+    edges = np.geomspace(low, high, 6)
+    panel = counted("energy", "MeV", edges, np.full(5, 100.0), np.full(5, 90.0), log_x=True)
+    figure = Figure(figsize=(2.9, 2.6))
+    main, ratio = figure.subplots(2, 1, sharex=True)
+    draw(main, ratio, panel)
+    drawn(figure)
+    texts = ratio.get_xticklabels() + ratio.get_xticklabels(minor=True)
+    shown = [text for text in texts if text.get_text() and low <= text.get_position()[0] <= high]
+    boxes = sorted((text.get_window_extent() for text in shown), key=lambda box: box.x0)
+    assert boxes
+    assert all(left.x1 <= right.x0 for left, right in pairwise(boxes))
 
 
 def test_families_of_layers_are_thinned_and_singles_come_first() -> None:

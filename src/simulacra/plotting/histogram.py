@@ -18,6 +18,7 @@ from simulacra.plotting.style import (
     TRUTH_FILL,
     Array,
     legend,
+    logarithmic,
     new_figure,
     place,
     quotient,
@@ -107,7 +108,7 @@ def draw(main: Axes, ratio: Axes, panel: Panel) -> None:
     low, high = _range(panel, whole=log_y)
     for ax in (main, ratio):
         if panel.log_x:
-            ax.set_xscale("log")
+            logarithmic(ax, low, high)
         ax.set_xlim(low, high)
     main.tick_params(labelbottom=False)
     ratio.set_xlabel(with_unit(panel.label, panel.unit))

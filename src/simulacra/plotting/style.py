@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import NullFormatter
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -130,6 +131,13 @@ def ratio_limits(ax: Axes, values: Array, band: Array, weight: Array) -> None:
     ax.set_ylim(1 - half, 1 + half)
     ax.set_yticks([1 - 0.6 * half, 1, 1 + 0.6 * half])
     ax.minorticks_off()
+
+
+def logarithmic(ax: Axes, low: float, high: float) -> None:
+    """Logarithmic horizontal axis, whose numbers between decades would overlap where a decade has one."""
+    ax.set_xscale("log")
+    if np.floor(np.log10(high)) >= np.ceil(np.log10(low)):
+        ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def quotient(numerator: Array, denominator: Array) -> Array:
