@@ -75,13 +75,14 @@ class CloudModel(GenerativeModule):
         """Statistics of the transform, and the kernels of a kernel density estimate."""
         super().fit_transform(batches)
         if isinstance(self.event_flow, KernelDensity):
+            events, conditions = [], []
             with self.evaluating():
-                found = [self.encode(batch.to(self.device)) for batch in batches]
-            conditions = [latent.cond for latent in found if latent.cond is not None]
-            self.event_flow.fit(
-                torch.cat([latent.x["event"] for latent in found]),
-                torch.cat(conditions) if conditions else None,
-            )
+                for batch in batches:
+                    latent = self.encode(batch.to(self.device))
+                    events.append(latent.x["event"])
+                    conditions.append(latent.cond)
+            given = [cond for cond in conditions if cond is not None]
+            self.event_flow.fit(torch.cat(events), torch.cat(given) if given else None)
         return self
 
     @property
