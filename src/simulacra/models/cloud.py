@@ -14,8 +14,9 @@ from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from simulacra.core import Conditions, Latent, Spec
+from simulacra.core import Batch, Conditions, Latent, Spec
 from simulacra.dynamics.flows import Flow
 from simulacra.models.base import GenerativeModule
 from simulacra.models.jet_level import JetLevelFlow
@@ -102,12 +103,21 @@ class CloudModel(GenerativeModule):
         return torch.cat(parts, 1) if parts else None
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
-        """Numbers of the event, then its points."""
+        """Numbers of the event, then its points, as many as the largest event of the batch has."""
         scaled = self.transform.condition(cond)
         event = self.draw_numbers(cond, scaled, generator)
         mask = self.transform.mask(event, cond)
+        mask = mask[:, : max(int(mask.sum(1).max()), 1)]
         points = self.draw_points(mask, self.context(event, scaled), generator)
         return Latent({"event": event, "points": points}, scaled, mask)
+
+    def decode(self, latent: Latent, cond: Conditions) -> Batch:
+        """Physical events, padded to the width of the data set."""
+        batch = super().decode(latent, cond)
+        assert batch.mask is not None
+        missing = self.spec.shape[0] - batch.x.shape[1]
+        x, mask = pad(batch.x, (0, 0, 0, missing)), pad(batch.mask, (0, missing))
+        return Batch(x, batch.cond, batch.event, mask)
 
     def draw_numbers(
         self, cond: Conditions, scaled: Tensor | None, generator: torch.Generator | None

@@ -108,8 +108,11 @@ class CloudStandardise(Map):
         """Normalised to physical points, whole numbers rounded."""
         value = y / self.scale * self.std + self.mean
         straight = torch.where(self.whole, value.round(), value)
-        size = inverse_log_linear(torch.where(self.curved, value, 0.0)) * self.knee
-        return _masked(torch.where(self.curved, size, straight), mask)
+        columns = list(straight.unbind(-1))
+        for i in (i for i, size in enumerate(self.sizes) if size):
+            size = inverse_log_linear(value[..., i]) * self.knee[i]
+            columns[i] = torch.where(self.curved[i], size, columns[i])
+        return _masked(torch.stack(columns, -1), mask)
 
     def _bend(self, x: Tensor) -> Tensor:
         return torch.where(self.curved, log_linear(x / self.knee), x)
