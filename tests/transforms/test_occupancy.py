@@ -90,6 +90,13 @@ def test_beyond_the_fitted_range_numbers_go_on_rising() -> None:
     assert torch.equal(other(number), made)
 
 
+def test_hits_that_cannot_be_reached_do_not_fill_the_cloud_with_points() -> None:
+    calibrated = calibration()
+    calibrated.fit_true([showers(NUMBERS, 300, 0)])
+    calibrated.fit_generated(showers(NUMBERS, 10, 1))  # all points in ten cells
+    assert torch.allclose(calibrated(NUMBERS), 4 * NUMBERS)
+
+
 def test_without_cells_or_events_nothing_is_calibrated() -> None:
     bare = OccupancyCalibration(spec().with_(geometry=None), ["incident_energy"], COLUMNS, 300)
     for calibrated in (bare, calibration(0)):

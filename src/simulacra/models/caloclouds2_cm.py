@@ -1,7 +1,8 @@
 """CaloClouds II (CM): the consistency model of CaloClouds II, one pass per shower.
 
 Generates: what its teacher, a :mod:`simulacra.models.caloclouds2`, generates, with one evaluation of the
-    network of the points; numbers of the shower and calibration are the teacher's.
+    network of the points; numbers of the shower are the teacher's, the calibration of the number of points
+    is its own.
 Conditions and representation: the teacher's.
 Reference: Buhmann, Gaede, Kasieczka, Korol, Korcari, Krüger, McKeown 2023, arXiv:2309.05704, section 3.3;
     Song et al. 2023, arXiv:2303.01469.

@@ -6,7 +6,8 @@ generated showers of :math:`N` points,
 
 .. math:: N \to h_{generated}^{-1}(h_{true}(N)),
 
-both as parabolas in logarithms over the fitted range and straight lines beyond it.
+both as parabolas in logarithms over the fitted range and straight lines beyond it, within a factor of four:
+points of a network that has learnt little may never give so many hits.
 
 Reference: CaloClouds II, arXiv:2309.05704, section 3, with ratios of cubic polynomials.
 """
@@ -25,7 +26,9 @@ from simulacra.transforms.base import Batches
 from simulacra.transforms.calibration import Calibration
 
 LARGEST = math.log(1e6)
-"""Of the logarithm of a calibrated number of points."""
+"""Where the tabulated logarithm of a number of points ends."""
+FACTOR = 4.0
+"""By which a number of points is changed, at most."""
 
 
 class OccupancyCalibration(Calibration):
@@ -67,14 +70,16 @@ class OccupancyCalibration(Calibration):
         """Calibrated numbers of points ``(B,)`` of those that the true showers would have."""
         if not self.active:
             return number
-        wanted = self._hits(0, number.double().clamp_min(1).log())
+        start = number.double().clamp_min(1).log()
+        wanted = self._hits(0, start)
         points = torch.linspace(0, LARGEST, 1024, dtype=torch.float64, device=number.device)
         hits = self._hits(1, points).cummax(0).values
         above = torch.searchsorted(hits, wanted).clamp(1, len(hits) - 1)
         low, high = hits[above - 1], hits[above]
         share = ((wanted - low) / (high - low).clamp_min(1e-12)).clamp(0, 1)
         made = points[above - 1] + share * (points[above] - points[above - 1])
-        return torch.where(number < 1, number, made.exp().to(number))
+        change = (made - start).clamp(-math.log(FACTOR), math.log(FACTOR))
+        return torch.where(number < 1, number, number * change.exp().to(number))
 
     def counts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Points, and cells at or above the cut, of every event ``(B,)``."""
