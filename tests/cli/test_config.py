@@ -57,6 +57,16 @@ def test_the_sweep_of_cloud_and_grid_gives_each_model_its_view() -> None:
         assert config["data"]["view"] == view
 
 
+def test_every_student_learns_from_the_teacher_of_its_sweep() -> None:
+    students = [name for name in choices("model") if "teacher" in load_choice("model", name)]
+    assert {"caloflow_student", "caloclouds2_cm", "pc_droid_cm"} < set(students)
+    for name in students:
+        own = OmegaConf.load(folder("conf") / "model" / f"{name}.yaml")
+        assert (
+            OmegaConf.create({"model": own, "teacher": "/first/job"}).model.teacher == "/first/job"
+        )
+
+
 @pytest.mark.parametrize("command", ["sample", "evaluate", "reproduce"])
 def test_every_command_composes(command: str) -> None:
     assert compose(command)
