@@ -30,7 +30,6 @@ from simulacra.models.optim import warmup_cosine
 from simulacra.nn.epic_encoder import EPiCEncoder
 from simulacra.nn.pointwise import GaussianFourier, PointWise
 from simulacra.transforms.cloud_layers import LayeredCloudTransform
-from simulacra.transforms.cloud_quantiles import QuantileCloudTransform
 
 POINTS = 400
 """Every eighth point of the sample's showers is kept, 120 to 381 of each."""
@@ -95,7 +94,7 @@ def caloclouds(seed: int = 0) -> CaloClouds:
 def calopointflow(seed: int = 0) -> CaloPointFlow:
     torch.manual_seed(seed)
     normal = partial(
-        QuantileCloudTransform, per="incident_energy", layers=30, values=512, seen=1, subset=64
+        LayeredCloudTransform, per="incident_energy", layers=30, values=512, seen=1, subset=64
     )
     return CaloPointFlow(
         spec(), None, transform=normal, numbers=numbers, event_cond=True,

@@ -43,9 +43,11 @@ def events(n: int = 200, seed: int = 0) -> Batch:
     return Batch(x, {"incident_energy": incident}, {"leak": leak}, mask)
 
 
-def made(layers: int = 5, subset: int | None = None) -> LayeredCloudTransform:
+def made(
+    layers: int = 5, subset: int | None = None, values: int | None = None
+) -> LayeredCloudTransform:
     transform = LayeredCloudTransform(
-        spec(), ("incident_energy",), "incident_energy", layers, subset=subset
+        spec(), ("incident_energy",), "incident_energy", layers, values=values, subset=subset
     )
     transform.fit([events(seed=seed) for seed in range(3)])
     return transform.eval()
@@ -94,8 +96,9 @@ def test_numbers_are_count_fields_energy_centres_shares_and_means() -> None:
     assert torch.allclose(found_energy, energy, rtol=1e-3, atol=1e-6)
 
 
-def test_round_trip_restores_layers_energies_and_centres() -> None:
-    transform, batch = made(), events()
+@pytest.mark.parametrize("values", [None, 16])
+def test_round_trip_restores_layers_energies_and_centres(values: int | None) -> None:
+    transform, batch = made(values=values), events()
     back = transform.inverse(transform(batch), batch.conditions())
     assert batch.mask is not None
     assert torch.equal(back.mask, batch.mask)
@@ -107,8 +110,9 @@ def test_round_trip_restores_layers_energies_and_centres() -> None:
     assert torch.allclose(back.event["leak"], batch.event["leak"], rtol=1e-4)
 
 
-def test_whatever_is_generated_has_exactly_the_numbers_of_the_event() -> None:
-    transform = made()
+@pytest.mark.parametrize("values", [None, 16])
+def test_whatever_is_generated_has_exactly_the_numbers_of_the_event(values: int | None) -> None:
+    transform = made(values=values)
     latent = random_latent(transform)
     batch = transform.inverse(latent, events(64).conditions())
     columns = transform.numbers(latent.x["event"], events(64).conditions())
@@ -125,6 +129,18 @@ def test_whatever_is_generated_has_exactly_the_numbers_of_the_event() -> None:
     assert torch.allclose(total[:, 0], columns[some, 2], rtol=1e-5)
     assert torch.allclose(total[:, 1:3], columns[some, 3:5], rtol=1e-4, atol=2e-4)
     assert bool((batch.x[..., 3] >= 0).all())
+
+
+def test_quantiles_make_every_feature_a_standard_normal() -> None:
+    levels = torch.tensor([0.1, 0.5, 0.9])
+    far = {}
+    for values in (None, 16):
+        transform = made(values=values).train()
+        latent = transform(events(), torch.Generator().manual_seed(0))
+        assert latent.mask is not None
+        found = latent.x["points"][latent.mask].quantile(levels, dim=0)
+        far[values] = (found - torch.special.ndtri(levels)[:, None]).abs().max()
+    assert far[16] < 0.1 < 0.2 < far[None]
 
 
 def test_points_are_dealt_out_in_the_order_of_their_depth() -> None:

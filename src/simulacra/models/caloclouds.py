@@ -19,9 +19,9 @@ where the last term, the latent's flow, sees :math:`z` without gradient.
 
 Note:
     Differences from the paper: those of CaloClouds II here (:mod:`simulacra.models.caloclouds2`): masks,
-    random points of a shower in a training step, which the encoder sees too, standardised features, one
-    optimizer, calibration with the energies and centres of the second version; times of training are
-    uniform and not the chain's own.
+    random points of a shower in a training step, which the encoder sees too, features standardised or
+    normal by quantiles, one optimizer, calibration with the energies and centres of the second version;
+    times of training are uniform and not the chain's own.
 """
 
 from __future__ import annotations

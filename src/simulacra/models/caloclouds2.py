@@ -13,10 +13,12 @@ Reference: Buhmann, Gaede, Kasieczka, Korol, Korcari, Krüger, McKeown 2023, arX
 Note:
     Differences from the paper: padded points do not enter the loss; a training step sees some points
     of a shower, drawn at random, since points do not depend on each other; features are standardised
-    and energies generated in a logarithm that turns linear, so that none is negative; one optimizer
-    for both stages; quantile-normalised numbers and spline couplings in the flow (the paper's blocks
-    hold six affine couplings and an element-wise spline each); the moving average has the decay of
-    the callback, not an inverse schedule. What the calibration does otherwise is told in its module.
+    and energies generated in a logarithm that turns linear, so that none is negative; at small size
+    every feature is a standard normal by quantiles instead, so that the core of a shower, narrow in
+    space, is as wide as its halo and one step can make it; one optimizer for both stages;
+    quantile-normalised numbers and spline couplings in the flow (the paper's blocks hold six affine
+    couplings and an element-wise spline each); the moving average has the decay of the callback, not
+    an inverse schedule. What the calibration does otherwise is told in its module.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class CloudStandardise(Map):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Physical to normalised points; the domain of sizes is the positive numbers."""
-        return _masked((self._bend(x) - self.mean) / self.std * self.scale, mask)
+        return masked((self._bend(x) - self.mean) / self.std * self.scale, mask)
 
     def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalised to physical points, whole numbers rounded."""
@@ -112,7 +112,7 @@ class CloudStandardise(Map):
         for i in (i for i, size in enumerate(self.sizes) if size):
             size = inverse_log_linear(value[..., i]) * self.knee[i]
             columns[i] = torch.where(self.curved[i], size, columns[i])
-        return _masked(torch.stack(columns, -1), mask)
+        return masked(torch.stack(columns, -1), mask)
 
     def _bend(self, x: Tensor) -> Tensor:
         return torch.where(self.curved, log_linear(x / self.knee), x)
@@ -245,7 +245,8 @@ def _real(part: tuple[Tensor, Tensor | None]) -> Tensor:
     return (x.flatten(0, 1) if mask is None else x[mask]).cpu()
 
 
-def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+def masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Points ``(B, N, F)`` that are exactly 0 where the mask ``(B, N)`` is False."""
     return x if mask is None else torch.where(mask[..., None], x, 0.0)
 
 

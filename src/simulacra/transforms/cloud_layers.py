@@ -34,6 +34,7 @@ from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudTransform, even
 from simulacra.transforms.cloud_moments import moments
+from simulacra.transforms.cloud_quantiles import CloudQuantiles
 from simulacra.transforms.occupancy import OccupancyCalibration
 from simulacra.transforms.quantile import QuantileMap
 
@@ -54,6 +55,9 @@ class LayeredCloudTransform(CloudTransform):
         layers: ``L``, largest number of layers; columns of those beyond the data's are noise.
         scale: Standard deviation of the normalised points.
         knee: Where the map of a size turns linear, in units of its mean.
+        values: None, or in place of that map, which ``knee`` belongs to, quantiles make every feature a
+            standard normal, and those of at most so many distinct values are dequantised
+            (:mod:`simulacra.transforms.cloud_quantiles`).
         seen: How many leading numbers of the event the points are conditioned on (None: all).
         subset: Points of a shower that one training step sees, drawn with replacement (None: all points);
             for networks in which points do not depend on each other.
@@ -70,11 +74,14 @@ class LayeredCloudTransform(CloudTransform):
         layers: int,
         scale: float = 1.0,
         knee: float = 3.0,
+        values: int | None = None,
         seen: int | None = None,
         subset: int | None = None,
         calibration: int = 0,
     ) -> None:
         super().__init__(spec, given, None, scale, knee, leading=0)
+        if values is not None:
+            self.points = CloudQuantiles(spec.features, values, scale)
         depth = depth_column(spec.features)
         if depth is None:
             raise UserError(f"{spec.name} has no feature 'layer' or 'depth' to sort points by")
@@ -164,7 +171,9 @@ class LayeredCloudTransform(CloudTransform):
             raise UserError("these events are no clouds: they have no mask")
         count, wanted = self.layer_numbers(columns, mask.sum(1))
         behind = latent.x["points"][..., self.depth].masked_fill(~mask, torch.inf)
-        rank = behind.argsort(dim=1, stable=True).argsort(1)
+        order = behind.argsort(dim=1, stable=True)
+        places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+        rank = torch.empty_like(order).scatter_(1, order, places)
         layer = torch.searchsorted(count.cumsum(1), rank, right=True).clamp_max(self.layers - 1)
         energy = torch.where(mask, x[..., self.energy].clamp_min(0), 0.0).double()
         held = torch.zeros_like(wanted).scatter_add_(1, layer, energy)

@@ -61,14 +61,21 @@ class QuantileMap(Map):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Physical values to normal ones."""
         value = self._scale(x)
-        inside = _interpolate(value, self.knots, self.level.expand_as(self.knots))
+        rows = value.T.contiguous()
+        right = torch.searchsorted(self.knots, rows).clamp(1, self.knots.shape[1] - 1)
+        low, high = self.knots.gather(1, right - 1), self.knots.gather(1, right)
+        place = right - 1 + ((rows - low) / (high - low)).clamp(0, 1)
+        inside = self.level[0] + self._step() * place.T
         outside = value - value.clamp(self.knots[:, 0], self.knots[:, -1])
         return (inside + outside / self.width).to(x.dtype)
 
     def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normal values to physical ones."""
-        level = y.double()
-        inside = _interpolate(level, self.level.expand_as(self.knots), self.knots)
+        level, last = y.double(), self.knots.shape[1] - 1
+        place = ((level - self.level[0]) / self._step()).clamp(0, last).T
+        left = place.long().clamp(0, last - 1)  # of a NaN, any
+        low, high = self.knots.gather(1, left), self.knots.gather(1, left + 1)
+        inside = (low + (place - left) * (high - low)).T
         value = inside + (level - level.clamp(self.level[0], self.level[-1])) * self.width
         return torch.where(self.log, value.exp(), value).to(y.dtype)
 
@@ -77,12 +84,6 @@ class QuantileMap(Map):
         value = x.double()
         return torch.where(self.log, value.clamp_min(tiny).log(), value)
 
-
-def _interpolate(x: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Piecewise-linear functions of columns ``(B, K)`` through ``(K, Q)``, constant outside."""
-    rows = x.T.contiguous()
-    right = torch.searchsorted(source.contiguous(), rows).clamp(1, source.shape[1] - 1)
-    low, high = source.gather(1, right - 1), source.gather(1, right)
-    part = ((rows - low) / (high - low)).clamp(0, 1)
-    start, end = target.gather(1, right - 1), target.gather(1, right)
-    return (start + part * (end - start)).T
+    def _step(self) -> Tensor:
+        """Distance of neighbouring levels."""
+        return (self.level[-1] - self.level[0]) / (self.level.numel() - 1)
