@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -113,6 +114,13 @@ def test_the_front_uses_the_time_that_most_runs_have() -> None:
     assert group.time == ("cpu", 1)
     assert group.front == (True, True, False)
     assert group.fronts == "AUC boosted against time per event on CPU at batch size 1"
+
+
+def test_a_run_judged_against_other_truth_is_not_on_the_front() -> None:
+    gluon = toy("gluon", 0.6, 1, truth="g")
+    runs = [toy("slow", 0.7, 9, truth="t"), gluon, toy("fast", 0.9, 2, truth="t")]
+    assert groups(runs)[0].front == (True, False, True)
+    assert groups([*runs, replace(gluon, name="top", truth="t")])[0].front[-1]
 
 
 def test_what_cannot_be_compared_is_flagged() -> None:

@@ -1,7 +1,8 @@
 """Runs side by side: groups of one data set, what cannot be compared, Pareto fronts.
 
 A run is on the Pareto front of quality and time if no other of its group is at least as good in both and
-better in one; a run alone has no front. Quality is the first of :data:`JUDGES` that most runs have (an AUC
+better in one; a run that was judged against other truth than most (another class of jets) takes no part in
+it, and a run alone has no front. Quality is the first of :data:`JUDGES` that most runs have (an AUC
 below 0.5 counts as 0.5), time the column of a device and batch size that most of them have; statistical
 errors are not weighed.
 """
@@ -40,6 +41,7 @@ LABELS = {
     "prdc/coverage": "coverage",
 }
 """Headline figures in their order; other AUCs follow."""
+OTHER_TRUTH = "other truth"
 JUDGES = ("classifier/boosted/auc", "fpd", "classifier/high/auc", "w1_mean")
 TEST_TIME = "time_per_event_ms"
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
@@ -113,10 +115,14 @@ def _group(data: str, runs: Sequence[Run]) -> Group:
     judge = most(JUDGES, lambda key: sum(key in run.figures for run in runs))
     times = sorted({key for run in runs for key in run.times}, key=lambda key: (key[0], -key[1]))
     time: Time = most(times, lambda key: sum(key in run.times for run in runs))
-    points = [None if judge is None else point(run, judge, time) for run in runs]
+    differ = flags(runs)
+    points = [
+        None if judge is None or OTHER_TRUTH in why else point(run, judge, time)
+        for run, why in zip(runs, differ, strict=True)
+    ]
     alone = sum(item is not None for item in points) < 2
     front = (False,) * len(runs) if alone else tuple(pareto(points))
-    return Group(data, tuple(runs), flags(runs), judge, time, front)
+    return Group(data, tuple(runs), differ, judge, time, front)
 
 
 def most(choices: Sequence[T], count: Callable[[T], int]) -> T | None:
@@ -156,7 +162,7 @@ def flags(runs: Sequence[Run]) -> tuple[tuple[str, ...], ...]:
     checks: list[tuple[Callable[[Run], str], str]] = [
         (lambda run: run.level, "level {}"),
         (lambda run: "" if run.events is None else f"{run.events:,}", "{} events"),
-        (lambda run: run.truth, "other truth"),
+        (lambda run: run.truth, OTHER_TRUTH),
         *(
             (lambda run, device=device: run.machines.get(device, ""), "timed on other hardware")
             for device in devices
