@@ -81,11 +81,13 @@ def train(
     """
     stepped = []
     for objective in module.objectives().values():
-        optimizer = objective.optimizer(objective.parameters)
-        assert objective.scheduler is not None
-        stepped.append((objective, optimizer, objective.scheduler(optimizer, total_steps=steps)))
+        optimizer = objective.optim.optimizer(objective.parameters)
+        assert objective.optim.scheduler is not None
+        stepped.append(
+            (objective, optimizer, objective.optim.scheduler(optimizer, total_steps=steps))
+        )
     g = generator(3)
-    mean = [parameter.detach().clone() for parameter in module.generator_parameters()]
+    mean = [parameter.detach().clone() for parameter in module.used_parameters()]
     module.train()
     for step in range(steps):
         chosen = torch.randint(0, len(events), (batch_size,), generator=g)
@@ -98,6 +100,6 @@ def train(
             schedule.step()
         with torch.no_grad():
             kept = decay if 2 * step > steps else 0.0
-            torch._foreach_lerp_(mean, list(module.generator_parameters()), 1.0 - kept)
+            torch._foreach_lerp_(mean, list(module.used_parameters()), 1.0 - kept)
     with torch.no_grad():
-        torch._foreach_copy_(list(module.generator_parameters()), mean)
+        torch._foreach_copy_(list(module.used_parameters()), mean)

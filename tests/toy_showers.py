@@ -118,7 +118,7 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 def train(module: GenerativeModule, batch: Batch, steps: int, seed: int) -> None:
     """Optimizer steps on the one objective of a module, with cosine decay."""
     (objective,) = module.objectives().values()
-    optimizer = objective.optimizer(objective.parameters)
+    optimizer = objective.optim.optimizer(objective.parameters)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     generator = torch.Generator().manual_seed(seed)
     module.train()

@@ -13,6 +13,7 @@ from simulacra.callbacks.ema import EMA
 from simulacra.core import Batch, Conditions, Latent, Spec, UserError
 from simulacra.models.base import GenerativeModule
 from simulacra.models.objective import Objective
+from simulacra.models.optim import Optim
 from simulacra.transforms.base import Batches, Transform
 
 STEPS, DECAY, WARMUP = 6, 0.9, 4.0
@@ -51,7 +52,7 @@ class Toy(GenerativeModule):
     def accepts(cls, spec: Spec) -> str | None:
         return None
 
-    def generator_parameters(self) -> list[nn.Parameter]:
+    def used_parameters(self) -> list[nn.Parameter]:
         return [self.weight]
 
     def objectives(self) -> dict[str, Objective]:
@@ -59,7 +60,9 @@ class Toy(GenerativeModule):
             return {"loss": self.weight.sum() + self.critic.sum()}
 
         return {
-            "all": Objective(loss, [self.weight, self.critic], lambda p: torch.optim.SGD(p, lr=0.1))
+            "all": Objective(
+                loss, [self.weight, self.critic], Optim(lambda p: torch.optim.SGD(p, lr=0.1))
+            )
         }
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:

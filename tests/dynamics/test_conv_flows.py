@@ -159,7 +159,7 @@ def test_a_flow_starts_with_the_mean_and_width_of_each_cell_where_cells_are_norm
     width = 0.1 + torch.rand(16, generator=torch.Generator().manual_seed(1))
     x = normal(500, 16) * width + 5 * normal(16, seed=2)
     flow = conv_flow((4, 4), 0, 2, RationalQuadratic(4, 3.0), net(), cells=cells)
-    flow.initialise(x)
+    flow.fit([(x, None, None)])
     z = flow(x)[0].detach()
     off = z.mean(0).abs().max(), (z.std(0, correction=0) - 1).abs().max()
     assert bool(max(off) < 1e-3) is cells

@@ -93,7 +93,7 @@ def test_initialisation_standardises_what_reaches_each_actnorm():
         500, 3, generator=generator
     )
     x[:, 1] = 7.0  # a constant feature must not divide by zero
-    flow.initialise(x)
+    flow.fit([(x, None, None)])
     z, _ = flow.steps[0](x)
     assert z.mean(0).abs().max() < 1e-4
     torch.testing.assert_close(

@@ -23,7 +23,7 @@ from simulacra.core import (
 )
 from simulacra.models.base import GenerativeModule, Objective, frozen
 from simulacra.models.checkpoint import fine_tune, load, load_weights, read
-from simulacra.models.optim import one_cycle
+from simulacra.models.optim import Optim, one_cycle
 from simulacra.models.record import Record
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.condition import ConditionScaling
@@ -83,11 +83,12 @@ class Gaussian(GenerativeModule):
     def objectives(self) -> dict[str, Objective]:
         sgd = partial(torch.optim.SGD, lr=0.05)
         schedule = partial(one_cycle, max_lr=0.05)
-        fit = Objective(self._fit, list(self.mean.parameters()), sgd, schedule, every=self.every)
+        optim = Optim(sgd, schedule)
+        fit = Objective(self._fit, list(self.mean.parameters()), optim, every=self.every)
         if self.critic is None:
             return {"fit": fit}
         return {
-            "critic": Objective(self._criticise, list(self.critic.parameters()), sgd),
+            "critic": Objective(self._criticise, list(self.critic.parameters()), Optim(sgd)),
             "fit": fit,
         }
 

@@ -189,9 +189,9 @@ def test_the_encoder_ignores_order_and_padding() -> None:
 def train(module: GenerativeModule, events: Batch, steps: int, batch_size: int, seed: int) -> None:
     """Plain loop of the module's one objective."""
     (objective,) = module.objectives().values()
-    step = objective.optimizer(objective.parameters)
-    assert objective.scheduler is not None
-    schedule = objective.scheduler(step, total_steps=steps)
+    step = objective.optim.optimizer(objective.parameters)
+    assert objective.optim.scheduler is not None
+    schedule = objective.optim.scheduler(step, total_steps=steps)
     g = generator(100 + seed)
     module.train()
     for _ in range(steps):

@@ -10,11 +10,11 @@ import torch
 
 from jet_toys import generator, jet_spec, jets, mass_distances, train
 from simulacra.core import Batch, Conditions, Latent
+from simulacra.dynamics.jet_level import JetLevelFlow
 from simulacra.models.cloud_gan import CloudGAN
 from simulacra.models.epic_gan import EPiCGAN
 from simulacra.models.gapt import GAPT
 from simulacra.models.igapt import IGAPT
-from simulacra.models.jet_level import JetLevelFlow
 from simulacra.models.mdma import MDMA
 from simulacra.models.mpgan import MPGAN
 from simulacra.models.optim import warmup_cosine

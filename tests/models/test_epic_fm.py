@@ -11,9 +11,9 @@ from torch import Tensor
 from jet_toys import generator, jet_spec, jets, mass_distances, train
 from simulacra.core import Batch, Conditions, Field, Spec
 from simulacra.dynamics.diffusion import flow_matching
+from simulacra.dynamics.jet_level import JetLevelFlow
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.models.epic_fm import EPiCFM
-from simulacra.models.jet_level import JetLevelFlow
 from simulacra.models.optim import warmup_cosine
 from simulacra.nn.epic import EPiC
 from simulacra.transforms.cloud import CloudTransform

@@ -98,12 +98,12 @@ def test_a_posterior_needs_to_know_its_training_events(events):
 
 def test_the_prior_takes_the_place_of_weight_decay(bayesian, events):
     (objective,) = bayesian.objectives().values()
-    assert {g["weight_decay"] for g in objective.optimizer(objective.parameters).param_groups} == {
-        0
-    }
+    assert {
+        g["weight_decay"] for g in objective.optim.optimizer(objective.parameters).param_groups
+    } == {0}
     plain = build(tiny("caloinn"), events.spec)
     (objective,) = plain.objectives().values()
-    assert objective.optimizer(objective.parameters).param_groups[0]["weight_decay"] > 0
+    assert objective.optim.optimizer(objective.parameters).param_groups[0]["weight_decay"] > 0
 
 
 def test_a_trainer_counts_all_events_and_draws_the_bands(toy, tmp_path: Path):

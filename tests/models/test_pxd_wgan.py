@@ -61,7 +61,7 @@ def test_published_generators_have_the_layers_of_the_card() -> None:
     ):
         with torch.device("meta"):
             module = build(composed("model", "model=pxd_wgan", *overrides), pxd())
-        assert sum(p.numel() for p in module.generator_parameters()) == wanted
+        assert sum(p.numel() for p in module.used_parameters()) == wanted
         assert module.objectives()["generator"].rate == 0.2
         assert module.transform.size == (256, 768)
 

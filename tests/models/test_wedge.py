@@ -34,7 +34,7 @@ def trained(n: int, seed: int, steps: int = 400) -> tuple[Flow, Standardise]:
     numbers = scale(data)
     torch.manual_seed(seed)
     flow = coupling_flow(2, 0, 2, RationalQuadratic(5, 6.0), [3], bayesian=Bayesian(1.0, 0.01))
-    flow.initialise(numbers)
+    flow.fit([(numbers, None, None)])
     optimizer = torch.optim.Adam(flow.parameters(), lr=3e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-2, total_steps=steps)
     order = torch.Generator().manual_seed(seed)

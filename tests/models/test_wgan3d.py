@@ -145,11 +145,11 @@ def train(module: WGAN3D, steps: int, batch_size: int = 48) -> None:
     """``steps`` batches, stepped in order as the base class does."""
     events = toy_showers(2000, 1)
     objectives = module.objectives()
-    optimizers = {name: o.optimizer(o.parameters) for name, o in objectives.items()}
+    optimizers = {name: o.optim.optimizer(o.parameters) for name, o in objectives.items()}
     schedules = {
-        name: o.scheduler(optimizers[name], total_steps=int(steps * o.rate))
+        name: o.optim.scheduler(optimizers[name], total_steps=int(steps * o.rate))
         for name, o in objectives.items()
-        if o.scheduler
+        if o.optim.scheduler
     }
     source = generator(2)
     for number in range(steps):

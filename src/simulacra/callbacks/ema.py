@@ -20,7 +20,7 @@ from simulacra.models.base import GenerativeModule
 
 
 class EMA(WeightAveraging):
-    """Averages ``module.generator_parameters()``; other parameters and all buffers are copied.
+    """Averages ``module.used_parameters()``; other parameters and all buffers are copied.
 
     Args:
         decay: Share of the old average that is kept in each step, in [0, 1).
@@ -43,7 +43,7 @@ class EMA(WeightAveraging):
         if stage != "fit":
             return
         assert isinstance(pl_module, GenerativeModule)
-        wanted = {id(parameter) for parameter in pl_module.generator_parameters()}
+        wanted = {id(parameter) for parameter in pl_module.used_parameters()}
         self._averaged = {
             i for i, parameter in enumerate(pl_module.parameters()) if id(parameter) in wanted
         }

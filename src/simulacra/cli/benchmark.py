@@ -150,7 +150,7 @@ def record(
         "solver": config.get("solver") or model.get("solver"),
         "parameters": {
             "training": count(item for item in module.parameters() if item.requires_grad),
-            "generation": count(module.generator_parameters()),
+            "generation": count(module.used_parameters()),
         },
         "device": {
             "type": device.type,

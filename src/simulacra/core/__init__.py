@@ -3,7 +3,8 @@
 from simulacra.core.batch import Batch, Conditions, Latent
 from simulacra.core.errors import FormatError, IncompatibleError, UserError
 from simulacra.core.geometry import Geometry, Layer, regular_grid
-from simulacra.core.spec import Field, Prior, Spec
+from simulacra.core.spec import Field, Prior, Role, Spec
+from simulacra.core.weights import check_weight, weighted_mean
 
 __all__ = [
     "Batch",
@@ -15,7 +16,10 @@ __all__ = [
     "Latent",
     "Layer",
     "Prior",
+    "Role",
     "Spec",
     "UserError",
+    "check_weight",
     "regular_grid",
+    "weighted_mean",
 ]

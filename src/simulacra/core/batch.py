@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.errors import UserError
+from simulacra.core.weights import check_weight, weighted_mean
 
 Index = slice | Tensor | Sequence[int]
 
@@ -71,7 +72,7 @@ class Batch:
         event: Further truths per event by name, each ``(B, dim)``.
         mask: True for real points of a cloud, bool ``(B, N)``; ``x`` is exactly 0 where it is
             False.
-        weight: Event weights ``(B,)``, or None for unit weights.
+        weight: Event weights ``(B,)``, finite, or None for unit weights.
     """
 
     x: Tensor
@@ -107,11 +108,19 @@ class Batch:
             raise UserError(f"the events lack {missing}: they have {sorted(known)}")
         return Conditions(len(self), {name: known[name] for name in wanted})
 
-    def validate(self) -> None:
+    def weight_or_one(self) -> Tensor:
+        """Event weights ``(B,)``, ones where there are none."""
+        return torch.ones(len(self), device=self.x.device) if self.weight is None else self.weight
+
+    def validate(self, signed: bool = False) -> None:
         """Check what holds for every data set.
 
+        Args:
+            signed: Whether event weights may be negative.
+
         Raises:
-            UserError: For lengths that differ, NaN or infinity, or values outside the mask.
+            UserError: For lengths that differ, NaN or infinity, values outside the mask, or weights that
+                are none.
         """
         tensors = {"x": self.x, **self.cond, **self.event}
         for name, value in tensors.items():
@@ -135,25 +144,33 @@ class Batch:
                 )
             if bool((self.x[~self.mask] != 0).any()):
                 raise UserError("points outside the mask must be exactly 0")
-        if self.weight is not None and self.weight.shape != (len(self),):
-            raise UserError(
-                f"weights have shape {tuple(self.weight.shape)}, expected ({len(self)},)"
-            )
+        if self.weight is not None:
+            check_weight(self.weight, len(self), signed)
 
     @staticmethod
     def cat(parts: Sequence[Batch]) -> Batch:
-        """One after the other; all parts must hold the same fields."""
+        """One after the other; where some parts have weights, the events of the others weigh one.
+
+        Raises:
+            UserError: If the parts do not hold the same fields.
+        """
         first = parts[0]
+        masks = [part.mask for part in parts if part.mask is not None]
+        for part in parts:
+            if part.cond.keys() != first.cond.keys() or part.event.keys() != first.event.keys():
+                raise UserError(
+                    f"events with the fields {sorted({**first.cond, **first.event})} and "
+                    f"{sorted({**part.cond, **part.event})} cannot be joined: all need the same"
+                )
+        if masks and len(masks) < len(parts):
+            raise UserError("events with a mask and events without one cannot be joined")
+        weighted = any(part.weight is not None for part in parts)
         return Batch(
             torch.cat([part.x for part in parts]),
             {name: torch.cat([part.cond[name] for part in parts]) for name in first.cond},
             {name: torch.cat([part.event[name] for part in parts]) for name in first.event},
-            None
-            if first.mask is None
-            else torch.cat([part.mask for part in parts if part.mask is not None]),
-            None
-            if first.weight is None
-            else torch.cat([part.weight for part in parts if part.weight is not None]),
+            torch.cat(masks) if masks else None,
+            torch.cat([part.weight_or_one() for part in parts]) if weighted else None,
         )
 
     def _apply(self, function: Callable[[Tensor], Tensor]) -> Batch:
@@ -175,11 +192,13 @@ class Latent:
             F)}``.
         cond: All given fields, scaled and concatenated ``(B, C)``, or None where nothing is given.
         mask: True for real points ``(B, N)``, or None.
+        weight: Event weights ``(B,)``, or None for unit weights.
     """
 
     x: dict[str, Tensor]
     cond: Tensor | None = None
     mask: Tensor | None = None
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         return next(iter(self.x.values())).shape[0]
@@ -189,4 +208,9 @@ class Latent:
             _map(self.x, lambda value: value[index]),
             None if self.cond is None else self.cond[index],
             None if self.mask is None else self.mask[index],
+            None if self.weight is None else self.weight[index],
         )
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of ``(B, *)`` over the weighted events and all other axes, a scalar."""
+        return weighted_mean(values, self.weight)

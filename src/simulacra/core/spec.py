@@ -19,6 +19,9 @@ from simulacra.core.errors import UserError
 from simulacra.core.geometry import Geometry
 
 Kind = Literal["grid", "layers", "cloud", "image", "table"]
+Role = Literal["energy", "class", "count", "weight"]
+"""What a field is to shared code, which asks for roles and never for names: the incident energy, the class of
+an event, the number of its points, its weight."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Field:
         log: Whether the quantity spans decades, so that networks and bins use its logarithm.
         classes: Names of the classes of a categorical field, whose values are int64 class numbers
             ``(B, 1)``.
+        periodic: Whether ``high`` is the same place as ``low``, as of an angle; needs both bounds.
+        role: What the quantity is to shared code, or None.
     """
 
     name: str
@@ -44,8 +49,12 @@ class Field:
     high: float | None = None
     log: bool = False
     classes: tuple[str, ...] | None = None
+    periodic: bool = False
+    role: Role | None = None
 
     def __post_init__(self) -> None:
+        if self.periodic and (self.low is None or self.high is None):
+            raise ValueError(f"field {self.name!r} is periodic, so it needs both bounds")
         if self.classes is not None and (self.dim != 1 or len(self.classes) < 1):
             raise ValueError(
                 f"field {self.name!r} has classes, so it needs dim 1 and at least one class"
@@ -121,6 +130,7 @@ class Spec:
             [``unit``].
         prior: Distribution of each condition.
         sample_batch: Events that are generated at once unless the user says otherwise.
+        signed: Whether event weights may be negative.
     """
 
     name: str
@@ -135,6 +145,7 @@ class Spec:
     cut: float = 0.0
     prior: tuple[Prior, ...] = ()
     sample_batch: int = 1024
+    signed: bool = False
 
     def __post_init__(self) -> None:
         names = [field.name for field in (*self.conditions, *self.event)]
@@ -176,6 +187,11 @@ class Spec:
             f"data set {self.name} has no condition or event field {name!r}: it has {known}"
         )
 
+    def by_role(self, role: Role) -> Field | None:
+        """The condition, event field or feature that has the role, or None if there is none."""
+        fields = (*self.conditions, *self.event, *self.features)
+        return next((field for field in fields if field.role == role), None)
+
     def with_(self, **changes: object) -> Spec:
         """A copy with some fields replaced."""
         return replace(self, **changes)  # type: ignore[arg-type]  # dataclasses.replace checks the names
@@ -185,9 +201,9 @@ class Spec:
 
         Raises:
             UserError: For a wrong shape, a missing field, NaN or infinity, a negative cell, values
-                outside the mask.
+                outside the mask, weights that are none.
         """
-        batch.validate()
+        batch.validate(self.signed)
         if tuple(batch.x.shape[1:]) != self.shape:
             raise UserError(
                 f"{self.name} events have shape {self.shape}, got {tuple(batch.x.shape[1:])}"

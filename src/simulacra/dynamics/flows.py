@@ -3,18 +3,20 @@ r"""Normalising flows on vectors: exact likelihood by the change of variables.
 A flow maps data ``x`` to noise ``z`` by invertible steps, :math:`\log p(x|c) = \log N(z; 0, 1) + \sum_i
 \log|\det J_i|`. Every step returns its log-determinant in both directions. Permutations and fixed statistics
 are buffers; data-dependent initialisation happens in one explicit, deterministic call of
-:meth:`Flow.initialise`, never inside ``forward``.
+:meth:`Flow.fit`, never inside ``forward``.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from simulacra.core import draws
+from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.mlp import MLP
 from simulacra.nn.variational import Bayesian
@@ -196,7 +198,7 @@ class Coupling(Step):
         return free if self.spread is None else free + self.spread(hidden, torch.matmul)
 
 
-class Flow(nn.Module):
+class Flow(Density):
     """Steps from data to a standard normal.
 
     Args:
@@ -235,12 +237,13 @@ class Flow(nn.Module):
     ) -> Tensor:
         """Draw ``(n, D)``, one for each row of the context."""
         like = next(self.parameters())
-        z = torch.randn(n, self.features, generator=generator, device=like.device, dtype=like.dtype)
+        z = draws.normal((n, self.features), like, generator)
         return self.inverse(z, context)[0]
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, context: Tensor | None = None) -> None:
-        """Data-dependent initialisation: every step sees the values that reach it."""
+    def fit(self, rows: Iterable[Rows]) -> None:
+        """Data-dependent initialisation: every step sees the values of the first batch that reach it."""
+        x, context, _ = first(rows)
         for step in self._steps():
             step.initialise(x)
             x, _ = step(x, context)

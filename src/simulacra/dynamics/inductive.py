@@ -11,13 +11,14 @@ Reference: iCaloFlow, arXiv:2305.11934, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulacra.dynamics import density
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import LayerChain
 
@@ -116,9 +117,10 @@ class InductiveChain(LayerChain):
         return torch.cat([c, now, last, before, place], dim=-1)
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, context: Tensor | None) -> None:
+    def fit(self, rows: Iterable[density.Rows]) -> None:
         """Data-dependent initialisation of both flows, of the second from one layer of each shower."""
+        x, context, weight = density.first(rows)
         assert context is not None
         generator = torch.Generator(device=x.device).manual_seed(0)
         for item in self.rows(x, context, 1, generator).values():
-            item.flow.initialise(item.x, item.context)
+            item.flow.fit([(item.x, item.context, weight)])

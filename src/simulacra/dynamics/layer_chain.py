@@ -11,16 +11,17 @@ Reference: L2LFlows, arXiv:2302.11594; iCaloFlow, arXiv:2305.11934.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.flows import Flow
 
 
-class LayerChain(nn.Module, ABC):
+class LayerChain(Density):
     """See the module's docstring.
 
     Args:
@@ -65,14 +66,14 @@ class LayerChain(nn.Module, ABC):
         ]
         return torch.stack(values, dim=-1)
 
-    def log_prob(self, x: Tensor, context: Tensor | None) -> Tensor:
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log density ``(B,)`` of ``x`` ``(B, features)``."""
         return self.log_probs(x, context).sum(-1)
 
     def sample(
         self,
         n: int,
-        context: Tensor | None,
+        context: Tensor | None = None,
         generator: torch.Generator | None = None,
         truth: Tensor | None = None,
     ) -> Tensor:
@@ -98,11 +99,13 @@ class LayerChain(nn.Module, ABC):
         return torch.cat(made, dim=-1)
 
     @torch.no_grad()
-    def initialise(self, x: Tensor, context: Tensor | None) -> None:
+    def fit(self, rows: Iterable[Rows]) -> None:
         """Data-dependent initialisation of all layers' flows."""
+        x, context, weight = first(rows)
         layers, known = self.split(x), _known(context)
         for n, layer in enumerate(layers):
-            self.flow_of(n).initialise(layer, self.steer(n, self._past(layers, n), known))
+            steered = self.steer(n, self._past(layers, n), known)
+            self.flow_of(n).fit([(layer, steered, weight)])
 
     def split(self, x: Tensor) -> list[Tensor]:
         """Layers ``(B, widths[n])`` of ``(B, features)``."""

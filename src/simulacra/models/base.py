@@ -1,72 +1,35 @@
-"""The contract of every generative model: a Lightning module that owns its transform.
+"""The contract of every generative model.
 
-A family implements ``accepts``, ``objectives`` and ``generate``; stepping one or several
-optimizers, sampling in physical units, thresholds, checkpoints and fine-tuning are inherited.
+A family implements ``accepts``, ``objectives`` and ``generate``; sampling in physical units, thresholds and
+what :class:`~simulacra.models.module.Module` does are inherited.
 """
 
 from __future__ import annotations
 
-import logging
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self, overload
+from typing import overload
 
-import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from simulacra.core import Batch, Conditions, IncompatibleError, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, Latent, UserError
+from simulacra.models.module import Module
 from simulacra.models.objective import Objective, frozen
-from simulacra.models.record import Record
-from simulacra.models.stepping import Stepping
 from simulacra.nn import variational
-from simulacra.transforms.base import Batches, Transform
 
 __all__ = ["GenerativeModule", "Objective", "frozen"]
 
-log = logging.getLogger(__name__)
 
-
-class GenerativeModule(Stepping, pl.LightningModule, ABC):
+class GenerativeModule(Module):
     """A generator of events of one data set.
 
     Args:
         spec: What the data set promises.
         given: Conditions and event fields that the generator is given (None: all conditions of the
             spec); it makes the remaining event fields itself.
-
-    Raises:
-        IncompatibleError: If the family cannot represent the data set.
     """
-
-    transform: Transform
-
-    def __init__(self, spec: Spec, given: Sequence[str] | None = None) -> None:
-        super().__init__()
-        reason = self.accepts(spec)
-        if reason is not None:
-            raise IncompatibleError(f"{type(self).__name__} does not fit {spec.name}: {reason}")
-        self.spec = spec
-        self.given = (
-            tuple(field.name for field in spec.conditions) if given is None else tuple(given)
-        )
-        self.given_fields = tuple(spec.field(name) for name in self.given)
-        missing = [field.name for field in spec.conditions if field.name not in self.given]
-        if missing:
-            raise UserError(f"{spec.name} is conditioned on {missing}, which 'given' leaves out")
-        self.record = Record()
-
-    @classmethod
-    @abstractmethod
-    def accepts(cls, spec: Spec) -> str | None:
-        """None if the family can represent the data set, else the reason in one sentence."""
-
-    @abstractmethod
-    def objectives(self) -> dict[str, Objective]:
-        """Losses by name; one is stepped by Lightning, several are stepped in order by the base
-        class.
-        """
 
     @abstractmethod
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
@@ -80,27 +43,9 @@ class GenerativeModule(Stepping, pl.LightningModule, ABC):
         """
         raise UserError(f"{type(self).__name__} has no likelihood: it generates events only")
 
-    def generator_parameters(self) -> list[nn.Parameter]:
-        """Parameters that sampling needs, those of which a moving average is kept; all by
-        default.
-        """
-        return list(self.parameters())
-
-    def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
-        """Normalise a batch; in training mode with dequantisation noise from ``generator``."""
-        latent: Latent = self.transform(batch, generator)
-        return latent
-
     def decode(self, latent: Latent, cond: Conditions) -> Batch:
         """Physical events of latent ones."""
         return self.transform.inverse(latent, cond)
-
-    def fit_transform(self, batches: Batches) -> Self:
-        """Take the transform's statistics from training events; once, on a fresh run, before
-        training.
-        """
-        self.transform.fit(batches)
-        return self
 
     @property
     def has_posterior(self) -> bool:
@@ -238,44 +183,3 @@ class GenerativeModule(Stepping, pl.LightningModule, ABC):
         done = Batch(x, known, {**batch.event, **given}, batch.mask)
         self.spec.validate(done)
         return done
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Evaluation mode for the duration of a block."""
-        before = self.training
-        self.eval()
-        try:
-            yield
-        finally:
-            self.train(before)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what makes the file self-contained: spec, configuration, trained range, provenance,
-        format version.
-        """
-        checkpoint["simulacra"] = {
-            **self.record.to_dict(),
-            "spec": self.spec.to_dict(),
-            "given": list(self.given),
-        }
-
-    def compile_nets(self) -> None:
-        """Compile every sub-network in place; names in the state dict stay as they are."""
-        for name, child in self.named_children():
-            if name != "transform":
-                child.compile()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Log the losses on validation events with noise that is the same at every epoch."""
-        generator = torch.Generator(device=self.device).manual_seed(batch_idx)
-        latent = self.encode(batch, generator)
-        losses = {
-            name: objective.loss(latent, generator) for name, objective in self.objectives().items()
-        }
-        prefix = "" if len(losses) == 1 else "{}/"
-        for name, values in losses.items():
-            logs = {
-                f"val/{prefix.format(name)}{key}": value.detach() for key, value in values.items()
-            }
-            self.log_dict(logs, batch_size=len(batch), sync_dist=True)
-        return next(iter(losses.values()))["loss"].detach()

@@ -18,6 +18,7 @@ Note:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,7 @@ from simulacra.dynamics.distillation import Swapped, copy_fixed_steps, distil, i
 from simulacra.dynamics.splines import Spline
 from simulacra.models.base import GenerativeModule, Objective
 from simulacra.models.caloflow_teacher import CaloFlowTeacher
+from simulacra.models.optim import Optim
 from simulacra.models.teacher import Student, Teacher, copy_weights
 
 
@@ -96,7 +98,7 @@ class CaloFlowStudent(Student, CaloFlowTeacher):
     def objectives(self) -> dict[str, Objective]:
         """One: the distillation of the flow of the cells."""
         trained = [p for p in self.parameters() if p.requires_grad]
-        return {"student": Objective(self._loss, trained, self.optimizer, self.scheduler)}
+        return {"student": Objective(self._loss, trained, Optim(self.optimizer, self.scheduler))}
 
     def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """As the teacher; in training also ``drawn``, layer energies of the first flow at the conditions."""
@@ -106,7 +108,7 @@ class CaloFlowStudent(Student, CaloFlowTeacher):
         cond = batch.conditions(self.transform.scaling.names)
         with torch.no_grad():
             drawn = self.transform.context(self.draw_energies(cond, generator), cond)
-        return Latent({**latent.x, "drawn": drawn}, latent.cond)
+        return replace(latent, x={**latent.x, "drawn": drawn})
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
         taught = self.taught_by()

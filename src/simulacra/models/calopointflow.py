@@ -40,6 +40,7 @@ from simulacra.models.base import Objective
 from simulacra.models.caloclouds import encoded, joined
 from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
 from simulacra.models.layered_cloud import LayeredCloud
+from simulacra.models.optim import Optim
 from simulacra.nn.deep_sets import DeepSet
 
 
@@ -84,7 +85,11 @@ class CaloPointFlow(LayeredCloud):
     def objectives(self) -> dict[str, Objective]:
         """One, the loss of the module's docstring."""
         parameters = list(self.parameters())
-        return {"flow": Objective(self.loss, parameters, self.make_optimizer, self.make_scheduler)}
+        return {
+            "flow": Objective(
+                self.loss, parameters, Optim(self.make_optimizer, self.make_scheduler)
+            )
+        }
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The loss and its parts; every shower counts the same."""

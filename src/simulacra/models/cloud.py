@@ -9,7 +9,7 @@ everything that the generator is given.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -17,17 +17,15 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from simulacra.core import Batch, Conditions, Latent, Spec
-from simulacra.dynamics.flows import Flow
+from simulacra.dynamics.density import Density, Rows
 from simulacra.models.base import GenerativeModule
-from simulacra.models.jet_level import JetLevelFlow
-from simulacra.models.kernel_density import KernelDensity
 from simulacra.nn.sets import trim
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudTransform
 
 MakeTransform = Callable[[Spec, Sequence[str]], CloudTransform]
 """From the data set and the names of the given fields."""
-MakeNumbers = Callable[[int, int], JetLevelFlow | Flow | KernelDensity]
+MakeNumbers = Callable[[int, int], Density]
 """From the number of columns and the width of the conditions."""
 
 
@@ -73,18 +71,17 @@ class CloudModel(GenerativeModule):
         return None
 
     def fit_transform(self, batches: Batches) -> Self:
-        """Statistics of the transform, and the kernels of a kernel density estimate."""
+        """Statistics of the transform, and the start of the density of the numbers."""
         super().fit_transform(batches)
-        if isinstance(self.event_flow, KernelDensity):
-            events, conditions = [], []
-            with self.evaluating():
-                for batch in batches:
-                    latent = self.encode(batch.to(self.device))
-                    events.append(latent.x["event"])
-                    conditions.append(latent.cond)
-            given = [cond for cond in conditions if cond is not None]
-            self.event_flow.fit(torch.cat(events), torch.cat(given) if given else None)
+        with self.evaluating():
+            self.event_flow.fit(self._numbers(batches))
         return self
+
+    @torch.no_grad()
+    def _numbers(self, batches: Batches) -> Iterator[Rows]:
+        for batch in batches:
+            latent = self.encode(batch.to(self.device))
+            yield latent.x["event"], latent.cond, latent.weight
 
     @property
     def features(self) -> int:
@@ -133,7 +130,8 @@ class CloudModel(GenerativeModule):
 
     def event_nll(self, latent: Latent) -> Tensor:
         """Negative log-likelihood of the event's numbers, a scalar."""
-        return -self.event_flow.log_prob(latent.x["event"], latent.cond).mean()
+        loss = self.event_flow.loss(latent.x["event"], latent.cond, latent.weight)
+        return loss * self.event_flow.features
 
 
 def trimmed(latent: Latent) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,7 @@ from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
 from simulacra.models.base import Objective
 from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimmed
+from simulacra.models.optim import Optim
 
 MakeNet = Callable[[int, int], nn.Module]
 """From numbers per point and width of the context. The network is called as ``net(x, t, mask, context)``:
@@ -71,7 +72,11 @@ class CloudDiffusion(CloudModel):
     def objectives(self) -> dict[str, Objective]:
         """Distance of the points plus negative log-likelihood of the event's numbers."""
         parameters = list(self.parameters())
-        return {"cloud": Objective(self.loss, parameters, self.make_optimizer, self.make_scheduler)}
+        return {
+            "cloud": Objective(
+                self.loss, parameters, Optim(self.make_optimizer, self.make_scheduler)
+            )
+        }
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Sum of both losses, and each of them."""

@@ -19,9 +19,10 @@ from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.clouds import by_length
 from simulacra.models.base import Objective, frozen
 from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimmed
+from simulacra.models.optim import Optim
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator
 
-Optim = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 MakeGenerator = Callable[[int, int], CloudGenerator]
 MakeCritic = Callable[[int, int], CloudCritic]
@@ -53,9 +54,9 @@ class CloudGAN(CloudModel):
         event_cond: bool,
         net: MakeGenerator,
         critic: MakeCritic,
-        optimizer: Optim,
-        critic_optimizer: Optim,
-        numbers_optimizer: Optim,
+        optimizer: MakeOptimizer,
+        critic_optimizer: MakeOptimizer,
+        numbers_optimizer: MakeOptimizer,
         scheduler: Callable[..., LRScheduler] | None = None,
     ) -> None:
         super().__init__(spec, given, transform, numbers, event_cond)
@@ -72,12 +73,12 @@ class CloudGAN(CloudModel):
             "numbers": (self.numbers_loss, self.event_flow, self.numbers_optimizer),
         }
         return {
-            name: Objective(loss, parameters, make, self.scheduler)
+            name: Objective(loss, parameters, Optim(make, self.scheduler))
             for name, (loss, net, make) in parts.items()
             if (parameters := list(net.parameters()))
         }
 
-    def generator_parameters(self) -> list[nn.Parameter]:
+    def used_parameters(self) -> list[nn.Parameter]:
         """Those of the generator and of the flow of the numbers."""
         return [*self.net.parameters(), *self.event_flow.parameters()]
 

@@ -28,6 +28,7 @@ from simulacra.dynamics.solvers import Solver
 from simulacra.models.base import GenerativeModule, Objective
 from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
 from simulacra.models.cloud_diffusion import CloudDiffusion, MakeNet, bound
+from simulacra.models.optim import Optim
 from simulacra.models.teacher import Student, Teacher, copy_weights
 
 
@@ -93,7 +94,9 @@ class CloudStudent(Student, CloudDiffusion):
         """One: the distillation of the network of the points."""
         parameters = list(self.net.parameters())
         return {
-            "student": Objective(self.loss, parameters, self.make_optimizer, self.make_scheduler)
+            "student": Objective(
+                self.loss, parameters, Optim(self.make_optimizer, self.make_scheduler)
+            )
         }
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
@@ -186,7 +189,7 @@ class CloudConsistency(CloudStudent):
         super().adopt(teacher)
         self.target.load_state_dict(self.net.state_dict())
 
-    def generator_parameters(self) -> list[nn.Parameter]:
+    def used_parameters(self) -> list[nn.Parameter]:
         """Those of the average, which samples."""
         return list(self.target.parameters())
 

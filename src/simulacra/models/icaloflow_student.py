@@ -27,6 +27,7 @@ from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.splines import Spline
 from simulacra.models.base import GenerativeModule, Objective
 from simulacra.models.icaloflow import ICaloFlow
+from simulacra.models.optim import Optim
 from simulacra.models.teacher import Student, Teacher, copy_weights
 
 
@@ -111,7 +112,7 @@ class ICaloFlowStudent(Student, ICaloFlow):
     def objectives(self) -> dict[str, Objective]:
         """One: the distillation of both flows of the layers."""
         trained = [p for p in self.parameters() if p.requires_grad]
-        return {"student": Objective(self._loss, trained, self.optimizer, self.scheduler)}
+        return {"student": Objective(self._loss, trained, Optim(self.optimizer, self.scheduler))}
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Sum over both flows; ``kl`` and the chains are means over the layers."""

@@ -30,7 +30,7 @@ from simulacra.core import Latent, Spec
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.models.base import frozen
 from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
-from simulacra.models.cloud_gan import CloudGAN, MakeGenerator, Optim
+from simulacra.models.cloud_gan import CloudGAN, MakeGenerator, MakeOptimizer
 from simulacra.nn.mean_field import MeanFieldCritic
 
 
@@ -70,9 +70,9 @@ class MDMA(CloudGAN):
         event_cond: bool,
         net: MakeGenerator,
         critic: Callable[[int, int], MeanFieldCritic],
-        optimizer: Optim,
-        critic_optimizer: Optim,
-        numbers_optimizer: Optim,
+        optimizer: MakeOptimizer,
+        critic_optimizer: MakeOptimizer,
+        numbers_optimizer: MakeOptimizer,
         scheduler: Callable[..., LRScheduler] | None,
         matching: float,
         matching_batches: int,

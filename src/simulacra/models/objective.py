@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from simulacra.core import Latent
+from simulacra.models.optim import Optim
 
 Loss = Callable[[Latent, torch.Generator | None], dict[str, Tensor]]
 
@@ -24,17 +23,14 @@ class Objective:
         loss: ``loss(latent, generator)`` returns scalars by name; ``"loss"`` is minimised, the
             others are logged. Gradients must reach all of ``parameters`` and no others.
         parameters: What the optimizer moves.
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the schedule from ``(optimizer, total_steps=...)``, stepped once per
-            optimizer step.
+        optim: Makes the optimizer and its schedule, which is stepped once per optimizer step.
         every: Take part in every ``every``-th batch only.
         steps: Optimizer steps on each batch that it takes part in.
     """
 
     loss: Loss
     parameters: Sequence[nn.Parameter]
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
-    scheduler: Callable[..., LRScheduler] | None = None
+    optim: Optim
     every: int = 1
     steps: int = 1
 

@@ -1,14 +1,30 @@
-"""Learning-rate schedules, called as ``schedule(optimizer, total_steps=n)`` and stepped once per
-optimizer step.
+"""An optimizer with its learning-rate schedule.
+
+A schedule is called as ``schedule(optimizer, total_steps=n)`` and stepped once per optimizer step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
+from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
+
+
+@dataclass(frozen=True)
+class Optim:
+    """How parameters are moved.
+
+    Args:
+        optimizer: Makes the optimizer from the parameters.
+        scheduler: Makes the schedule from ``(optimizer, total_steps=...)``; None: a constant rate.
+    """
+
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
+    scheduler: Callable[..., LRScheduler] | None = None
 
 
 def one_cycle(

@@ -37,11 +37,12 @@ from simulacra.dynamics.adversarial import (
     wasserstein_generator_loss,
 )
 from simulacra.models.base import GenerativeModule, Objective, frozen
+from simulacra.models.optim import Optim
 from simulacra.nn.image_gan import ImageCritic, ImageGenerator, normed_output, plain_output
 from simulacra.nn.resblocks import ConvDown2d, ConvUp2d, ResidualDown2d, ResidualUp2d
 from simulacra.transforms.image import ImageScaling
 
-Optim = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 Schedule = Callable[..., LRScheduler] | None
 
 
@@ -88,8 +89,8 @@ class PXDWGAN(GenerativeModule):
         penalty: float,
         images: int | None,
         n_critic: int,
-        optimizer: Optim,
-        critic_optimizer: Optim,
+        optimizer: MakeOptimizer,
+        critic_optimizer: MakeOptimizer,
         scheduler: Schedule,
     ) -> None:
         super().__init__(spec, given)
@@ -142,19 +143,17 @@ class PXDWGAN(GenerativeModule):
             "critic": Objective(
                 self.critic_loss,
                 list(self.critic.parameters()),
-                self.critic_optimizer,
-                self.schedule,
+                Optim(self.critic_optimizer, self.schedule),
             ),
             "generator": Objective(
                 self.generator_loss,
-                self.generator_parameters(),
-                self.optimizer,
-                self.schedule,
-                self.n_critic,
+                self.used_parameters(),
+                Optim(self.optimizer, self.schedule),
+                every=self.n_critic,
             ),
         }
 
-    def generator_parameters(self) -> list[nn.Parameter]:
+    def used_parameters(self) -> list[nn.Parameter]:
         """The generator network's."""
         return list(self.generator.parameters())
 

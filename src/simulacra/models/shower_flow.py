@@ -29,6 +29,7 @@ from simulacra.core import Batch, Conditions, Latent, Spec
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import LayerChain
 from simulacra.models.base import GenerativeModule, Objective
+from simulacra.models.optim import Optim
 from simulacra.transforms.base import Batches
 from simulacra.transforms.showers import ENERGY, ShowerTransform
 
@@ -92,15 +93,14 @@ class ShowerFlow(GenerativeModule):
         latent = self.encode(batch, torch.Generator(device=self.device).manual_seed(0))
         with self.evaluating():
             if self.energy_flow is not None:
-                self.energy_flow.initialise(latent.x["energies"], latent.cond)
-            self.shower_flow.initialise(self.described(latent), self.context(latent))
+                self.energy_flow.fit([(latent.x["energies"], latent.cond, latent.weight)])
+            self.shower_flow.fit([(self.described(latent), self.context(latent), latent.weight)])
         return self
 
     def objectives(self) -> dict[str, Objective]:
         """One: the negative log-likelihood."""
-        return {
-            "flow": Objective(self._loss, list(self.parameters()), self.optimizer, self.scheduler)
-        }
+        optim = Optim(self.optimizer, self.scheduler)
+        return {"flow": Objective(self._loss, list(self.parameters()), optim)}
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
         """Layer energies, then cells."""

@@ -103,12 +103,12 @@ class Stepping(pl.LightningModule):
         steps = self._total_batches()
         configured = []
         for objective in objectives.values():
-            optimizer = objective.optimizer(objective.parameters)
+            optimizer = objective.optim.optimizer(objective.parameters)
             entry: dict[str, Any] = {"optimizer": optimizer}
-            if objective.scheduler is not None:
+            if objective.optim.scheduler is not None:
                 total = max(1, math.ceil(steps * objective.rate))
                 entry["lr_scheduler"] = {
-                    "scheduler": objective.scheduler(optimizer, total_steps=total),
+                    "scheduler": objective.optim.scheduler(optimizer, total_steps=total),
                     "interval": "step",
                 }
             configured.append(entry)
@@ -153,7 +153,8 @@ class Stepping(pl.LightningModule):
     def _schedulers(self) -> list[Any]:
         """One entry per objective, None where it has no schedule."""
         made = iter([config.scheduler for config in self.trainer.lr_scheduler_configs])
-        return [None if o.scheduler is None else next(made) for o in self.objectives().values()]
+        objectives = self.objectives().values()
+        return [None if o.optim.scheduler is None else next(made) for o in objectives]
 
     def _record_norm(self, name: str, objective: Objective) -> None:
         norms = [p.grad.norm() for p in objective.parameters if p.grad is not None]

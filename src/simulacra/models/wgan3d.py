@@ -39,11 +39,12 @@ from simulacra.dynamics.adversarial import (
     wasserstein_generator_loss,
 )
 from simulacra.models.base import GenerativeModule, Objective, frozen
+from simulacra.models.optim import Optim
 from simulacra.nn.shower_gan import EnergyConstrainer, ShowerCritic, ShowerGenerator
 from simulacra.transforms.volume import GridScaling, LinearScale, LogScale
 
 ENERGY = "incident_energy"
-Optim = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 Schedule = Callable[..., LRScheduler] | None
 
 
@@ -100,9 +101,9 @@ class WGAN3D(GenerativeModule):
         penalty_share: float,
         kappa: float,
         n_critic: int,
-        optimizer: Optim,
-        critic_optimizer: Optim,
-        constrainer_optimizer: Optim,
+        optimizer: MakeOptimizer,
+        critic_optimizer: MakeOptimizer,
+        constrainer_optimizer: MakeOptimizer,
         scheduler: Schedule,
     ) -> None:
         super().__init__(spec, given)
@@ -154,14 +155,13 @@ class WGAN3D(GenerativeModule):
             name: Objective(
                 losses[name],
                 list(net.parameters()),
-                self.optimizers_by_name[name],
-                self.schedule,
-                every[name],
+                Optim(self.optimizers_by_name[name], self.schedule),
+                every=every[name],
             )
             for name, net in nets.items()
         }
 
-    def generator_parameters(self) -> list[nn.Parameter]:
+    def used_parameters(self) -> list[nn.Parameter]:
         """The generator network's."""
         return list(self.generator.parameters())
 

@@ -21,6 +21,7 @@ from simulacra.data.source import MemorySource, Part
 from simulacra.formats.ild import IldGrid
 from simulacra.models.base import GenerativeModule
 from simulacra.models.objective import Objective, frozen
+from simulacra.models.optim import Optim
 from simulacra.physics.base import ObservableSet
 from simulacra.physics.ild import ILDObservables
 from simulacra.transforms.base import Batches, Transform
@@ -135,7 +136,7 @@ class ToyFlow(GenerativeModule):
 
     def objectives(self) -> dict[str, Objective]:
         parameters = list(self.net.parameters())
-        return {"flow": Objective(self._loss, parameters, self.optimizer, self.scheduler)}
+        return {"flow": Objective(self._loss, parameters, Optim(self.optimizer, self.scheduler))}
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
         mean, log_width = self.net(self.transform.condition(cond)).chunk(2, 1)
@@ -163,16 +164,15 @@ class ToyGAN(ToyFlow):
         super().__init__(spec, given, width, optimizer, scheduler)
         self.critic = nn.Sequential(nn.Linear(49, width), nn.LeakyReLU(), nn.Linear(width, 1))
 
-    def generator_parameters(self) -> list[nn.Parameter]:
+    def used_parameters(self) -> list[nn.Parameter]:
         return list(self.net.parameters())
 
     def objectives(self) -> dict[str, Objective]:
         critic, net = list(self.critic.parameters()), list(self.net.parameters())
+        optim = Optim(self.optimizer, self.scheduler)
         return {
-            "critic": Objective(self._critic_loss, critic, self.optimizer, self.scheduler),
-            "generator": Objective(
-                self._generator_loss, net, self.optimizer, self.scheduler, every=2
-            ),
+            "critic": Objective(self._critic_loss, critic, optim),
+            "generator": Objective(self._generator_loss, net, optim, every=2),
         }
 
     def _fake(self, latent: Latent, generator: torch.Generator | None) -> Tensor:

@@ -14,10 +14,13 @@ from collections.abc import Sequence
 
 import torch
 import zuko
-from torch import Tensor, nn
+from torch import Tensor
+
+from simulacra.core import draws
+from simulacra.dynamics.density import Density
 
 
-class JetLevelFlow(nn.Module):
+class JetLevelFlow(Density):
     """Conditional neural spline flow with an exact inverse.
 
     Args:
@@ -30,22 +33,21 @@ class JetLevelFlow(nn.Module):
 
     def __init__(self, columns: int, cond: int, hidden: int, transforms: int, bins: int) -> None:
         super().__init__()
-        self.columns = columns
+        self.features = columns
         layers: Sequence[int] = (hidden, hidden)
         self.flow = zuko.flows.NSF(
             columns, cond, bins=bins, transforms=transforms, hidden_features=layers
         )
 
-    def log_prob(self, y: Tensor, cond: Tensor | None) -> Tensor:
-        """Log-density ``(B,)`` of ``y``, ``(B, K)``."""
-        value: Tensor = self.flow(cond).log_prob(y)
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log-density ``(B,)`` of ``x``, ``(B, K)``."""
+        value: Tensor = self.flow(context).log_prob(x)
         return value
 
     def sample(
-        self, n: int, cond: Tensor | None, generator: torch.Generator | None = None
+        self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw ``(n, K)``, one for each row of ``cond``."""
-        device = next(self.parameters()).device
-        noise = torch.randn(n, self.columns, generator=generator, device=device)
-        value: Tensor = self.flow(cond).transform.inv(noise)
+        """Draw ``(n, K)``, one for each row of ``context``."""
+        noise = draws.normal((n, self.features), next(self.parameters()), generator)
+        value: Tensor = self.flow(context).transform.inv(noise)
         return value

@@ -8,7 +8,7 @@ import torch
 from jet_toys import CLASSES, generator, jet_spec, jets
 from simulacra.cli.build import build_model
 from simulacra.core import Conditions, UserError
-from simulacra.models.kernel_density import KernelDensity
+from simulacra.dynamics.kernel_density import KernelDensity
 from support import composed
 
 
@@ -23,7 +23,7 @@ def two_classes(n: int = 600) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_density_integrates_to_one_and_is_the_sum_of_the_kernels() -> None:
     density = KernelDensity(1, 0, kernels=100, bandwidth=0.3)
     y = torch.randn(50, 1, generator=generator())
-    density.fit(y, None)
+    density.fit([(y, None, None)])
     grid = torch.linspace(-8, 8, 4001)[:, None]
     assert density.log_prob(grid, None).exp().sum() * 16 / 4000 == pytest.approx(1, abs=1e-4)
     kernel = torch.distributions.Normal(y[:, 0], 0.3 * y.std(correction=0))
@@ -37,7 +37,7 @@ def test_the_density_integrates_to_one_and_is_the_sum_of_the_kernels() -> None:
 def test_draws_have_the_moments_of_the_events_and_the_width_of_the_kernels() -> None:
     y, _ = two_classes()
     density = KernelDensity(2, 0, kernels=1000, bandwidth=0.1)
-    density.fit(y, None)
+    density.fit([(y, None, None)])
     made = density.sample(200_000, None, generator())
     assert torch.allclose(made.mean(0), y.mean(0), atol=0.03)
     wanted = torch.cov(y.T, correction=0) + torch.diag((0.1 * y.std(0, correction=0)).square())
@@ -47,7 +47,7 @@ def test_draws_have_the_moments_of_the_events_and_the_width_of_the_kernels() -> 
 def test_a_class_draws_from_its_own_events_alone() -> None:
     y, cond = two_classes()
     density = KernelDensity(2, 2, kernels=1000, bandwidth=0.1)
-    density.fit(y, cond)
+    density.fit([(y, cond, None)])
     made = density.sample(4000, torch.eye(2)[torch.arange(4000) % 2], generator())
     for number, centre in enumerate((-2.0, 3.0)):
         assert made[number::2].mean() == pytest.approx(centre, abs=0.15)
@@ -59,7 +59,7 @@ def test_a_continuous_condition_prefers_events_near_it() -> None:
     cond = torch.rand(4000, 1, generator=generator())
     y = 5 * cond + 0.1 * torch.randn(4000, 1, generator=generator(1))
     density = KernelDensity(1, 1, kernels=4000, bandwidth=0.05)
-    density.fit(y, cond)
+    density.fit([(y, cond, None)])
     wanted = torch.full((2000, 1), 0.5)
     made = density.sample(2000, wanted, generator())
     assert made.mean() == pytest.approx(2.5, abs=0.05)
@@ -68,7 +68,7 @@ def test_a_continuous_condition_prefers_events_near_it() -> None:
 
 def test_of_many_events_evenly_spaced_ones_are_kept() -> None:
     density = KernelDensity(1, 0, kernels=5, bandwidth=1e-6)
-    density.fit(torch.arange(101.0)[:, None], None)
+    density.fit([(torch.arange(101.0)[:, None], None, None)])
     made = density.sample(500, None, generator()).round().unique()
     assert made.tolist() == [0, 25, 50, 75, 100]
 

@@ -1,0 +1,78 @@
+r"""Densities :math:`p(x | c)` of vectors, one interface for all of them.
+
+Normalising flows, chains of layers, kernel density estimates and diffusions meet it, so that a model is
+composed of them without knowing which they are.
+
+What an exact density minimises is its negative log-likelihood per number, weighted over events,
+
+.. math:: -\frac1D \frac{\sum_i w_i \ln p(x_i | c_i)}{\sum_i w_i} .
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from simulacra.core import UserError, weighted_mean
+
+Rows = tuple[Tensor, Tensor | None, Tensor | None]
+"""Values ``(B, D)``, contexts ``(B, C)`` or None, event weights ``(B,)`` or None."""
+
+
+class Density(nn.Module, ABC):
+    """See the module's docstring; ``features`` is ``D``, the numbers that are described."""
+
+    features: int
+
+    @abstractmethod
+    def sample(
+        self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw ``(n, D)``, one for each row of the context."""
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Log density ``(B,)`` of ``x`` ``(B, D)``.
+
+        Raises:
+            UserError: If it is not known.
+        """
+        raise UserError(f"{type(self).__name__} draws numbers, but does not know their density")
+
+    def loss(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """What is minimised, per number and over weighted events: a scalar.
+
+        Args:
+            x: Values ``(B, D)``.
+            context: ``(B, C)``, or None.
+            weight: Event weights ``(B,)``, or None.
+            generator: Source of noise, where there is any.
+        """
+        return -weighted_mean(self.log_prob(x, context), weight) / self.features
+
+    def fit(self, rows: Iterable[Rows]) -> None:
+        """Start from training events, once before training; nothing for most densities.
+
+        Args:
+            rows: Batches of events, made one after the other as they are asked for.
+        """
+
+
+def first(rows: Iterable[Rows]) -> Rows:
+    """The first batch, for a start that needs no more.
+
+    Raises:
+        UserError: If there are no events.
+    """
+    found = next(iter(rows), None)
+    if found is None:
+        raise UserError("a density starts from training events, and there are none")
+    return found

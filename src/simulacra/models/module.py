@@ -1,0 +1,125 @@
+"""The contract of everything that is trained: a Lightning module that owns its transform.
+
+A module names the data that it accepts, its losses and what moves them; stepping one or several optimizers,
+statistics of the transform, checkpoints and validation losses are inherited. What it is for is the business
+of its kind: :class:`~simulacra.models.base.GenerativeModule` samples, other tasks weigh or change events.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from simulacra.core import Batch, IncompatibleError, Latent, Spec, UserError
+from simulacra.models.objective import Objective
+from simulacra.models.record import Record
+from simulacra.models.stepping import Stepping
+from simulacra.transforms.base import Batches, Transform
+
+
+class Module(Stepping, ABC):
+    """What is trained on events of one data set.
+
+    Args:
+        spec: What the data set promises.
+        given: Conditions and event fields that the module is given (None: all conditions of the spec).
+
+    Raises:
+        IncompatibleError: If the family cannot represent the data set.
+        UserError: If a condition of the data set is not given.
+    """
+
+    transform: Transform
+
+    def __init__(self, spec: Spec, given: Sequence[str] | None = None) -> None:
+        super().__init__()
+        reason = self.accepts(spec)
+        if reason is not None:
+            raise IncompatibleError(f"{type(self).__name__} does not fit {spec.name}: {reason}")
+        self.spec = spec
+        self.given = (
+            tuple(field.name for field in spec.conditions) if given is None else tuple(given)
+        )
+        self.given_fields = tuple(spec.field(name) for name in self.given)
+        missing = [field.name for field in spec.conditions if field.name not in self.given]
+        if missing:
+            raise UserError(f"{spec.name} is conditioned on {missing}, which 'given' leaves out")
+        self.record = Record()
+
+    @classmethod
+    @abstractmethod
+    def accepts(cls, spec: Spec) -> str | None:
+        """None if the family can represent the data set, else the reason in one sentence."""
+
+    @abstractmethod
+    def objectives(self) -> dict[str, Objective]:
+        """Losses by name; one is stepped by Lightning, several are stepped in order by the base
+        class.
+        """
+
+    def used_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the trained module works with, those of which a moving average is kept; all by
+        default.
+        """
+        return list(self.parameters())
+
+    def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
+        """Normalise a batch; in training mode with dequantisation noise from ``generator``.
+
+        Event weights go along, whatever the transform.
+        """
+        return replace(self.transform(batch, generator), weight=batch.weight)
+
+    def fit_transform(self, batches: Batches) -> Self:
+        """Take the transform's statistics from training events; once, on a fresh run, before
+        training.
+        """
+        self.transform.fit(batches)
+        return self
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode for the duration of a block."""
+        before = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(before)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what makes the file self-contained: spec, configuration, trained range, provenance,
+        format version.
+        """
+        checkpoint["simulacra"] = {
+            **self.record.to_dict(),
+            "spec": self.spec.to_dict(),
+            "given": list(self.given),
+        }
+
+    def compile_nets(self) -> None:
+        """Compile every sub-network in place; names in the state dict stay as they are."""
+        for name, child in self.named_children():
+            if name != "transform":
+                child.compile()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Log the losses on validation events with noise that is the same at every epoch."""
+        generator = torch.Generator(device=self.device).manual_seed(batch_idx)
+        latent = self.encode(batch, generator)
+        losses = {
+            name: objective.loss(latent, generator) for name, objective in self.objectives().items()
+        }
+        prefix = "" if len(losses) == 1 else "{}/"
+        for name, values in losses.items():
+            logs = {
+                f"val/{prefix.format(name)}{key}": value.detach() for key, value in values.items()
+            }
+            self.log_dict(logs, batch_size=len(batch), sync_dist=True)
+        return next(iter(losses.values()))["loss"].detach()
