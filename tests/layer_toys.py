@@ -10,7 +10,7 @@ from simulacra.models.checkpoint import build
 from simulacra.models.layerwise import LayerwiseFlow
 from support import composed, spec_of
 
-ENERGY = Field("incident_energy", "GeV", low=10.0, high=100.0)
+ENERGY = Field("incident_energy", "GeV", low=10.0, high=100.0, role="energy")
 FLOOR = 0.1  # MeV
 LAYERS, SIDE = 4, 6
 

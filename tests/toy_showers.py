@@ -22,7 +22,7 @@ def stack(*shapes: tuple[int, int]) -> Geometry:
     )
 
 
-ENERGY = Field("incident_energy", "MeV", low=256.0, high=4194304.0, log=True)
+ENERGY = Field("incident_energy", "MeV", low=256.0, high=4194304.0, log=True, role="energy")
 PHOTONS = stack((1, 8), (10, 16), (10, 19), (1, 5), (1, 5))
 PIONS = stack((1, 8), (10, 10), (10, 10), (1, 5), (10, 15), (10, 16), (1, 10))
 

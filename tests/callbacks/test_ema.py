@@ -32,11 +32,10 @@ class Identity(Transform):
         self.count += 1  # a buffer that every step changes
         return Latent({"x": batch.x})
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         return Batch(latent.x["x"])
-
-    def condition(self, cond: Conditions) -> Tensor | None:
-        return None
 
 
 class Toy(GenerativeModule):

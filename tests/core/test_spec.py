@@ -13,7 +13,7 @@ def grid_spec() -> Spec:
         kind="grid",
         shape=(3, 2, 2),
         unit="MeV",
-        conditions=(Field("incident_energy", "MeV", low=1.0, high=100.0, log=True),),
+        conditions=(Field("incident_energy", "MeV", low=1.0, high=100.0, log=True, role="energy"),),
         event=(Field("overflow", "MeV", dim=3),),
         geometry=regular_grid(3, (range(3), range(3))),
         threshold=0.5,

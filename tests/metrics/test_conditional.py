@@ -15,7 +15,7 @@ from simulacra.metrics.response import deviations
 from simulacra.metrics.score import Judged, NotRun, judged
 from simulacra.physics.base import Axis, ObservableSet, ResponseBin
 
-ENERGY = Field("incident_energy", "GeV", low=1.0, high=100.0, log=True)
+ENERGY = Field("incident_energy", "GeV", low=1.0, high=100.0, log=True, role="energy")
 SPEC = Spec(
     "toy", "table", (3,), "GeV", tuple(Field(f"f{i}") for i in range(3)), (ENERGY,),
     prior=(Prior("incident_energy", "loguniform", (1.0, 100.0)),),

@@ -13,7 +13,7 @@ from simulacra.metrics.scans import Regions, grid, scan
 from simulacra.metrics.score import Judged, NotRun, judged
 from simulacra.physics.base import Axis, ObservableSet
 
-ENERGY = Field("incident_energy", "GeV", low=1.0, high=100.0, log=True)
+ENERGY = Field("incident_energy", "GeV", low=1.0, high=100.0, log=True, role="energy")
 TABLE = Spec(
     "toy", "table", (1,), "GeV", (Field("seen"),), (ENERGY,),
     prior=(Prior("incident_energy", "loguniform", (1.0, 100.0)),),

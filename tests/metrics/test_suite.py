@@ -17,7 +17,7 @@ from simulacra.metrics.floors import floors
 from simulacra.metrics.sample import reduce
 from simulacra.physics.base import Axis, Image, ObservableSet, Profile
 
-ENERGY = Field("incident_energy", "GeV", low=1.0, high=100.0, log=True)
+ENERGY = Field("incident_energy", "GeV", low=1.0, high=100.0, log=True, role="energy")
 TABLE = Spec(
     "toy", "table", (4,), "GeV", tuple(Field(f"f{i}") for i in range(4)), (ENERGY,),
     prior=(Prior("incident_energy", "loguniform", (1.0, 100.0)),),

@@ -26,7 +26,6 @@ from simulacra.models.checkpoint import fine_tune, load, load_weights, read
 from simulacra.models.optim import Optim, one_cycle
 from simulacra.models.record import Record
 from simulacra.transforms.base import Batches, Transform
-from simulacra.transforms.condition import ConditionScaling
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*no `val_dataloader`"
@@ -37,7 +36,7 @@ SPEC = Spec(
     "image",
     (1, 2, 2),
     "MeV",
-    conditions=(Field("incident_energy", "MeV", low=1.0, high=3.0),),
+    conditions=(Field("incident_energy", "MeV", low=1.0, high=3.0, role="energy"),),
     threshold=0.01,
     cut=0.01,
     prior=(Prior("incident_energy", "uniform", (1.0, 3.0)),),
@@ -47,8 +46,7 @@ SPEC = Spec(
 
 class Scale(Transform):
     def __init__(self, spec: Spec) -> None:
-        super().__init__()
-        self.scaling = ConditionScaling(spec.conditions)
+        super().__init__(spec.conditions)
         self.register_buffer("scale", torch.ones(()))
 
     def fit_statistics(self, batches: Batches) -> None:
@@ -57,11 +55,10 @@ class Scale(Transform):
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         return Latent({"x": batch.x / self.scale}, self.condition(batch.conditions()))
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         return Batch((latent.x["x"] * self.scale).clamp_min(0))
-
-    def condition(self, cond: Conditions) -> Tensor | None:
-        return self.scaling(cond)
 
 
 class Gaussian(GenerativeModule):

@@ -70,7 +70,7 @@ def test_it_accepts_layers_and_grids_with_an_incident_energy_only():
     for spec, reason in [
         (Spec("c", "cloud", (4, 1), "MeV", features=(Field("e"),)), "cloud"),
         (TOY.with_(geometry=None), "geometry"),
-        (TOY.with_(conditions=()), "incident_energy"),
+        (TOY.with_(conditions=()), "incident energy"),
     ]:
         assert reason in CaloINN.accepts(spec)
         with pytest.raises(IncompatibleError, match=reason):

@@ -98,7 +98,7 @@ def test_showers_of_cells_are_generated_as_clouds() -> None:
         Field("z", "mm"),
         Field("e", "GeV", low=0.0),
     )
-    energy = Field("incident_energy", "GeV", low=10.0, high=30.0)
+    energy = Field("incident_energy", "GeV", low=10.0, high=30.0, role="energy")
     spec = Spec("cells", "cloud", (40, 4), "GeV", features=features, conditions=(energy,))
     g = generator()
     mask = torch.arange(40) < torch.randint(5, 40, (64, 1), generator=g)

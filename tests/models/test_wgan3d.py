@@ -24,7 +24,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def toy_spec(shape: tuple[int, int, int] = SHAPE, angle: bool = False) -> Spec:
     edges = [tuple(float(i) for i in range(n + 1)) for n in shape[1:]]
-    fields = [Field("incident_energy", "GeV", low=10.0, high=100.0)]
+    fields = [Field("incident_energy", "GeV", low=10.0, high=100.0, role="energy")]
     fields += [Field("theta", "deg", low=30.0, high=90.0)] if angle else []
     return Spec(
         "toy", "grid", shape, "MeV", conditions=tuple(fields),
@@ -91,7 +91,7 @@ def test_small_size_fits_the_data_set_with_more_conditions() -> None:
 def test_grids_without_an_incident_energy_and_other_kinds_are_refused() -> None:
     spec = toy_spec()
     assert WGAN3D.accepts(spec) is None
-    assert "incident_energy" in str(WGAN3D.accepts(spec.with_(conditions=(), prior=())))
+    assert "incident energy" in str(WGAN3D.accepts(spec.with_(conditions=(), prior=())))
     with pytest.raises(IncompatibleError, match="regular grid"):
         model(spec.with_(kind="image"))
 
@@ -100,7 +100,7 @@ def test_penalty_of_the_constrainer_is_in_gev_whatever_the_unit() -> None:
     """The same showers with energies in MeV give the same loss."""
     batch = toy_showers(16, 0)
     kilo = Batch(batch.x, {"incident_energy": 1e3 * batch.cond["incident_energy"]})
-    field = Field("incident_energy", "MeV", low=1e4, high=1e5)
+    field = Field("incident_energy", "MeV", low=1e4, high=1e5, role="energy")
     losses = []
     for spec, events in (
         (toy_spec(), batch),

@@ -26,7 +26,7 @@ SPEC = Spec(
     (12, 3),
     "GeV",
     features=FEATURES,
-    conditions=(Field("incident_energy", "GeV", low=1.0, high=10.0),),
+    conditions=(Field("incident_energy", "GeV", low=1.0, high=10.0, role="energy"),),
     event=(Field("mass", "GeV", low=0.0), Field("eta"), Field("count")),
 )
 

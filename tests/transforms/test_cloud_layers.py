@@ -18,7 +18,7 @@ from simulacra.transforms.cloud_layers import (
 from simulacra.transforms.cloud_moments import moments
 
 POSITIONS = torch.tensor([3.0, 4.5, 8.0, 9.0, 20.0])
-ENERGY = Field("incident_energy", "GeV", low=1.0, high=10.0)
+ENERGY = Field("incident_energy", "GeV", low=1.0, high=10.0, role="energy")
 
 
 def spec(depth: str = "depth") -> Spec:

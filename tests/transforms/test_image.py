@@ -54,7 +54,7 @@ def test_scales_must_be_positive(make: type) -> None:
 
 def showers(n: int = 60) -> tuple[Spec, Batch]:
     edges = tuple(float(i) for i in range(5))
-    energy = Field("incident_energy", "MeV", low=1e3, high=1e4)
+    energy = Field("incident_energy", "MeV", low=1e3, high=1e4, role="energy")
     spec = Spec(
         "toy",
         "grid",

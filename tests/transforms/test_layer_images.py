@@ -9,7 +9,7 @@ from simulacra.core import Batch, Field, Spec, regular_grid
 from simulacra.transforms.layer_images import LayerImageTransform, LogNormalFill
 from simulacra.transforms.spectrum import SpectrumCalibration
 
-ENERGY = Field("incident_energy", "GeV", low=10.0, high=100.0)
+ENERGY = Field("incident_energy", "GeV", low=10.0, high=100.0, role="energy")
 FLOOR = 0.1  # MeV
 
 

@@ -23,7 +23,7 @@ GEOMETRY = Geometry(
 )
 SPEC = Spec(
     "toy", "layers", (sum(SIZES),), "MeV",
-    conditions=(Field("incident_energy", "MeV", low=1.0, high=4e6, log=True),),
+    conditions=(Field("incident_energy", "MeV", low=1.0, high=4e6, log=True, role="energy"),),
     geometry=GEOMETRY, threshold=0.5, cut=1.0,
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ GEOMETRY = Geometry(LAYERS)
 def spec(**changes: object) -> Spec:
     base = Spec(
         "toy", "layers", (25,), "MeV",
-        conditions=(Field("incident_energy", "GeV", low=0.1, high=10.0, log=True),),
+        conditions=(Field("incident_energy", "GeV", low=0.1, high=10.0, log=True, role="energy"),),
         geometry=GEOMETRY, threshold=0.5, cut=1.0,
     )  # fmt: skip
     return base.with_(**changes)

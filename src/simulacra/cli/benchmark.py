@@ -32,7 +32,6 @@ from simulacra.models.base import GenerativeModule
 from simulacra.tracking.geant4 import Geant4Time, geant4_time
 from simulacra.tracking.identity import identity
 
-ENERGY = "incident_energy"
 MEAN_OF = 10_000
 """Conditions over which the incident energy is averaged."""
 COLUMNS = ("batch", "repeats", "ms/event", "quartiles", "min, max", "peak GiB", "x Geant4")
@@ -125,10 +124,11 @@ def generator_of(config: dict[str, Any]) -> GenerativeModule:
 
 def geant4_of(module: GenerativeModule, stopwatch: Stopwatch) -> Geant4Time | None:
     """Geant4's time at the mean incident energy of the conditions, where both are known."""
-    if ENERGY not in module.given:
+    field = module.spec.roles.get("energy")
+    if field is None or field.name not in module.given:
         return None
-    unit = module.spec.field(ENERGY).unit
-    energy = stopwatch.conditions(MEAN_OF).values[ENERGY].mean().item() * factor(unit, "GeV")
+    asked = stopwatch.conditions(MEAN_OF).values[field.name]
+    energy = asked.mean().item() * factor(field.unit, "GeV")
     return geant4_time(module.spec.name, energy)
 
 

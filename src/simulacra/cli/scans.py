@@ -83,7 +83,7 @@ def regions(generator: Generator, judge: Evaluator) -> dict[str, Regions]:
     found = {}
     for field in generator.module.spec.conditions:
         if field.name in record.trained_range and not field.classes and field.dim == 1:
-            held = held_out if field.name == "incident_energy" else ()
+            held = held_out if field.role == "energy" else ()
             trained = record.trained_range[field.name]
             found[f"region_{field.name}"] = Regions(field.name, trained, held, judge.binning.scales)
     return found

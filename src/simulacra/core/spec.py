@@ -187,10 +187,24 @@ class Spec:
             f"data set {self.name} has no condition or event field {name!r}: it has {known}"
         )
 
-    def by_role(self, role: Role) -> Field | None:
-        """The condition, event field or feature that has the role, or None if there is none."""
+    @property
+    def roles(self) -> dict[Role, Field]:
+        """Fields by role: the first with each, conditions before event fields before features."""
         fields = (*self.conditions, *self.event, *self.features)
-        return next((field for field in fields if field.role == role), None)
+        return {field.role: field for field in reversed(fields) if field.role is not None}
+
+    def by_role(self, role: Role) -> Field:
+        """The field that has the role.
+
+        Raises:
+            UserError: If there is none.
+        """
+        if role not in self.roles:
+            known = ", ".join(self.roles) or "none"
+            raise UserError(
+                f"data set {self.name} has no field with the role '{role}': it has {known}"
+            )
+        return self.roles[role]
 
     def with_(self, **changes: object) -> Spec:
         """A copy with some fields replaced."""

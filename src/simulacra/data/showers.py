@@ -33,7 +33,6 @@ from simulacra.physics.base import ObservableSet
 
 log = logging.getLogger(__name__)
 
-ENERGY = "incident_energy"
 TEST_FRACTION = 0.2
 DENSE_BYTES = 256 * 2**20
 """Size of a part in memory above which ``cache="auto"`` turns to the cache."""
@@ -211,20 +210,24 @@ class ShowerDataModule(EventDataModule):
     def _chosen(self, source: ShowerSource, index: Tensor) -> Tensor:
         if self.energies is None:
             return index
-        return index[_matches(source.cond[ENERGY][index, 0], self.energies)]
+        return index[
+            _matches(source.cond[self.native_spec.by_role("energy").name][index, 0], self.energies)
+        ]
 
     def _held(self, source: ShowerSource, index: Tensor) -> Tensor:
         if not self.hold_out:
             return torch.zeros(len(index), dtype=torch.bool)
-        return _matches(source.cond[ENERGY][index, 0], self.hold_out)
+        return _matches(
+            source.cond[self.native_spec.by_role("energy").name][index, 0], self.hold_out
+        )
 
     def _asked(self) -> str:
         ranges = [
-            self.format.header(path).ranges[ENERGY]
+            self.format.header(path).ranges[self.native_spec.by_role("energy").name]
             for path in (*self.found.train, *self.found.test)
         ]
         low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-        unit = self.native_spec.field(ENERGY).unit
+        unit = self.native_spec.by_role("energy").unit
         asked = f"energies={self.energies}, hold_out={self.hold_out}"
         return f"the files run from {low:g} to {high:g} {unit}, {asked}"
 

@@ -83,7 +83,7 @@ def jetclass(classes: Sequence[str] = CLASSES) -> Spec:
         shape=(128, len(particle)),
         unit="",
         features=tuple(particle),
-        conditions=(Field("jet_class", classes=tuple(classes)),) if several else (),
+        conditions=(Field("jet_class", classes=tuple(classes), role="class"),) if several else (),
         event=jet_fields(128),
         prior=(Prior("jet_class", "discrete", tuple(map(float, range(len(classes))))),)
         if several

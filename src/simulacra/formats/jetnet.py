@@ -45,7 +45,7 @@ def jet_fields(particles: int) -> tuple[Field, ...]:
         Field("pt", "GeV", low=0.0),
         Field("eta"),
         Field("mass", "GeV", low=0.0),
-        Field("num_particles", low=1.0, high=float(particles)),
+        Field("num_particles", low=1.0, high=float(particles), role="count"),
     )
 
 
@@ -68,7 +68,7 @@ def jetnet(particles: int, classes: Sequence[str]) -> Spec:
         shape=(particles, 3),
         unit="",
         features=(Field("etarel"), Field("phirel", "rad"), Field("ptrel", low=0.0)),
-        conditions=(Field("jet_class", classes=tuple(classes)),) if several else (),
+        conditions=(Field("jet_class", classes=tuple(classes), role="class"),) if several else (),
         event=jet_fields(particles),
         prior=(Prior("jet_class", "discrete", tuple(map(float, range(len(classes)))), weights),)
         if several

@@ -193,7 +193,7 @@ def _figures(
         spread = float(error.square().sum().sqrt()) / len(error)
         found[f"scan/{field.name}/deviation"] = Figure(float(deviation.mean()), spread, floor=floor)
     seen = [sample.response[1] for sample in samples if sample.response is not None]
-    if field.name == "incident_energy" and len(seen) > 1:
+    if field.role == "energy" and len(seen) > 1:
         falls = torch.stack(seen).diff(dim=0) < 0
         share = float(falls.double().mean())
         error_ = math.sqrt(share * (1 - share) / falls.numel())

@@ -43,9 +43,11 @@ class GenerativeModule(Module):
         """
         raise UserError(f"{type(self).__name__} has no likelihood: it generates events only")
 
-    def decode(self, latent: Latent, cond: Conditions) -> Batch:
-        """Physical events of latent ones."""
-        return self.transform.inverse(latent, cond)
+    def decode(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
+        """Physical events of latent ones; what the way back draws comes from ``generator``."""
+        return self.transform.inverse(latent, cond, generator)
 
     @property
     def has_posterior(self) -> bool:
@@ -173,7 +175,8 @@ class GenerativeModule(Module):
     def _chunk(self, cond: Conditions, generator: torch.Generator | None) -> Batch:
         with self.evaluating():
             on_device = cond.to(self.device)
-            batch = self.decode(self.generate(on_device, generator), on_device).to("cpu")
+            latent = self.generate(on_device, generator)
+            batch = self.decode(latent, on_device, generator).to("cpu")
         names = {field.name for field in self.spec.conditions}
         known = {name: value for name, value in cond.values.items() if name in names}
         given = {name: cond.values[name] for name in self.given if name not in names}

@@ -105,7 +105,7 @@ class CaloFlowStudent(Student, CaloFlowTeacher):
         latent = super().encode(batch, generator)
         if not self.training and generator is None:
             return latent
-        cond = batch.conditions(self.transform.scaling.names)
+        cond = batch.conditions(self.transform.conditions.names)
         with torch.no_grad():
             drawn = self.transform.context(self.draw_energies(cond, generator), cond)
         return replace(latent, x={**latent.x, "drawn": drawn})

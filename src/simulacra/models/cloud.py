@@ -55,7 +55,7 @@ class CloudModel(GenerativeModule):
     ) -> None:
         super().__init__(spec, given)
         self.transform = transform(spec, self.given)
-        self.event_flow = numbers(self.transform.width, self.transform.condition_scaling.width)
+        self.event_flow = numbers(self.transform.width, self.transform.conditions.width)
         self.event_cond = event_cond
 
     @classmethod
@@ -91,7 +91,7 @@ class CloudModel(GenerativeModule):
     @property
     def context_width(self) -> int:
         """Columns of what points are conditioned on, may be 0."""
-        return self.transform.condition_scaling.width + self.transform.seen * self.event_cond
+        return self.transform.conditions.width + self.transform.seen * self.event_cond
 
     def context(self, event: Tensor, cond: Tensor | None) -> Tensor | None:
         """What points are conditioned on ``(B, C)``, from normalised numbers and given fields."""
@@ -108,9 +108,11 @@ class CloudModel(GenerativeModule):
         points = self.draw_points(mask, self.context(event, scaled), generator)
         return Latent({"event": event, "points": points}, scaled, mask)
 
-    def decode(self, latent: Latent, cond: Conditions) -> Batch:
+    def decode(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """Physical events, padded to the width of the data set."""
-        batch = super().decode(latent, cond)
+        batch = super().decode(latent, cond, generator)
         assert batch.mask is not None
         missing = self.spec.shape[0] - batch.x.shape[1]
         x, mask = pad(batch.x, (0, 0, 0, missing)), pad(batch.mask, (0, missing))

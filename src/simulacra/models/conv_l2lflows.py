@@ -195,7 +195,7 @@ class ConvL2LFlows(Calibrated, LayerwiseFlow):
             spec, self.given_fields, floor, gap, width, smear, decades, alpha, block, rotate
         )
         size, periodic = self.transform.padded, self.transform.periodic
-        count, cond = len(self.transform.geometry), self.transform.scaling.width
+        count, cond = len(self.transform.geometry), self.transform.conditions.width
         strides = joined((size[0] // block[0], size[1] // block[1]), levels)
 
         def net(inputs: int, outputs: int) -> nn.Module:
@@ -229,9 +229,11 @@ class ConvL2LFlows(Calibrated, LayerwiseFlow):
         values = super().log_probs(latent)
         return {**values, "cells": values["cells"] + self.transform.log_slope(latent.x["cells"])}
 
-    def decode(self, latent: Latent, cond: Conditions) -> Batch:
+    def decode(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """Physical showers with a calibrated spectrum."""
-        batch = super().decode(latent, cond)
+        batch = super().decode(latent, cond, generator)
         return Batch(self.spectrum(batch.x, self.transform.floor), batch.cond, batch.event)
 
     @property

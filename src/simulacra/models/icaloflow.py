@@ -94,7 +94,7 @@ class ICaloFlow(LayerwiseFlow):
             seed=1,
         )
         layers = len(self.transform.geometry)
-        width, c = spec.n_voxels // layers, self.transform.scaling.width
+        width, c = spec.n_voxels // layers, self.transform.conditions.width
         first = self.layer_flow(width, c + 1, blocks, spline, first_hidden, affine, 2)
         context = next_width(layers, width, c)
         following = self.layer_flow(width, context, blocks, spline, next_hidden, affine, 3)

@@ -108,7 +108,7 @@ class L2LFlows(LayerwiseFlow):
     ) -> None:
         super().__init__(spec, given, floor, spread, smear, veto, optimizer, scheduler)
 
-        widths, cond = self.transform.geometry.sizes, self.transform.scaling.width
+        widths, cond = self.transform.geometry.sizes, self.transform.conditions.width
         embeddings = [
             VectorEmbedding(
                 sum(widths[max(0, n - history) : n]), cond + 1, embedding, embedding_hidden

@@ -96,4 +96,4 @@ class LayerwiseFlow(ShowerFlow):
             truth = latent.x["cells"] if true_layers else None
             cells = self.shower_flow.sample(len(batch), self.context(latent), generator, truth)
             made = Latent({**latent.x, "cells": cells}, latent.cond)
-            return self.decode(made, batch.conditions(self.given))
+            return self.decode(made, batch.conditions(self.given), generator)

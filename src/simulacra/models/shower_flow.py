@@ -31,7 +31,7 @@ from simulacra.dynamics.layer_chain import LayerChain
 from simulacra.models.base import GenerativeModule, Objective
 from simulacra.models.optim import Optim
 from simulacra.transforms.base import Batches
-from simulacra.transforms.showers import ENERGY, ShowerTransform
+from simulacra.transforms.showers import ShowerTransform
 
 
 class ShowerFlow(GenerativeModule):
@@ -72,13 +72,13 @@ class ShowerFlow(GenerativeModule):
             return f"it generates cells in layers or on a grid, not events of kind '{spec.kind}'"
         if spec.geometry is None or len(spec.geometry) < 2:
             return "it needs a geometry of at least two layers"
-        if ENERGY not in {field.name for field in spec.conditions}:
-            return f"it needs the condition '{ENERGY}'"
+        if spec.roles.get("energy") not in spec.conditions:
+            return "it needs a condition that is the incident energy"
         return None
 
     def energy_widths(self) -> tuple[int, int]:
         """Features and context of ``energy_flow``."""
-        return self.transform.energies.mean.numel(), self.transform.scaling.width
+        return self.transform.energies.mean.numel(), self.transform.conditions.width
 
     def shower_widths(self, joint: bool = False) -> tuple[int, int]:
         """Features and context of ``shower_flow``; ``joint``: it describes the layer energies too."""

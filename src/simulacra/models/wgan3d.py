@@ -43,7 +43,6 @@ from simulacra.models.optim import Optim
 from simulacra.nn.shower_gan import EnergyConstrainer, ShowerCritic, ShowerGenerator
 from simulacra.transforms.volume import GridScaling, LinearScale, LogScale
 
-ENERGY = "incident_energy"
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 Schedule = Callable[..., LRScheduler] | None
 
@@ -107,7 +106,7 @@ class WGAN3D(GenerativeModule):
         scheduler: Schedule,
     ) -> None:
         super().__init__(spec, given)
-        energy = spec.field(ENERGY)
+        energy = spec.by_role("energy")
         hit = spec.cut or spec.threshold or 1.0
         scale = LogScale(hit) if logarithmic else LinearScale(factor("MeV", spec.unit))
         self.transform = GridScaling(spec, self.given_fields, energy, scale, hit)
@@ -138,8 +137,8 @@ class WGAN3D(GenerativeModule):
         """Regular grids with an incident energy."""
         if spec.kind != "grid" or len(spec.shape) != 3:
             return f"it needs a regular grid (L, rows, cols), and this is a {spec.kind} of shape {spec.shape}"
-        if ENERGY not in [field.name for field in spec.conditions]:
-            return "its constrainer needs the condition 'incident_energy', which the data set lacks"
+        if spec.roles.get("energy") not in spec.conditions:
+            return "its constrainer needs a condition that is the incident energy"
         return None
 
     def objectives(self) -> dict[str, Objective]:

@@ -36,7 +36,7 @@ class CalorimeterObservables(ObservableSet):
     """Base of all sets on a geometry: cut cells, visible and incident energy, profiles and mean images.
 
     Args:
-        spec: A data set with a geometry and the condition ``incident_energy``.
+        spec: A data set with a geometry and a condition that is the incident energy.
         radial_bins: Number of rings of the radial profile where layers are not polar.
     """
 
@@ -48,7 +48,7 @@ class CalorimeterObservables(ObservableSet):
             )
         self.geometry = spec.geometry
         self.radial_bins = radial_bins
-        self._unit = factor(spec.field("incident_energy").unit, spec.unit)
+        self._unit = factor(spec.by_role("energy").unit, spec.unit)
 
     @per_batch
     def cut(self, batch: Batch) -> Tensor:
@@ -68,7 +68,7 @@ class CalorimeterObservables(ObservableSet):
 
     def incident(self, batch: Batch) -> Tensor:
         """Incident energy ``(B,)``, float64, in the unit of the voxels."""
-        return batch.cond["incident_energy"][:, 0].double() * self._unit
+        return batch.cond[self.spec.by_role("energy").name][:, 0].double() * self._unit
 
     def response(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Incident and visible energy, ``(B,)`` each, in the unit of the voxels."""
@@ -76,7 +76,7 @@ class CalorimeterObservables(ObservableSet):
 
     def response_bins(self) -> tuple[ResponseBin, ...] | None:
         """One bin ``[E_i, E_{i+1})`` per energy where the prior is discrete; else None."""
-        field = self.spec.field("incident_energy")
+        field = self.spec.by_role("energy")
         for prior in self.spec.prior:
             if prior.name == field.name and prior.kind == "discrete":
                 # the last window is as wide as the one before it: 16 edges for 15 energies

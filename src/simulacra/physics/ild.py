@@ -98,7 +98,7 @@ class ILDObservables(CalorimeterObservables):
         """Windows around the energies, where the data set names them."""
         if self._energies is None:
             return super().response_bins()
-        unit = self.spec.field("incident_energy").unit
+        unit = self.spec.by_role("energy").unit
         return tuple(
             ResponseBin(
                 # the public windows are open at both ends

@@ -100,7 +100,7 @@ class ILDCloudObservables(ObservableSet):
         self.layer_groups = torch.tensor(layer_groups, dtype=torch.float64)
         self.rings = torch.tensor(rings, dtype=torch.float64)
         self._occupancy, self._visible, self._spectrum = occupancy, visible, tuple(spectrum)
-        self._unit = factor(spec.field("incident_energy").unit, spec.unit)
+        self._unit = factor(spec.by_role("energy").unit, spec.unit)
         self._mev = factor(spec.unit, "MeV")
 
     @per_batch
@@ -230,7 +230,7 @@ class ILDCloudObservables(ObservableSet):
         return torch.cat([incident.log10(), energies / incident], dim=1)
 
     def _incident(self, batch: Batch) -> Tensor:
-        return batch.cond["incident_energy"][:, 0].double() * self._unit
+        return batch.cond[self.spec.by_role("energy").name][:, 0].double() * self._unit
 
     def _cell(self, values: Tensor, axis: int) -> Tensor:
         return ((values - self.phase[axis]) / self.pitch).floor().long()

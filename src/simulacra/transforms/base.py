@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Batch, Conditions, Latent
+from simulacra.core import Batch, Conditions, Field, Latent
+from simulacra.transforms.condition import ConditionScaling
 
 
 class Batches(Protocol):
@@ -79,22 +80,30 @@ class Transform(nn.Module, ABC):
 
     ``fit`` runs once, on a fresh run, over at most 50,000 training events in a fixed order;
     ``fitted`` records it.
+
+    Args:
+        given: Fields that the module is given.
     """
 
+    exact: ClassVar[bool] = True
+    """Whether the inverse of a normalised event is that event; of a transform that loses something the
+    distance of such events from the truth, its closure, is judged beside the generated ones."""
     fitted: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, given: Sequence[Field] = ()) -> None:
         super().__init__()
         self.register_buffer("fitted", torch.tensor(False))
+        self.conditions = ConditionScaling(given)
 
     def fit(self, batches: Batches) -> None:
         """Set all statistics from ``batches``, which may be iterated several times."""
+        self.conditions.fit(batches)
         self.fit_statistics(batches)
         self.fitted.fill_(True)
 
     @abstractmethod
     def fit_statistics(self, batches: Batches) -> None:
-        """Set the buffers; called by :meth:`fit`."""
+        """Set the buffers but those of the conditions; called by :meth:`fit`."""
 
     @abstractmethod
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
@@ -103,12 +112,17 @@ class Transform(nn.Module, ABC):
         """
 
     @abstractmethod
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
-        """Back to physical units; ``cond`` are the given fields in physical units."""
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
+        """Back to physical units; ``cond`` are the given fields in physical units, and ``generator`` is the
+        source of whatever the way back draws.
+        """
 
-    @abstractmethod
     def condition(self, cond: Conditions) -> Tensor | None:
         """Given fields as a network input ``(n, C)``, or None where nothing is given."""
+        scaled: Tensor | None = self.conditions(cond)
+        return scaled
 
     def digest(self) -> str:
         """Hash of all statistics; equal on every rank of a distributed run."""

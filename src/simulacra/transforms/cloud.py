@@ -23,7 +23,6 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.transforms.base import Batches, Map, Transform
 from simulacra.transforms.cloud_moments import moments, with_moments
-from simulacra.transforms.condition import ConditionScaling
 from simulacra.transforms.log_linear import inverse_log_linear, log_linear
 from simulacra.transforms.quantile import QuantileMap
 
@@ -152,7 +151,7 @@ class CloudTransform(Transform):
         leading: int = 2,
         calibrate: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__([spec.field(name) for name in given])
         self.count = count
         self.leading = leading
         self.calibrate = calibrate
@@ -162,7 +161,6 @@ class CloudTransform(Transform):
         self.made = tuple(
             field for field in spec.event if field.name not in given and field.name != count
         )
-        self.condition_scaling = ConditionScaling([spec.field(name) for name in given])
         self.energy = energy_column(spec.features)
         self.points = CloudStandardise(spec.features, scale, knee)
         self.width = (not self.count_is_given) + sum(field.dim for field in self.made)
@@ -172,7 +170,6 @@ class CloudTransform(Transform):
 
     def fit_statistics(self, batches: Batches) -> None:
         """One pass for conditions, one for points, one for the event's numbers (kept: a few per event)."""
-        self.condition_scaling.fit(batches)
         self.points.fit_stream(lambda: ((batch.x, batch.mask) for batch in batches))
         self.event.fit(torch.cat([self._columns(batch, even(batch.x)) for batch in batches]))
 
@@ -182,14 +179,16 @@ class CloudTransform(Transform):
         if self.training:
             x = self.points.spread(x, generator)
             part = torch.rand(len(batch), 1, generator=generator, device=x.device, dtype=x.dtype)
-        cond = batch.conditions(self.condition_scaling.names)
+        cond = batch.conditions(self.conditions.names)
         latent = {
             "event": self.event(self._columns(batch, part)),
             "points": self.points(x, batch.mask),
         }
         return Latent(latent, self.condition(cond), batch.mask)
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """Physical clouds, with the event fields that are not given; fields are kept in the spec's bounds."""
         columns = self.numbers(latent.x["event"], cond)
         x = self._placed(latent, columns)
@@ -200,11 +199,6 @@ class CloudTransform(Transform):
         if self.counted and latent.mask is not None and self.count is not None:
             event[self.count] = latent.mask.sum(1, keepdim=True).to(x.dtype)
         return Batch(x, dict(cond.values), event, latent.mask)
-
-    def condition(self, cond: Conditions) -> Tensor | None:
-        """Given fields as network inputs."""
-        scaled: Tensor | None = self.condition_scaling(cond)
-        return scaled
 
     def mask(self, event: Tensor, cond: Conditions) -> Tensor:
         """Mask ``(B, N)`` of the number of points in ``"event"`` (or given), whole and at most ``N``."""

@@ -102,7 +102,6 @@ class LayeredCloudTransform(CloudTransform):
 
     def fit_statistics(self, batches: Batches) -> None:
         """One pass for conditions, one for layers, two for points, one for the event's numbers."""
-        self.condition_scaling.fit(batches)
         self._fit_depths(batches)
         self.points.fit_stream(lambda: ((self._numbered(batch.x), batch.mask) for batch in batches))
         parts = []
@@ -130,7 +129,7 @@ class LayeredCloudTransform(CloudTransform):
             x, mask = drawn(x, mask, self.subset, generator)
         x = self._numbered(x)
         x = self.points.spread(x, generator) if self.training else x
-        cond = self.condition(batch.conditions(self.condition_scaling.names))
+        cond = self.condition(batch.conditions(self.conditions.names))
         return Latent({"event": event, "points": self.points(x, mask)}, cond, mask)
 
     def numbers(self, event: Tensor, cond: Conditions) -> Tensor:

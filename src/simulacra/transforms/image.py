@@ -13,7 +13,6 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.transforms.base import Batches, Map, Transform
-from simulacra.transforms.condition import ConditionScaling
 from simulacra.transforms.pxd import CentredPadding, LogCharge
 
 
@@ -76,7 +75,7 @@ class ImageScaling(Transform):
     std: Tensor
 
     def __init__(self, spec: Spec, given: Sequence[Field], stride: int, noise: float) -> None:
-        super().__init__()
+        super().__init__(given)
         sensors, rows, cols = spec.shape
         self.sensors = sensors
         self.padding = CentredPadding((rows, cols), stride)
@@ -84,7 +83,6 @@ class ImageScaling(Transform):
         self.scale: Map = (
             LogRange(spec.threshold or 1.0) if whole is None else LogCharge(whole, spec.threshold)
         )
-        self.conditions = ConditionScaling(given)
         self.noise = noise
         self.register_buffer("mean", torch.zeros(len(LEVELS) + 2))
         self.register_buffer("std", torch.ones(len(LEVELS) + 2))
@@ -101,7 +99,6 @@ class ImageScaling(Transform):
 
     def fit_statistics(self, batches: Batches) -> None:
         """Largest content, where the spec does not say it."""
-        self.conditions.fit(batches)
         self.scale.fit(torch.stack([batch.x.max() for batch in batches]))
         mean, std = moments(
             self._sums(self.scale(self.padding(batch.x.float())).flatten(0, 1)) for batch in batches
@@ -136,14 +133,11 @@ class ImageScaling(Transform):
             [*shares, images.mean((1, 2)), torch.exp(4 * images).mean((1, 2))], dim=1
         )
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """Contents in the data set's unit."""
         return Batch(self.scale.inverse(self.padding.inverse(latent.x["image"])), cond.values)
-
-    def condition(self, cond: Conditions) -> Tensor | None:
-        """Given fields as inputs, None where nothing is given."""
-        scaled: Tensor | None = self.conditions(cond)
-        return scaled
 
 
 def moments(parts: Iterable[Tensor]) -> tuple[Tensor, Tensor]:

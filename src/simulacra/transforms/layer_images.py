@@ -147,11 +147,13 @@ class LayerImageTransform(ShowerTransform):
         latent = super().forward(batch, generator)
         return Latent({**latent.x, "cells": self._pad(latent.x["cells"], generator)}, latent.cond)
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """See :class:`~simulacra.transforms.base.Transform`."""
         images = latent.x["cells"].unflatten(-1, (-1, *self.padded))
         cells = images[..., : self.size[0], : self.size[1]].flatten(1)
-        return super().inverse(Latent({**latent.x, "cells": cells}, latent.cond), cond)
+        return super().inverse(Latent({**latent.x, "cells": cells}, latent.cond), cond, generator)
 
     def log_slope(self, cells: Tensor) -> Tensor:
         """Log-determinant ``(B,)`` from ``ln v`` to the latent ``cells``, padding included."""

@@ -93,9 +93,11 @@ class ParticleTransform(CloudTransform):
         self.track = [names.index(name) for name in TRACK]
         self.charge = names.index(CHARGE)
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """Physical clouds, each particle of one type."""
-        batch = super().inverse(latent, cond)
+        batch = super().inverse(latent, cond, generator)
         value = latent.x["points"] / self.points.scale * self.points.std + self.points.mean
         kind = value[..., self.types].argmax(-1, keepdim=True)
         flags = torch.zeros_like(value[..., self.types]).scatter_(-1, kind, 1.0)

@@ -24,7 +24,6 @@ from torch.nn import functional
 
 from simulacra.core import Batch, Conditions, Field, IncompatibleError, Latent, Spec, UserError
 from simulacra.transforms.base import Batches, Map, Transform
-from simulacra.transforms.condition import ConditionScaling
 
 NOISE = 4e-3
 
@@ -106,7 +105,7 @@ class PixelScaling(Transform):
     def __init__(
         self, spec: Spec, given: Sequence[Field] = (), stride: int = 1, noise: float = NOISE
     ) -> None:
-        super().__init__()
+        super().__init__(given)
         if spec.kind != "image" or not spec.features or spec.features[0].high is None:
             raise IncompatibleError(
                 f"pixel charges need images with a largest charge, {spec.name} is {spec.kind!r}"
@@ -114,7 +113,6 @@ class PixelScaling(Transform):
         self.sensors, rows, cols = spec.shape
         self.padding = CentredPadding((rows, cols), stride)
         self.scale = LogCharge(spec.features[0].high, spec.threshold)
-        self.conditions = ConditionScaling(given)
         self.noise = noise
 
     @property
@@ -124,7 +122,6 @@ class PixelScaling(Transform):
 
     def fit_statistics(self, batches: Batches) -> None:
         """Everything but the ranges of conditions is known from the spec."""
-        self.conditions.fit(batches)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """Latent images, with noise in training mode."""
@@ -134,10 +131,8 @@ class PixelScaling(Transform):
             y = y + 2 * self.noise * draw
         return Latent({"image": y}, self.condition(batch.conditions(self.conditions.names)))
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """Whole charges [ADU]."""
         return Batch(self.scale.inverse(self.padding.inverse(latent.x["image"])), cond.values)
-
-    def condition(self, cond: Conditions) -> Tensor | None:
-        """Given fields as inputs, None for the pixel detector."""
-        return self.conditions(cond)

@@ -23,12 +23,9 @@ from simulacra.core import Batch, Conditions, Field, Latent, Spec
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.calo import LogEnergyFractions
-from simulacra.transforms.condition import ConditionScaling
 from simulacra.transforms.dequantise import ZeroFill
 from simulacra.transforms.maps import Moments, Standardise
 from simulacra.transforms.renormalise import renormalise, renormalise_layers
-
-ENERGY = "incident_energy"
 
 
 class ShowerTransform(Transform):
@@ -57,18 +54,18 @@ class ShowerTransform(Transform):
         spread: float = 1.0,
         smear: float = 0.05,
     ) -> None:
-        super().__init__()
+        super().__init__(given)
         if spec.geometry is None:
             raise ValueError(f"showers need a geometry, {spec.name} has none")
         self.spec, self.geometry, self.smear = spec, spec.geometry, smear
         self.made = tuple(
             field for field in spec.event if field.name not in {g.name for g in given}
         )
-        self.unit = factor(spec.field(ENERGY).unit, spec.unit)
+        self.energy = spec.by_role("energy")
+        self.unit = factor(self.energy.unit, spec.unit)
         fixed = floor or spec.threshold or 0.1 * spec.cut
         self.find_floor = fixed == 0
         self.register_buffer("floor", torch.tensor(float(fixed)))
-        self.scaling = ConditionScaling(given)
         self.fill = ZeroFill(spread)
         self.fractions = LogEnergyFractions()
         self.energies = Standardise(len(self.geometry) + sum(field.dim for field in self.made))
@@ -77,7 +74,6 @@ class ShowerTransform(Transform):
 
     def fit_statistics(self, batches: Batches) -> None:
         """Floor, then means and standard deviations, with noise of a fixed seed."""
-        self.scaling.fit(batches)
         if self.find_floor:
             smallest = [
                 batch.x[batch.x > 0].min() for batch in batches if bool((batch.x > 0).any())
@@ -103,9 +99,11 @@ class ShowerTransform(Transform):
             "cells": self.cells(raw["cells"]),
             "layers": self.layers(raw["layers"]),
         }
-        return Latent(x, self.condition(batch.conditions(self.scaling.names)))
+        return Latent(x, self.condition(batch.conditions(self.conditions.names)))
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """See :class:`Transform`; what falls below the floor is empty."""
         layers, event = self._physical(latent.x["energies"], cond)
         cells = self.cells.inverse(latent.x["cells"])
@@ -116,10 +114,6 @@ class ShowerTransform(Transform):
         names = {field.name for field in self.spec.conditions}
         known = {name: value for name, value in cond.values.items() if name in names}
         return Batch(x.unflatten(-1, self.spec.shape), known, event)
-
-    def condition(self, cond: Conditions) -> Tensor | None:
-        """See :class:`Transform`."""
-        return self.scaling(cond)
 
     def context(self, energies: Tensor, cond: Conditions) -> Tensor:
         """The ``layers`` that belong to generated ``energies``: ``(B, L)``."""
@@ -173,7 +167,7 @@ class ShowerTransform(Transform):
             cells = torch.where(
                 cells < 0, cells, (cells + self.geometry.spread(self.smear * shift)).abs()
             )
-        start = torch.log(batch.cond[ENERGY].to(x) * self.unit / self.floor)
+        start = torch.log(batch.cond[self.energy.name].to(x) * self.unit / self.floor)
         event = [
             self.fill(batch.event[field.name].to(x), self.floor, generator) for field in self.made
         ]
@@ -186,7 +180,7 @@ class ShowerTransform(Transform):
     def _physical(self, energies: Tensor, cond: Conditions) -> tuple[Tensor, dict[str, Tensor]]:
         """``ln(E_l / floor)`` ``(B, L)`` and the event numbers in physical units."""
         energies = self.energies.inverse(energies)
-        start = torch.log(cond.values[ENERGY].to(energies) * self.unit / self.floor)
+        start = torch.log(cond.values[self.energy.name].to(energies) * self.unit / self.floor)
         count = len(self.geometry)
         widths = [field.dim for field in self.made]
         parts = energies[:, count:].split(widths, dim=-1) if widths else []

@@ -15,7 +15,6 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Map, Transform
-from simulacra.transforms.condition import ConditionScaling
 from simulacra.transforms.image import moments
 
 
@@ -99,13 +98,12 @@ class GridScaling(Transform):
     def __init__(
         self, spec: Spec, given: Sequence[Field], energy: Field, scale: Map, hit: float
     ) -> None:
-        super().__init__()
+        super().__init__(given)
         self.shape = spec.shape
         self.energy = energy
         self.scale = scale
         self.hit = hit
         self.to_gev = factor(energy.unit, "GeV")
-        self.conditions = ConditionScaling(given)
         self.register_buffer("mean", torch.zeros(self.profile_width))
         self.register_buffer("std", torch.ones(self.profile_width))
 
@@ -116,7 +114,6 @@ class GridScaling(Transform):
 
     def fit_statistics(self, batches: Batches) -> None:
         """Range of the contents; mean and standard deviation of the sums along the axes."""
-        self.conditions.fit(batches)
         self.scale.fit(torch.stack([batch.x.max() for batch in batches]))
         mean, std = moments(self._sums(batch.x.float(), self._energy(batch)) for batch in batches)
         self.mean.copy_(mean)
@@ -128,14 +125,11 @@ class GridScaling(Transform):
         stages = {"shower": self.scale(batch.x.float())[:, None], "energy": self._energy(batch)}
         return Latent(stages, self.condition(given))
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         """Showers in the data set's unit."""
         return Batch(self.scale.inverse(latent.x["shower"][:, 0]), cond.values)
-
-    def condition(self, cond: Conditions) -> Tensor | None:
-        """Scaled fields ``(n, C)``."""
-        scaled: Tensor | None = self.conditions(cond)
-        return scaled
 
     def profiles(self, shower: Tensor, energy: Tensor) -> Tensor:
         """Standardised sums over planes of energy and of soft hits, differentiable.

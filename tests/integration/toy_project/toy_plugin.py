@@ -37,7 +37,7 @@ def spec() -> Spec:
         kind="grid",
         shape=SHAPE,
         unit="MeV",
-        conditions=(Field("incident_energy", "GeV", low=10.0, high=100.0),),
+        conditions=(Field("incident_energy", "GeV", low=10.0, high=100.0, role="energy"),),
         geometry=regular_grid(3, (edges, edges)),
         prior=(Prior("incident_energy", "uniform", (10.0, 100.0)),),
         sample_batch=50,
@@ -99,7 +99,9 @@ class ToyTransform(Transform):
             {"shower": self._log(batch) - self.mean + noise}, self.condition(batch.conditions())
         )
 
-    def inverse(self, latent: Latent, cond: Conditions) -> Batch:
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
         x = cond.values["incident_energy"] * torch.exp(latent.x["shower"] + self.mean)
         return Batch(x.view(-1, *SHAPE), cond.values)
 
