@@ -39,7 +39,7 @@ def test_a_resumed_table_forgets_what_came_after_the_checkpoint(tmp_path: Path) 
         first.log_metrics({"train/loss": float(step)}, step=step)
     first.save()
     second = CSVTracker(str(tmp_path))
-    second.resume(10)
+    second.begin(tmp_path, 10)
     second.log_metrics({"train/loss": -1.0}, step=11)
     second.save()
     assert [(row["step"], row["train/loss"]) for row in rows(tmp_path)] == [
@@ -47,6 +47,12 @@ def test_a_resumed_table_forgets_what_came_after_the_checkpoint(tmp_path: Path) 
         ("10", "10.0"),
         ("11", "-1.0"),
     ]
+
+
+def test_a_table_is_a_file_of_its_own(tmp_path: Path) -> None:
+    CSVTracker(str(tmp_path)).table("test/observables", ["observable", "w1"], [["e_tot", 0.5]])
+    with (tmp_path / "tables" / "test_observables.csv").open(newline="") as file:
+        assert list(csv.DictReader(file)) == [{"observable": "e_tot", "w1": "0.5"}]
 
 
 def test_without_a_key_the_run_is_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -87,12 +93,12 @@ def test_an_offline_run_shows_images_table_and_auc(tmp_path: Path) -> None:
     first = tracker(tmp_path)
     first.log_hyperparams({"model": {"width": 3}})
     first.log_metrics({"val/boosted_auc": 0.7}, step=4)
-    first.log_image("val/observables", [str(image)], step=4)
-    first.log_table("test/observables", columns=["observable", "w1"], data=[["e_tot", 0.5]])
+    first.image("val/observables", image, 4)
+    first.table("test/observables", ["observable", "w1"], [["e_tot", 0.5]])
     first.log_metrics({"test/classifier/boosted/auc": 0.6}, step=5)
     first.attach(image, "model")
     (tmp_path / "run").mkdir()
-    first.identify(tmp_path / "run")
+    first.begin(tmp_path / "run", None)
     name = first.version
     first.finish(failed=False)
     assert wandb.run is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from simulacra.core import UserError
+from simulacra.core.files import whole
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -79,13 +79,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: If the disk is full or the folder cannot be written.
         """
         target = Path(path)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(checkpoint, part)
-            os.replace(part, target)
+            with whole(target) as part:
+                torch.save(checkpoint, part)
         except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-            part.unlink(missing_ok=True)
             raise UserError(
                 f"cannot write the checkpoint {target}: {' '.join(str(error).split())[:200]}"
             ) from error

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from simulacra.core.files import whole
+
 
 def save(figures: Mapping[str, Figure], folder: Path, prefix: str = "") -> dict[str, Path]:
     """Write every figure as ``<folder>/<prefix><name>.png``.
@@ -17,5 +19,6 @@ def save(figures: Mapping[str, Figure], folder: Path, prefix: str = "") -> dict[
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{prefix}{name.replace('/', '_')}.png" for name in figures}
     for name, figure in figures.items():
-        figure.savefig(paths[name])
+        with whole(paths[name]) as part:
+            figure.savefig(part, format="png")
     return paths

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytorch_lightning as pl
-from pytorch_lightning.loggers import WandbLogger
 
 from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
@@ -13,6 +12,7 @@ from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.models.base import GenerativeModule
 from simulacra.plotting import figures
+from simulacra.tracking.base import trackers
 
 
 class PhysicsValidation(ValidationJudge):
@@ -63,6 +63,5 @@ class PhysicsValidation(ValidationJudge):
 
     def _draw(self, trainer: pl.Trainer, result: EvaluationResult) -> None:
         for name, path in save(figures(result), self.folder, "val_").items():
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
-                    logger.log_image(f"val/{name}", [str(path)], step=trainer.global_step)
+            for tracker in trackers(trainer.loggers):
+                tracker.image(f"val/{name}", path, trainer.global_step)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure as Drawing
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from simulacra.cli import build, saved
 from simulacra.cli.files import WARN, different_conditions, open_events
@@ -253,7 +253,7 @@ def write(
     title = f"{Path(generated).name} against {Path(config['reference']).name}"
     own = {**config, "generated": generated}
     publish(result, figures, own, folder, title, provenance(own), drawn)
-    OmegaConf.save(OmegaConf.create(own), folder / "config.yaml")
+    saved.save(own, folder)
     print(f"wrote {folder}: {headline(result.metrics)}")
     return dict(figures)
 

@@ -12,9 +12,9 @@ from simulacra.callbacks.look import pair
 from simulacra.cli.build import TRUSTED, Trust, build_scores
 from simulacra.cli.publish import publish, table
 from simulacra.data.base import EventDataModule
-from simulacra.metrics import EvaluationResult, evaluate
+from simulacra.metrics import evaluate
 from simulacra.models.base import GenerativeModule
-from simulacra.tracking.wandb import WandbTracker
+from simulacra.tracking.base import trackers
 
 FLOOR_SAMPLES = 3
 """Samples of training events, each of the generated sample's size, from which floors are taken, at most."""
@@ -63,8 +63,11 @@ def judge(
     )
     for logger in trainer.loggers:
         logger.log_metrics(figures, step=trainer.global_step)
-        if isinstance(logger, WandbTracker):
-            _to_wandb(logger, result, images, run)
+    for tracker in trackers(trainer.loggers):
+        tracker.table("test/observables", *table(result))
+        for name, path in images.items():
+            tracker.image(f"test/{name}", path)
+        tracker.attach(run / "checkpoints" / "best.ckpt", "model")
     return figures
 
 
@@ -80,13 +83,3 @@ def _validation(trainer: pl.Trainer) -> dict[str, float]:
         for item in scored
         if item.best_model_score is not None
     }
-
-
-def _to_wandb(
-    logger: WandbTracker, result: EvaluationResult, images: Mapping[str, Path], run: Path
-) -> None:
-    columns, rows = table(result)
-    logger.log_table("test/observables", columns=columns, data=rows)
-    for name, path in images.items():
-        logger.log_image(f"test/{name}", [str(path)])
-    logger.attach(run / "checkpoints" / "best.ckpt", "model")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from matplotlib.figure import Figure
 
 from simulacra.callbacks.draw import save
+from simulacra.core.files import write_text
 from simulacra.metrics import EvaluationResult
 from simulacra.plotting import figures as draw
 from simulacra.tracking.report import write_report
@@ -71,9 +71,7 @@ def overrides() -> list[str]:
 
 def write_json(path: Path, values: Any) -> None:
     """Write all of it or nothing."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(part, path)
+    write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def table(result: EvaluationResult) -> tuple[list[str], list[list[Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from simulacra.cli import saved
+from simulacra.cli.publish import write_json
 from simulacra.cli.train import train_resolved
 from simulacra.core import UserError
 from simulacra.models import checkpoint
@@ -107,5 +107,5 @@ def _difference(a: Tensor, b: Tensor) -> float:
 @rank_zero_only
 def conclude(verdict: Verdict, new: Path) -> None:
     """Write and print the verdict."""
-    (new / "verdict.json").write_text(json.dumps(asdict(verdict), indent=2) + "\n")
+    write_json(new / "verdict.json", asdict(verdict))
     print(f"wrote {new / 'verdict.json'}: {verdict}")

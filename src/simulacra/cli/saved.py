@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from simulacra.core import UserError
+from simulacra.core.files import write_text
 
 FILE = "config.yaml"
 GROUPS = ("data", "model", "trainer", "callbacks", "logger", "evaluation", "paths")
@@ -36,7 +37,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
 def save(config: dict[str, Any], run: Path) -> None:
     """Write the resolved configuration of a run."""
     run.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(OmegaConf.create(config), run / FILE)
+    write_text(run / FILE, OmegaConf.to_yaml(OmegaConf.create(config)))
 
 
 def load(run: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+
+from simulacra.core.files import write_text
 
 COLUMNS = ("test/classifier/boosted/auc", "test/w1_mean", "test/time_per_event_ms")
 NOT_SETTING = ("seed", "sweeps")
@@ -63,8 +64,8 @@ def write_table(folder: Path) -> list[dict[str, Any]]:
     """
     rows = aggregate(jobs(folder))
     if rows:
-        _replace(folder / "table.json", json.dumps(rows, indent=2) + "\n")
-        _replace(folder / "table.md", markdown(rows))
+        write_text(folder / "table.json", json.dumps(rows, indent=2) + "\n")
+        write_text(folder / "table.md", markdown(rows))
     return rows
 
 
@@ -125,12 +126,6 @@ def _moments(values: Sequence[float]) -> dict[str, float]:
 
 def _cell(moments: dict[str, float] | None) -> str:
     return "" if moments is None else f"{moments['mean']:.4g} ± {moments['std']:.2g}"
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    os.replace(part, path)
 
 
 def set_group(cfg: DictConfig) -> None:

@@ -25,9 +25,9 @@ from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
 from simulacra.models import checkpoint
 from simulacra.models.base import GenerativeModule
-from simulacra.tracking.csv import CSVTracker
+from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
-from simulacra.tracking.wandb import WandbTracker, earlier
+from simulacra.tracking.wandb import earlier
 
 log = logging.getLogger(__name__)
 
@@ -126,12 +126,11 @@ def prepare(
 def introduce(config: dict[str, Any], run: Path, loggers: list[Logger], start: Path | None) -> None:
     """Write the configuration to the run directory and to the trackers."""
     saved.save(config, run)
+    step = None if start is None else int(checkpoint.read(start)["global_step"])
     for logger in loggers:
         logger.log_hyperparams({**config, "identity": identity()})
-        if isinstance(logger, WandbTracker):
-            logger.identify(run)
-        if isinstance(logger, CSVTracker) and start is not None:
-            logger.resume(int(checkpoint.read(start)["global_step"]))
+    for tracker in trackers(loggers):
+        tracker.begin(run, step)
 
 
 @contextmanager
@@ -144,8 +143,8 @@ def finished(loggers: list[Logger]) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.finalize("failed" if failed else "success")
-            if isinstance(logger, WandbTracker):
-                logger.finish(failed)
+        for tracker in trackers(loggers):
+            tracker.finish(failed)
 
 
 def fit(

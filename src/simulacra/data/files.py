@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from simulacra.core import UserError
+from simulacra.core.files import write_text
 
 _LARGE = 64 * 2**20  # bytes from which a file's hash is remembered
 
@@ -97,9 +98,9 @@ def content_hash(path: Path, memory: Path) -> str:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if stat.st_size >= _LARGE:
-        with suppress(OSError):  # an unwritable cache costs time, nothing else
+        with suppress(OSError, UserError):  # an unwritable cache costs time, nothing else
             memory.mkdir(parents=True, exist_ok=True)
-            note.write_text(digest)
+            write_text(note, digest)
     return digest
 
 

@@ -9,7 +9,6 @@ A format is the pair of a :class:`~simulacra.core.Spec` and the layout of a file
 from __future__ import annotations
 
 import os
-import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from simulacra.core import Batch, FormatError, Spec, UserError
+from simulacra.core.files import beside, cannot_write
 
 CHUNK_BYTES = 32 * 2**20  # of dense float32 events that are held at once while streaming
 
@@ -60,9 +60,7 @@ class Writer(ABC):
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.temporary = self.path.with_name(
-            f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
-        )
+        self.temporary = beside(self.path)
 
     @abstractmethod
     def append(self, batch: Batch) -> None:
@@ -88,7 +86,7 @@ class Writer(ABC):
         try:
             self._open()
         except OSError as error:
-            raise self._failure(error) from error
+            raise cannot_write(self.path, error) from error
         return self
 
     def __exit__(
@@ -105,11 +103,7 @@ class Writer(ABC):
             os.replace(self.temporary, self.path)
         except OSError as failure:
             self._discard()
-            raise self._failure(failure) from failure
-
-    def _failure(self, error: OSError) -> UserError:
-        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        return UserError(f"cannot write {self.path}: {reason}; no part of it was left behind")
+            raise cannot_write(self.path, failure) from failure
 
 
 class Format(ABC):

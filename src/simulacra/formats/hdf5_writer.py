@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulacra.core import Batch
+from simulacra.core.files import cannot_write
 from simulacra.formats.base import Writer
 
 Array = NDArray[np.float32]
@@ -107,7 +108,7 @@ class Hdf5Writer(Writer):
             self.file.flush()
             self.sink.check()
         except OSError as error:
-            raise self._failure(error) from error
+            raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
         self.sink = _Sink(self.temporary)

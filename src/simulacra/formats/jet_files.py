@@ -56,7 +56,7 @@ class ClassWriter(Writer):
                 os.replace(part.temporary, part.path)
         except OSError as failure:
             self._discard()
-            raise self._failure(failure) from failure
+            raise cannot_write(self.path, failure) from failure
 
     def _start(self, name: str) -> Writer:
         part = self.make(name, self.path.with_name(f"{self.path.stem}_{name}{self.path.suffix}"))

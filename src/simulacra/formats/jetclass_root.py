@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulacra.core import Batch, FormatError, UserError
+from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Format, Writer
 from simulacra.formats.hdf5 import Array, check_finite
 from simulacra.formats.jetclass_columns import GENERATED, column_names, is_generated
@@ -134,7 +135,7 @@ class TreeWriter(Writer):
         try:
             self.file[TREE].extend(arrays)
         except OSError as error:
-            raise self._failure(error) from error
+            raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
         uproot = _uproot()

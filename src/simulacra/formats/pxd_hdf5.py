@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from simulacra.core import Batch, FormatError, UserError
+from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Writer
 from simulacra.formats.hdf5 import open_hdf5
 from simulacra.formats.pxd_hits import COLUMNS, Array, Hits
@@ -113,7 +114,7 @@ class SparseWriter(Writer):
             try:
                 self._write(whole=True)
             except OSError as error:
-                raise self._failure(error) from error
+                raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
         self.file = h5py.File(self.temporary, "w")

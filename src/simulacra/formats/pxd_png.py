@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from simulacra.core import Batch, FormatError, UserError
+from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Writer
 from simulacra.formats.pxd_hits import Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS, sensor_name
@@ -154,7 +155,7 @@ class PngWriter(Writer):
                     )
                 self.n += 1
         except OSError as error:
-            raise self._failure(error) from error
+            raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):

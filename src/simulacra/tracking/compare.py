@@ -9,14 +9,13 @@ errors are not weighed.
 
 from __future__ import annotations
 
-import csv
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from simulacra.core.files import write_table
 from simulacra.tracking.compare_runs import Figure, Run
 
 LABELS = {
@@ -209,12 +208,7 @@ def write_csv(path: Path, found: Sequence[Group]) -> Path:
         for run, why, front in zip(group.runs, group.flags, group.front, strict=True)
     ]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, path)
+    write_table(path, names, rows)
     return path
 
 

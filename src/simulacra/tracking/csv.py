@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import csv
-import os
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
+from simulacra.core.files import write_table
+from simulacra.tracking.base import Tracker
 
-class CSVTracker(Logger):
-    """Writes ``metrics.csv``; a run that is resumed goes on in the same table.
+
+class CSVTracker(Tracker):
+    """Writes ``metrics.csv`` and a file per table; a run that is resumed goes on in the same table.
+
+    Images and checkpoints lie in the run directory already.
 
     Args:
         folder: Where the file goes.
@@ -48,9 +51,9 @@ class CSVTracker(Logger):
         row.update({name: float(value) for name, value in metrics.items()})
 
     @rank_zero_only
-    def resume(self, step: int) -> None:
+    def begin(self, run: Path, step: int | None) -> None:
         """Take over the rows of an earlier run up to ``step``."""
-        if not self.path.is_file():
+        if step is None or not self.path.is_file():
             return
         with self.path.open(newline="") as file:
             for row in csv.DictReader(file):
@@ -69,12 +72,24 @@ class CSVTracker(Logger):
             return
         names = sorted({name for row in self._rows.values() for name in row})
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["step", *names])
-            writer.writeheader()
-            writer.writerows({"step": step, **self._rows[step]} for step in sorted(self._rows))
-        os.replace(part, self.path)
+        rows = ({"step": step, **self._rows[step]} for step in sorted(self._rows))
+        write_table(self.path, ["step", *names], rows)
+
+    def image(self, key: str, path: Path, step: int | None = None) -> None:
+        """The image is a file of the run directory."""
+
+    @rank_zero_only
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Write ``tables/<key>.csv`` beside the figures."""
+        path = self.path.parent / "tables" / f"{key.replace('/', '_')}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, columns, (dict(zip(columns, row, strict=True)) for row in rows))
+
+    def attach(self, path: Path, kind: str) -> None:
+        """The file is one of the run directory."""
+
+    def finish(self, failed: bool) -> None:
+        """The table is complete."""
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

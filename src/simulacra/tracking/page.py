@@ -7,12 +7,13 @@ opens with no network. A page is written to a temporary name and moved, so that 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
+
+from simulacra.core.files import write_text
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _PAGE = """<!doctype html>
@@ -77,9 +78,7 @@ def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
         body="".join(parts),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    write_text(path, text)
     return path
 
 

@@ -15,12 +15,14 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from simulacra.core import UserError
+from simulacra.core.files import write_text
+from simulacra.tracking.base import Tracker
 
 IDENTITY = "tracker.json"
 """File in the run directory that says which run of the tracker it is."""
 
 
-class WandbTracker(WandbLogger):
+class WandbTracker(Tracker, WandbLogger):
     """Lightning's W&B logger that chooses between online and offline by itself, and can finish.
 
     Args:
@@ -75,13 +77,21 @@ class WandbTracker(WandbLogger):
         )  # Lightning always passes it, and wandb warns that it has no effect
 
     @rank_zero_only
-    def identify(self, run: Path) -> None:
+    def begin(self, run: Path, step: int | None) -> None:
         """Write the run's id and folder, and its address where it has one, to the run directory."""
         mine = self.experiment
         entry = {"id": mine.id, "mode": self.mode, "folder": os.path.dirname(str(mine.dir))}
         if self.mode == "online":
             entry["url"] = mine.url
-        (run / IDENTITY).write_text(json.dumps({"wandb": entry}, indent=2) + "\n")
+        write_text(run / IDENTITY, json.dumps({"wandb": entry}, indent=2) + "\n")
+
+    def image(self, key: str, path: Path, step: int | None = None) -> None:
+        """Show an image at a step, by default the last one."""
+        self.log_image(key, [str(path)], step=step)
+
+    def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Show a table."""
+        self.log_table(key, columns=list(columns), data=[list(row) for row in rows])
 
     @rank_zero_only
     def attach(self, path: Path, kind: str) -> None:
