@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from simulacra.core import Batch, UserError
+from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Writer
 
 
