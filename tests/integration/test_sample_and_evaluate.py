@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,24 @@ def test_conditions_come_from_a_file_in_its_order(trained: Path, project: Path) 
     assert not list(project.glob("*third*"))
 
 
+def test_events_made_with_the_conditions_of_weighted_ones_have_their_weights(
+    trained: Path, project: Path
+) -> None:
+    given, made = project / "given.hdf5", project / "made.hdf5"
+    ask(f"checkpoint={trained}", f"output={given}", "n=70")
+    with h5py.File(given, "r+") as file:
+        file["weight"] = np.arange(70) / 4
+    ask(f"checkpoint={trained}", f"output={made}", f"conditions={given}", "batch_size=32", "n=50")
+    with h5py.File(made) as file:
+        assert (file["weight"][:] == np.arange(50) / 4).all()
+    evaluation = ["data=toy", f"reference={given}", f"checkpoint={trained}"]
+    evaluate(
+        compose("evaluate", [*evaluation, "allow=[toy_plugin]", f"output={project / 'judged'}"])
+    )
+    with h5py.File(project / "judged" / "generated.hdf5") as file:
+        assert (file["weight"][:] == np.arange(70) / 4).all()
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -92,10 +111,11 @@ def test_bad_requests_are_refused_before_anything_is_written(
 def test_a_full_disk_leaves_nothing_behind(
     trained: Path, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from simulacra.core.files import cannot_write
     from simulacra.formats.hdf5 import Hdf5Writer
 
     def full(self: Hdf5Writer, batch: Batch) -> None:
-        raise self._failure(OSError(errno.ENOSPC, "full"))
+        raise cannot_write(self.path, OSError(errno.ENOSPC, "full"))
 
     monkeypatch.setattr(Hdf5Writer, "append", full)
     with pytest.raises(UserError, match="No space left on device"):

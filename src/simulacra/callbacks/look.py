@@ -21,7 +21,7 @@ class Pair:
 
     Args:
         truth: Events of the data set.
-        generated: Generated events with the same conditions, position by position.
+        generated: Generated events with the same conditions and weights, position by position.
         seconds: Time that generating took, summed over the ranks.
         networks: The same of networks drawn from the module's posterior, where they were asked for.
     """
@@ -62,6 +62,7 @@ def pair(
             truth.conditions(module.given), batch_size=batch_size, generator=generator
         )
         seconds = time.perf_counter() - start
+        generated = replace(generated, weight=truth.weight)
         share = Pair(datamodule.native(truth), datamodule.native(generated), seconds)
     return _gather(share, n, rank, world)
 
