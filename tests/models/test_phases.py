@@ -221,6 +221,17 @@ def test_schedules_are_as_long_as_their_phases(tmp_path: Path) -> None:
     assert sum(seen[2:]) == 36, "24 turns: six of three steps, eighteen of one"
 
 
+def test_rounded_borders_leave_no_turns_without_an_objective(tmp_path: Path) -> None:
+    def make(module: Line) -> dict[str, Objective]:
+        return {
+            "early": objective(module, "first", 1.0, Optim(SGD), end=0.5),
+            "late": objective(module, "first", 2.0, Optim(SGD), begin=0.5, steps=3),
+        }
+
+    # three turns would be enough on average, but the border falls so that they make five steps
+    assert fit(Line(make), tmp_path, max_epochs=3, max_steps=6).global_step == 2 + 2 * 3
+
+
 class Keep(pl.Callback):
     """Saves a checkpoint after each epoch."""
 
