@@ -113,8 +113,8 @@ def distilled(student: str, seed: int, tmp_path: Path) -> float:
         optimizer.zero_grad()
         objective.loss(learns.encode(events[chosen], g), g)["loss"].backward()
         optimizer.step()
-        if isinstance(learns, CloudConsistency):
-            learns.follow()
+        if objective.after is not None:
+            objective.after()
     found.append(learns.sample(cond, generator=generator(5)).x)
     before, after = ((x - wanted).square().mean().sqrt() for x in found)
     return float(after / before)
@@ -161,7 +161,9 @@ def test_the_average_follows_and_samples_alone() -> None:
             parameter.add_(0.1)
     assert torch.equal(module.sample(cond, generator=generator(1)).x, first)
     before = [p.clone() for p in module.target.parameters()]
-    module.follow()
+    (objective,) = module.objectives().values()
+    assert objective.after is not None
+    objective.after()
     for old, mean, now in zip(
         before, module.target.parameters(), module.net.parameters(), strict=True
     ):

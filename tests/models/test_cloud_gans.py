@@ -65,7 +65,7 @@ FAMILIES: dict[str, tuple[Callable[..., CloudGAN], partial, partial]] = {
         ),
     ),
     "mdma": (
-        partial(MDMA, matching=0.1, matching_batches=1000),
+        partial(MDMA, matching=0.1, matching_share=0.5),
         partial(
             MeanFieldGenerator, noise=8, width=32, hidden=32, heads=4, blocks=2, sum_scale=0.1
         ),
@@ -140,18 +140,20 @@ def test_the_critic_is_drawn_to_one_on_truth_and_the_generator_to_where_it_says_
     assert torch.allclose(score, 0.5 * (made - 1).square().mean(), atol=1e-6)
 
 
-def test_mean_fields_are_matched_for_the_first_batches_alone() -> None:
+def test_mean_fields_are_matched_in_the_first_part_of_the_run_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     module = fitted("mdma")
     assert isinstance(module, MDMA)
     latent = module.encode(jets(0, 16, PARTICLES), generator())
     values = module.generator_loss(latent, generator())
     assert float(values["mean_field"].detach()) > 0
     assert torch.allclose(values["loss"], values["score"] + 0.1 * values["mean_field"])
-    for number in range(1000):
-        module.on_train_batch_end(None, None, number)
-    late = module.generator_loss(latent, generator())
-    assert torch.allclose(late["loss"], values["score"])
-    assert int(module.state_dict()["batches"]) == 1000
+    for progress, matched in ((0.49, True), (0.5, False), (1.0, False)):
+        monkeypatch.setattr(MDMA, "progress", progress)
+        found = module.generator_loss(latent, generator())
+        assert ("mean_field" in found) == matched
+        assert torch.allclose(found["loss"], values["loss"] if matched else values["score"])
 
 
 @families

@@ -40,7 +40,7 @@ def build_trainer(
         UserError: If training would not end, or an argument is unknown to Lightning or unavailable
             on this machine.
     """
-    several = len(module.objectives()) > 1
+    several = not module.automatic_optimization
     if config["max_epochs"] in (None, -1) and config["max_steps"] in (None, -1):
         raise UserError("training needs an end: set trainer.max_epochs or trainer.max_steps")
     if config["threads"] is not None:

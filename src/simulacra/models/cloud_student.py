@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -177,7 +176,6 @@ class CloudConsistency(CloudStudent):
         )  # fmt: skip
         self.decay = decay
         self.target = deepcopy(self.net).requires_grad_(False)
-        self._followed = 0
 
     @property
     def taught_process(self) -> Diffusion:
@@ -188,6 +186,11 @@ class CloudConsistency(CloudStudent):
         """See :class:`CloudStudent`."""
         super().adopt(teacher)
         self.target.load_state_dict(self.net.state_dict())
+
+    def objectives(self) -> dict[str, Objective]:
+        """As of the base class; the average follows after each optimizer step."""
+        own = super().objectives()
+        return {name: replace(item, after=self.follow) for name, item in own.items()}
 
     def used_parameters(self) -> list[nn.Parameter]:
         """Those of the average, which samples."""
@@ -215,12 +218,6 @@ class CloudConsistency(CloudStudent):
         return consistency_loss(
             student, target, teacher, points, noise, self.steps, weight, generator
         )
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move the average after each optimizer step."""
-        if self.trainer.global_step > self._followed:
-            self._followed = self.trainer.global_step
-            self.follow()
 
     @torch.no_grad()
     def follow(self) -> None:

@@ -20,7 +20,6 @@ Note:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,7 +36,7 @@ from simulacra.nn.mean_field import MeanFieldCritic
 class MDMA(CloudGAN):
     r"""A cloud GAN whose generator also matches the critic's mean fields :math:`z` at first.
 
-    With weight :math:`w` during the first batches, its loss is
+    With weight :math:`w` in the first part of the run, its loss is
 
     .. math::
         \tfrac12 E[(D(G) - 1)^2] + w\, \| E[z(x)] - E[z(G)] \|^2 .
@@ -55,11 +54,10 @@ class MDMA(CloudGAN):
         numbers_optimizer: Makes the flow's.
         scheduler: Makes the schedule of all three, or None.
         matching: ``w``.
-        matching_batches: Number of training batches with that term; how many there were is in the checkpoint.
+        matching_share: Share of the run, from its beginning, with that term.
     """
 
     critic: MeanFieldCritic
-    batches: Tensor
 
     def __init__(
         self,
@@ -75,7 +73,7 @@ class MDMA(CloudGAN):
         numbers_optimizer: MakeOptimizer,
         scheduler: Callable[..., LRScheduler] | None,
         matching: float,
-        matching_batches: int,
+        matching_share: float,
     ) -> None:
         super().__init__(
             spec,
@@ -90,8 +88,7 @@ class MDMA(CloudGAN):
             numbers_optimizer,
             scheduler,
         )
-        self.matching, self.matching_batches = matching, matching_batches
-        self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        self.matching, self.matching_share = matching, matching_share
 
     def generator_loss(
         self, latent: Latent, generator: torch.Generator | None = None
@@ -103,13 +100,9 @@ class MDMA(CloudGAN):
         with frozen(self.critic):
             made = self.critic.mean_field(fake, mask, context)
             score = least_squares(self.critic.of_mean_field(made, context), 1.0)
-        if int(self.batches) >= self.matching_batches:
+        if self.progress >= self.matching_share:
             return {"loss": score}
         with torch.no_grad():
             true = self.critic.mean_field(real, mask, context)
         distance = (true.mean(0) - made.mean(0)).square().sum()
         return {"loss": score + self.matching * distance, "score": score, "mean_field": distance}
-
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Count batches, for the term that ends."""
-        self.batches += 1

@@ -110,13 +110,14 @@ class Module(Stepping, ABC):
                 child.compile()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Log the losses on validation events with noise that is the same at every epoch."""
+        """Log the losses of the present phase on validation events, with the same noise at every epoch."""
         generator = torch.Generator(device=self.device).manual_seed(batch_idx)
         latent = self.encode(batch, generator)
         losses = {
-            name: objective.loss(latent, generator) for name, objective in self.objectives().items()
+            name: objective.loss(latent, generator)
+            for name, objective in self.current_objectives().items()
         }
-        prefix = "" if len(losses) == 1 else "{}/"
+        prefix = "" if len(self.objectives()) == 1 else "{}/"
         for name, values in losses.items():
             logs = {
                 f"val/{prefix.format(name)}{key}": value.detach() for key, value in values.items()
