@@ -15,6 +15,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from simulacra.core import weighted_mean
+
 Score = Callable[[Tensor], Tensor]
 
 
@@ -28,12 +30,17 @@ def wasserstein_generator_loss(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-def least_squares(score: Tensor, target: float) -> Tensor:
+def least_squares(score: Tensor, target: float, weight: Tensor | None = None) -> Tensor:
     """Half the mean squared distance of scores from a target, arXiv:1611.04076, equation 2.
 
     The critic's target is 1 on true and 0 on generated events, the generator's is 1.
+
+    Args:
+        score: Scores ``(B, *)``.
+        target: The target.
+        weight: Event weights ``(B,)``, or None.
     """
-    return 0.5 * (score - target).square().mean()
+    return 0.5 * weighted_mean((score - target).square(), weight)
 
 
 def gradient_penalty(

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Spec, draws
 from simulacra.dynamics.clouds import cloud_loss
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.flows import Flow
@@ -102,9 +102,11 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
         z = encoded(mean, log_variance, generator)
         network = bound(self.net, joined(context, z))
         parts = {
-            "points": cloud_loss(network, points, mask, self.process, self.ranked, generator),
-            "divergence": divergence(mean, log_variance),
-            "latent_nll": -self.latent_flow.log_prob(z.detach(), context).mean() / z.shape[1],
+            "points": cloud_loss(
+                network, points, mask, self.process, self.ranked, latent.weight, generator
+            ),
+            "divergence": latent.mean(divergence(mean, log_variance)),
+            "latent_nll": self.latent_flow.loss(z.detach(), context, latent.weight),
             "event_nll": self.event_nll(latent),
         }
         weighted = self.kl * parts["divergence"].clamp_min(1)
@@ -121,14 +123,13 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
 
 def encoded(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) -> Tensor:
     """A latent from its posterior."""
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + (0.5 * log_variance).exp() * noise
+    return mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, mean, generator)
 
 
 def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Of the posteriors from a standard normal, on average over events."""
+    """Of the posteriors ``(B, Z)`` from a standard normal, ``(B,)``."""
     parts = mean.square() + log_variance.exp() - 1 - log_variance
-    return 0.5 * parts.sum(1).mean()
+    return 0.5 * parts.sum(1)
 
 
 def joined(context: Tensor | None, z: Tensor) -> Tensor:

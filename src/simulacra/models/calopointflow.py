@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Spec, draws
 from simulacra.dynamics.clouds import by_length
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.set_flows import SetFlow
@@ -98,10 +98,10 @@ class CaloPointFlow(LayeredCloud):
         mean, log_variance = self.encoder(points, mask).chunk(2, 1)
         z = encoded(mean, log_variance, generator)
         log_prob = self.point_flow.log_prob(points, mask, joined(context, z))
-        entropy = 0.5 * (log_variance + math.log(2 * math.pi) + 1).mean()
+        entropy = 0.5 * latent.mean(log_variance + math.log(2 * math.pi) + 1)
         parts = {
-            "points": -(log_prob.sum(1) / mask.sum(1).clamp_min(1)).mean() / self.features,
-            "latent_nll": -self.latent_flow.log_prob(z, context).mean() / z.shape[1],
+            "points": -latent.mean(log_prob.sum(1) / mask.sum(1).clamp_min(1)) / self.features,
+            "latent_nll": self.latent_flow.loss(z, context, latent.weight),
             "event_nll": self.event_nll(latent) / self.transform.width,
         }
         return {"loss": torch.stack(list(parts.values())).sum() - entropy, **parts}
@@ -111,7 +111,7 @@ class CaloPointFlow(LayeredCloud):
     ) -> Tensor:
         """A latent for each event, then its points; events of like size together."""
         z = joined(context, self.latent_flow.sample(len(mask), context, generator))
-        noise = torch.randn(*mask.shape, self.features, generator=generator, device=mask.device)
+        noise = draws.normal((*mask.shape, self.features), mask, generator)
         points = torch.zeros_like(noise)
         for chosen, longest in by_length(mask, least=4):
             real = mask[chosen, :longest]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Spec, draws
 from simulacra.dynamics.clouds import CloudNetwork, by_length, cloud_loss
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
@@ -82,7 +82,9 @@ class CloudDiffusion(CloudModel):
         """Sum of both losses, and each of them."""
         points, mask = trimmed(latent)
         network = bound(self.net, self.context(latent.x["event"], latent.cond))
-        distance = cloud_loss(network, points, mask, self.process, self.ranked, generator)
+        distance = cloud_loss(
+            network, points, mask, self.process, self.ranked, latent.weight, generator
+        )
         likelihood = self.event_nll(latent)
         return {"loss": distance + likelihood, "points": distance, "event_nll": likelihood}
 
@@ -90,7 +92,7 @@ class CloudDiffusion(CloudModel):
         self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
         """See :meth:`CloudModel.draw_points`; events of like size together."""
-        noise = torch.randn(*mask.shape, self.features, generator=generator, device=mask.device)
+        noise = draws.normal((*mask.shape, self.features), mask, generator)
         points = torch.zeros_like(noise)
         for chosen, longest in by_length(mask, self.together):
             real = mask[chosen, :longest]

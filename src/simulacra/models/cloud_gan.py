@@ -1,8 +1,8 @@
 """Point clouds by a generator and a critic: one class, whose networks make the published models.
 
 Least-squares losses: the critic is drawn to 1 on true and to 0 on generated clouds, the generator to where
-the critic says 1. Both see the numbers of the event, true ones in training; their flow is an objective of its
-own.
+the critic says 1; a generated cloud has the weight of the event whose numbers it is given. Both networks see
+the numbers of the event, true ones in training; their flow is an objective of its own.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class CloudGAN(CloudModel):
         context = self.context(latent.x["event"], latent.cond)
         with torch.no_grad():
             fake = self.net(self.net.noise(mask, generator), mask, context)
-        on_real = least_squares(self.critic(real, mask, context), 1.0)
-        on_fake = least_squares(self.critic(fake, mask, context), 0.0)
+        on_real = least_squares(self.critic(real, mask, context), 1.0, latent.weight)
+        on_fake = least_squares(self.critic(fake, mask, context), 0.0, latent.weight)
         return {"loss": on_real + on_fake, "real": on_real, "fake": on_fake}
 
     def generator_loss(
@@ -102,7 +102,8 @@ class CloudGAN(CloudModel):
         context = self.context(latent.x["event"], latent.cond)
         fake = self.net(self.net.noise(mask, generator), mask, context)
         with frozen(self.critic):
-            return {"loss": least_squares(self.critic(fake, mask, context), 1.0)}
+            score = self.critic(fake, mask, context)
+        return {"loss": least_squares(score, 1.0, latent.weight)}
 
     def numbers_loss(
         self, latent: Latent, generator: torch.Generator | None = None

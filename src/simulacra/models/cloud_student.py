@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import IncompatibleError, Latent, Spec, UserError
-from simulacra.dynamics.clouds import CloudNetwork
+from simulacra.core import IncompatibleError, Latent, Spec, UserError, draws
+from simulacra.dynamics.clouds import CloudNetwork, counted
 from simulacra.dynamics.consistency import consistency_loss, progressive_loss
 from simulacra.dynamics.denoiser import Denoiser, Preconditioned
 from simulacra.dynamics.diffusion import Diffusion
@@ -104,14 +104,12 @@ class CloudStudent(Student, CloudDiffusion):
         taught = self.taught_by()
         assert isinstance(taught, CloudDiffusion)
         points, mask = trimmed(latent)
-        weight = mask[..., None].to(points.dtype)
-        shape = points.shape
-        noise = torch.randn(shape, generator=generator, device=points.device, dtype=points.dtype)
+        real = mask[..., None].to(points.dtype)
+        noise = draws.normal(points.shape, points, generator)
+        counts = counted(mask, latent.weight, points)
         context = self.context(latent.x["event"], latent.cond)
         teacher = taught.process.denoiser(partial(taught.network(context), mask=mask))
-        value = self.distil(
-            teacher, points * weight, noise * weight, mask, context, weight, generator
-        )
+        value = self.distil(teacher, points * real, noise * real, mask, context, counts, generator)
         return {"loss": value}
 
     @abstractmethod
@@ -122,7 +120,7 @@ class CloudStudent(Student, CloudDiffusion):
         noise: Tensor,
         mask: Tensor,
         context: Tensor | None,
-        weight: Tensor,
+        counts: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
         """The loss, a scalar."""
@@ -204,7 +202,7 @@ class CloudConsistency(CloudStudent):
         noise: Tensor,
         mask: Tensor,
         context: Tensor | None,
-        weight: Tensor,
+        counts: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
         """See :func:`~simulacra.dynamics.consistency.consistency_loss`."""
@@ -213,7 +211,7 @@ class CloudConsistency(CloudStudent):
             for net in (self.net, self.target)
         )
         return consistency_loss(
-            student, target, teacher, points, noise, self.steps, weight, generator
+            student, target, teacher, points, noise, self.steps, counts, generator
         )
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -245,9 +243,9 @@ class CloudProgressive(CloudStudent):
         noise: Tensor,
         mask: Tensor,
         context: Tensor | None,
-        weight: Tensor,
+        counts: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
         """See :func:`~simulacra.dynamics.consistency.progressive_loss`."""
         student = self.process.denoiser(partial(bound(self.net, context), mask=mask))
-        return progressive_loss(student, teacher, points, noise, self.steps, weight, generator)
+        return progressive_loss(student, teacher, points, noise, self.steps, counts, generator)

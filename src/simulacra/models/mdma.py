@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Spec, event_mean
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.models.base import frozen
 from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
@@ -102,12 +102,14 @@ class MDMA(CloudGAN):
         fake = self.net(self.net.noise(mask, generator), mask, context)
         with frozen(self.critic):
             made = self.critic.mean_field(fake, mask, context)
-            score = least_squares(self.critic.of_mean_field(made, context), 1.0)
+            scores = self.critic.of_mean_field(made, context)
+        score = least_squares(scores, 1.0, latent.weight)
         if int(self.batches) >= self.matching_batches:
             return {"loss": score}
         with torch.no_grad():
             true = self.critic.mean_field(real, mask, context)
-        distance = (true.mean(0) - made.mean(0)).square().sum()
+        means = [event_mean(field, latent.weight) for field in (true, made)]
+        distance = (means[0] - means[1]).square().sum()
         return {"loss": score + self.matching * distance, "score": score, "mean_field": distance}
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

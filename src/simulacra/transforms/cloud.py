@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
 from simulacra.transforms.base import Batches, Map, Transform
 from simulacra.transforms.cloud_moments import moments, with_moments
 from simulacra.transforms.log_linear import inverse_log_linear, log_linear
@@ -120,7 +120,7 @@ class CloudStandardise(Map):
         """Add uniform noise of width one to the features that are whole numbers."""
         if not bool(self.whole.any()):
             return x
-        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype) - 0.5
+        noise = draws.uniform(x.shape, x, generator) - 0.5
         return torch.where(self.whole, x + noise, x)
 
 
@@ -178,7 +178,7 @@ class CloudTransform(Transform):
         x, part = batch.x, torch.full((len(batch), 1), 0.5).to(batch.x)
         if self.training:
             x = self.points.spread(x, generator)
-            part = torch.rand(len(batch), 1, generator=generator, device=x.device, dtype=x.dtype)
+            part = draws.uniform((len(batch), 1), x, generator)
         cond = batch.conditions(self.conditions.names)
         latent = {
             "event": self.event(self._columns(batch, part)),

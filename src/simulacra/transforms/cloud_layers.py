@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudTransform, even
 from simulacra.transforms.cloud_moments import moments
@@ -117,8 +117,8 @@ class LayeredCloudTransform(CloudTransform):
         part = torch.full((len(x), 1 + self.layers), 0.5).to(x)
         noise = torch.zeros(len(x), self.width).to(x)
         if self.training:
-            part = torch.rand(part.shape, generator=generator, device=x.device, dtype=x.dtype)
-            noise = torch.randn(noise.shape, generator=generator, device=x.device, dtype=x.dtype)
+            part = draws.uniform(part.shape, x, generator)
+            noise = draws.normal(noise.shape, x, generator)
             if mask is not None:  # no work on padding that no shower of the batch needs
                 last = int(mask.any(0).nonzero().max()) + 1 if bool(mask.any()) else 1
                 x, mask = x[:, :last], mask[:, :last]

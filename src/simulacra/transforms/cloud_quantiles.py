@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Field, UserError
+from simulacra.core import Field, UserError, draws
 from simulacra.transforms.cloud import CloudStandardise, masked
 from simulacra.transforms.quantile import QuantileMap
 
@@ -96,7 +96,7 @@ class CloudQuantiles(CloudStandardise):
 
     def spread(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Uniform noise between the middles to the neighbours of a value, where there are few of them."""
-        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise = draws.uniform(x.shape, x, generator)
         columns = []
         for i, column in enumerate(x.unbind(-1)):
             if bool(self.gridded[i]):
