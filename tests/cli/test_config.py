@@ -27,12 +27,9 @@ def test_every_choice_of_a_group_composes(group: str) -> None:
 
 @pytest.mark.parametrize("size", ["tiny", "small", "published"])
 def test_every_model_has_every_size(size: str) -> None:
-    chosen = OmegaConf.load(folder("conf") / "model" / "size" / f"{size}.yaml")
     for name in choices("model"):
-        own = OmegaConf.load(folder("conf") / "model" / f"{name}.yaml")
-        config = OmegaConf.create({"model": OmegaConf.merge(own, chosen), "seed": 0})
-        resolved = OmegaConf.to_container(config, resolve=True)["model"]
-        assert (resolved["name"], resolved["size"]) == (name, size)
+        config = resolve(compose("train", [f"model={name}", f"model/size={size}", "paths.run=/x"]))
+        assert (config["model"]["name"], config["model"]["size"]) == (name, size)
 
 
 def test_names_are_literals_equal_to_the_file() -> None:
@@ -61,10 +58,8 @@ def test_every_student_learns_from_the_teacher_of_its_sweep() -> None:
     students = [name for name in choices("model") if "teacher" in load_choice("model", name)]
     assert {"caloflow_student", "caloclouds2_cm", "pc_droid_cm"} < set(students)
     for name in students:
-        own = OmegaConf.load(folder("conf") / "model" / f"{name}.yaml")
-        assert (
-            OmegaConf.create({"model": own, "teacher": "/first/job"}).model.teacher == "/first/job"
-        )
+        asked = [f"model={name}", "+teacher=/first/job", "paths.run=/x"]
+        assert resolve(compose("train", asked))["model"]["teacher"] == "/first/job"
 
 
 @pytest.mark.parametrize("command", ["sample", "evaluate", "reproduce"])

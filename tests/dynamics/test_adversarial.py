@@ -7,6 +7,7 @@ import torch
 
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
+    least_squares,
     moment_distance,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
@@ -69,3 +70,24 @@ def test_moment_distance_is_that_of_means_plus_that_of_widths() -> None:
     assert moved == pytest.approx(1.0, abs=1e-5)
     wider = float(moment_distance(rows - rows.mean(0), 3 * (rows - rows.mean(0))))
     assert wider == pytest.approx(2 * float(rows.std(0).mean()), rel=1e-4)
+
+
+def test_a_weight_of_two_counts_as_a_second_equal_event() -> None:
+    torch.manual_seed(0)
+    real, fake, weight = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([2.0, 1.0, 1.0, 0.0])
+    twice = torch.tensor([0, 0, 1, 2])
+    for loss in (
+        lambda a, b, w: wasserstein_critic_loss(a, b, w),
+        lambda a, b, w: wasserstein_generator_loss(b, w),
+        lambda a, b, w: least_squares(a, 0.3, w),
+    ):
+        torch.testing.assert_close(loss(real, fake, weight), loss(real[twice], fake[twice], None))
+    slopes = (3 * torch.ones(3), torch.ones(3))  # |slope| of a critic that is linear on either side
+
+    def critic(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(x[:, 0] > 0, x @ slopes[0], x @ slopes[1])
+
+    far = torch.tensor([[5.0], [-5.0], [5.0], [-5.0]]).expand(4, 3)
+    found = gradient_penalty(critic, far, far, weight=weight)
+    torch.testing.assert_close(found, gradient_penalty(critic, far[twice], far[twice]))
+    assert float(found) != pytest.approx(float(gradient_penalty(critic, far, far)))

@@ -95,13 +95,7 @@ def choices(group: str) -> list[str]:
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
-    """One file of a group, resolved on its own; what it refers to elsewhere gets its default."""
-    base = next(
-        base
-        for base in (folder("conf"), Path.cwd() / "conf")
-        if (base / group / f"{name}.yaml").is_file()
-    )
-    loaded = OmegaConf.create({group: OmegaConf.load(base / group / f"{name}.yaml"), "seed": 0})
-    plain = OmegaConf.to_container(loaded, resolve=True)
+    """One choice of a group as ``train`` composes it, resolved."""
+    plain = OmegaConf.to_container(compose("train", [f"{group}={name}"])[group], resolve=True)
     assert isinstance(plain, dict)
-    return plain[group]
+    return plain

@@ -73,3 +73,19 @@ def check_weight(weight: Tensor, n: int, signed: bool = False) -> None:
         raise UserError(
             f"the weights hold {int((weight < 0).sum())} negative values, which the data set does not allow"
         )
+
+
+def refuse_weights(weight: Tensor | None, what: str) -> None:
+    """Say that something that compares the events of a batch with each other takes no weights.
+
+    Args:
+        weight: Event weights ``(B,)``, or None.
+        what: Begins the sentence.
+
+    Raises:
+        UserError: If there are weights.
+    """
+    if weight is not None:
+        raise UserError(
+            f"{what} takes no weights: it looks across the batch, where a weight is no repetition of an event"
+        )
