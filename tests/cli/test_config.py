@@ -137,21 +137,16 @@ SHARED = {
     [
         ("caloflow_student", "caloflow_teacher"),
         ("icaloflow_student", "icaloflow"),
-        ("pc_droid_cm", "pc_droid"),
-        ("fpcd_student", "fpcd"),
     ],
 )
 def test_student_and_teacher_agree_at_every_size(student: str, teacher: str) -> None:
     mine, theirs = (compose("train", [f"model={name}"]).model for name in (student, teacher))
-    whole = student.startswith(
-        ("pc_", "fpcd")
-    )  # there the student starts from the teacher's weights
     for size, settings in mine.sizes.items():
         if size == "schedules":
             continue
         other = theirs.sizes[size]
         for key in settings:
             if key not in ("steps", "walk", "guided") and (
-                whole or key in SHARED or key.startswith("energy")
+                key in SHARED or key.startswith("energy")
             ):
                 assert settings[key] == other[key], (size, key)

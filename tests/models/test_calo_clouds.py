@@ -25,11 +25,14 @@ from simulacra.models.base import GenerativeModule
 from simulacra.models.caloclouds import CaloClouds
 from simulacra.models.caloclouds2 import CaloClouds2
 from simulacra.models.calopointflow import CaloPointFlow
+from simulacra.models.latent_vector import LatentVector, NormalLatentVector
 from simulacra.models.layered_cloud import LayeredCloud
-from simulacra.models.optim import warmup_cosine
+from simulacra.models.optim import Optim, warmup_cosine
+from simulacra.nn.deep_sets import DeepSetEncoder
 from simulacra.nn.epic_encoder import EPiCEncoder
 from simulacra.nn.pointwise import GaussianFourier, PointWise
 from simulacra.transforms.cloud_layers import LayeredCloudTransform
+from simulacra.transforms.cloud_quantiles import CloudQuantiles
 
 POINTS = 400
 """Every eighth point of the sample's showers is kept, 120 to 381 of each."""
@@ -65,44 +68,49 @@ numbers = partial(
     dropout=0.3,
 )
 latents = partial(coupling_flow, blocks=2, spline=RationalQuadratic(4, 6.0), hidden=[16])
-transform = partial(LayeredCloudTransform, per="incident_energy", layers=30, seen=1, subset=128)
-optimizer = partial(torch.optim.AdamW, lr=4e-3, weight_decay=0.2)
-scheduler = partial(warmup_cosine, warmup=0.05)
+transform = partial(LayeredCloudTransform, layers=30, seen=1, subset=128)
+optim = Optim(
+    partial(torch.optim.AdamW, lr=4e-3, weight_decay=0.2), partial(warmup_cosine, warmup=0.05)
+)
 
 
 def caloclouds2(seed: int = 0, calibration: int = 0) -> CaloClouds2:
     torch.manual_seed(seed)
     return CaloClouds2(
-        spec(), None, transform=partial(transform, calibration=calibration), numbers=numbers, event_cond=True,
+        spec(), None, transform=partial(transform, calibration=calibration), numbers=numbers,
         net=partial(PointWise, hidden=[32, 64, 32], time=GaussianFourier(8, 1.0, 16)),
         process=preconditioned(sigma_max=20.0),
-        ranked=False, solver=KarrasHeun(8), optimizer=optimizer, scheduler=scheduler,
+        ranked=False, solver=KarrasHeun(8), optim=optim,
     )  # fmt: skip
 
 
 def caloclouds(seed: int = 0) -> CaloClouds:
     torch.manual_seed(seed)
     return CaloClouds(
-        spec(), None, transform=transform, numbers=numbers, event_cond=True,
-        latent=4, encoder=partial(EPiCEncoder, hidden=16, layers=1), latents=latents, kl=1e-2,
+        spec(), None, transform=transform, numbers=numbers,
+        latent=NormalLatentVector(4, partial(EPiCEncoder, hidden=16, layers=1), latents, kl=1e-2),
         net=partial(PointWise, hidden=[32, 64, 32], time=GaussianFourier(8, 1.0, 16)),
         process=Diffusion(BetaPath(20, 1e-4, 0.6), Noise(), Uniform(), MeanSquare()),
-        ranked=False, solver=DDIM(20, eta=1.0), optimizer=optimizer, scheduler=scheduler,
+        ranked=False, solver=DDIM(20, eta=1.0), optim=optim,
     )  # fmt: skip
 
 
 def calopointflow(seed: int = 0) -> CaloPointFlow:
     torch.manual_seed(seed)
     normal = partial(
-        LayeredCloudTransform, per="incident_energy", layers=30, values=512, seen=1, subset=64
+        LayeredCloudTransform,
+        layers=30,
+        points=partial(CloudQuantiles, values=512),
+        seen=1,
+        subset=64,
     )
     return CaloPointFlow(
-        spec(), None, transform=normal, numbers=numbers, event_cond=True,
-        latent=4, encoder=([16], [16]), latents=latents,
+        spec(), None, transform=normal, numbers=numbers,
+        latent=LatentVector(4, partial(DeepSetEncoder, point=[16], whole=[16]), latents),
         points=partial(
             SetFlow, blocks=4, spline=RationalQuadratic(8, 5.0), hidden=[24], summary=([16], [8])
         ),
-        optimizer=optimizer, scheduler=scheduler,
+        optim=optim,
     )  # fmt: skip
 
 

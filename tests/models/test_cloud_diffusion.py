@@ -18,18 +18,20 @@ from support import composed, save, spec_of
 
 PARTICLES = 16
 SHAPE = {
-    "epic_jedi": "hidden=32,layers=2,latent=8,frequencies=4,steps=25",
-    "pc_jedi": "width=32,layers=2,heads=4,hidden=32,context=16,frequencies=4,steps=25",
-    "pc_droid": "width=32,layers=2,heads=4,hidden=32,context=16,frequencies=4,steps=12",
-    "fpcd": "width=32,layers=2,heads=2,hidden=32,embedding=16,frequencies=4,steps=32",
+    "epic_jedi": "hidden=32,layers=2,latent=8,frequencies=4,solver.steps=25",
+    "pc_jedi": "width=32,layers=2,heads=4,hidden=32,context=16,frequencies=4,solver.steps=25",
+    "pc_droid": "width=32,layers=2,heads=4,hidden=32,context=16,frequencies=4,solver.steps=12",
+    "fpcd": "width=32,layers=2,heads=2,hidden=32,embedding=16,frequencies=4,solver.steps=32",
 }
 STEPS = 200
 
 
 def config(model: str, shape: str, *more: str) -> dict:
     """A model of the configuration with a shape of our own."""
-    changed = [f"model.sizes.small.{entry}" for entry in shape.split(",")]
-    rates = ["model.sizes.small.numbers=32", "model.optimizer.lr=4.0e-3"]
+    changed = [
+        f"model.{entry}" if "." in entry else f"model.net.{entry}" for entry in shape.split(",")
+    ]
+    rates = ["model.numbers.hidden=32", "model.optim.optimizer.lr=4.0e-3"]
     return composed("model", f"model={model}", "model/size=small", *rates, *changed, *more)
 
 
@@ -86,8 +88,18 @@ def test_a_short_training_makes_jets_of_the_right_class(model: str) -> None:
 
 NARROW = "width=24,layers=1,heads=2,hidden=24,frequencies=4"
 DISTILLED = {
-    "pc_droid_cm": ("pc_droid", f"{NARROW},context=12,", "steps=12", "walk=12"),
-    "fpcd_student": ("fpcd", f"{NARROW},embedding=12,", "steps=8", "steps=4"),
+    "pc_droid_cm": (
+        "pc_droid",
+        f"{NARROW},context=12,",
+        "solver.steps=12",
+        "distillation.steps=12",
+    ),
+    "fpcd_student": (
+        "fpcd",
+        f"{NARROW},embedding=12,",
+        "solver.steps=8",
+        "distillation.steps=4",
+    ),
 }
 
 
@@ -133,12 +145,12 @@ def test_a_student_comes_closer_to_its_teacher_in_few_steps(student: str, tmp_pa
 
 def test_a_student_of_another_process_or_family_is_refused(tmp_path: Path) -> None:
     events = jets(0, 200, PARTICLES)
-    shape = f"{NARROW},context=12,walk=4"
-    example = config("pc_droid", f"{NARROW},context=12,steps=4")
+    shape = f"{NARROW},context=12,distillation.steps=4"
+    example = config("pc_droid", f"{NARROW},context=12,solver.steps=4")
     path = save(built(example).fit_transform([events]), example, tmp_path)
     other = config("pc_droid_cm", shape, "model.process.sigma_max=40.0")
     with pytest.raises(
-        IncompatibleError, match="process or event_cond of student and teacher differ"
+        IncompatibleError, match=r"process or transform\.seen of student and teacher differ"
     ):
         built({**other, "teacher": str(path)}).fit_transform([events])
     example = config("pc_jedi", SHAPE["pc_jedi"])
@@ -152,7 +164,9 @@ def test_a_student_of_another_process_or_family_is_refused(tmp_path: Path) -> No
 
 def test_the_average_follows_and_samples_alone() -> None:
     events = jets(0, 100, PARTICLES)
-    module = built(config("pc_droid_cm", f"{NARROW},context=12,walk=4")).fit_transform([events])
+    module = built(
+        config("pc_droid_cm", f"{NARROW},context=12,distillation.steps=4")
+    ).fit_transform([events])
     assert isinstance(module, CloudConsistency)
     cond = events[:8].conditions()
     first = module.sample(cond, generator=generator(1)).x
@@ -172,7 +186,11 @@ def test_the_average_follows_and_samples_alone() -> None:
 
 def test_progressive_students_form_a_chain(tmp_path: Path) -> None:
     events = jets(0, 100, PARTICLES)
-    chain = [("fpcd", "steps=8"), ("fpcd_student", "steps=4"), ("fpcd_student", "steps=2")]
+    chain = [
+        ("fpcd", "solver.steps=8"),
+        ("fpcd_student", "distillation.steps=4"),
+        ("fpcd_student", "distillation.steps=2"),
+    ]
     path = None
     for number, (model, steps) in enumerate(chain):
         settings = config(model, f"{NARROW},embedding=12,{steps}")
@@ -184,7 +202,7 @@ def test_progressive_students_form_a_chain(tmp_path: Path) -> None:
         latent = module.encode(events, generator())
         (objective,) = module.objectives().values()
         assert bool(objective.loss(latent, generator())["loss"].isfinite())
-        assert module.solver.evaluations == int(steps[6:])
+        assert module.solver.evaluations == int(steps.split("=")[1])
 
 
 SOLVERS = ["ddim", "ddpm", "karras_heun", "dpmpp_2m", "euler", "heun", "midpoint", "rk4"]

@@ -15,9 +15,9 @@ from simulacra.models.cloud_gan import CloudGAN
 from simulacra.models.epic_gan import EPiCGAN
 from simulacra.models.gapt import GAPT
 from simulacra.models.igapt import IGAPT
-from simulacra.models.mdma import MDMA
+from simulacra.models.mdma import MDMA, Matching
 from simulacra.models.mpgan import MPGAN
-from simulacra.models.optim import warmup_cosine
+from simulacra.models.optim import Optim, warmup_cosine
 from simulacra.nn.epic_gan import EPiCCritic, EPiCGenerator
 from simulacra.nn.mean_field import MeanFieldCritic, MeanFieldGenerator
 from simulacra.nn.message_passing import MPCritic, MPGenerator
@@ -65,7 +65,7 @@ FAMILIES: dict[str, tuple[Callable[..., CloudGAN], partial, partial]] = {
         ),
     ),
     "mdma": (
-        partial(MDMA, matching=0.1, matching_share=0.5),
+        partial(MDMA, matching=Matching(0.1, 0.5)),
         partial(
             MeanFieldGenerator, noise=8, width=32, hidden=32, heads=4, blocks=2, sum_scale=0.1
         ),
@@ -79,14 +79,14 @@ def model(family: str, seed: int = 0) -> CloudGAN:
     torch.manual_seed(seed)
     make, net, critic = FAMILIES[family]
     adam = partial(torch.optim.Adam, lr=4e-3, betas=(0.0, 0.9))
+    cosine = partial(warmup_cosine, warmup=0.05, final=0.05)
     slow = partial(adam, lr=2e-3) if family == "gapt" else adam
     return make(
         jet_spec(PARTICLES), None,
-        transform=partial(CloudTransform, count="num_particles", leading=2, calibrate=False),
+        transform=partial(CloudTransform, leading=2, calibrate=False),
         numbers=partial(JetLevelFlow, hidden=32, transforms=2, bins=8),
-        event_cond=True, net=net, critic=critic,
-        optimizer=slow, critic_optimizer=adam, numbers_optimizer=adam,
-        scheduler=partial(warmup_cosine, warmup=0.05, final=0.05),
+        net=net, critic=critic,
+        optim=Optim(slow, cosine), critic_optim=Optim(adam, cosine), numbers_optim=Optim(adam, cosine),
     )  # fmt: skip
 
 

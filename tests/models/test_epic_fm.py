@@ -14,7 +14,7 @@ from simulacra.dynamics.diffusion import flow_matching
 from simulacra.dynamics.jet_level import JetLevelFlow
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.models.epic_fm import EPiCFM
-from simulacra.models.optim import warmup_cosine
+from simulacra.models.optim import Optim, warmup_cosine
 from simulacra.nn.epic import EPiC
 from simulacra.transforms.cloud import CloudTransform
 
@@ -25,15 +25,15 @@ def model(
     torch.manual_seed(seed)
     return EPiCFM(
         spec, given,
-        transform=partial(CloudTransform, count="num_particles", leading=2, calibrate=True),
+        transform=partial(CloudTransform, leading=2, calibrate=True),
         numbers=partial(JetLevelFlow, hidden=32, transforms=2, bins=8),
-        event_cond=True,
         net=partial(EPiC, hidden=hidden, latent=8, layers=layers, frequencies=4),
         process=flow_matching(),
         ranked=True,
         solver=Midpoint(10),
-        optimizer=partial(torch.optim.AdamW, lr=4e-3, weight_decay=0.01),
-        scheduler=partial(warmup_cosine, warmup=0.05),
+        optim=Optim(
+            partial(torch.optim.AdamW, lr=4e-3, weight_decay=0.01), partial(warmup_cosine, warmup=0.05)
+        ),
     )  # fmt: skip
 
 

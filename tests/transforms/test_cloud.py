@@ -27,7 +27,7 @@ SPEC = Spec(
     "GeV",
     features=FEATURES,
     conditions=(Field("incident_energy", "GeV", low=1.0, high=10.0, role="energy"),),
-    event=(Field("mass", "GeV", low=0.0), Field("eta"), Field("count")),
+    event=(Field("mass", "GeV", low=0.0), Field("eta"), Field("count", role="count")),
 )
 
 
@@ -53,7 +53,7 @@ def batch(n: int = 200, seed: int = 0, shift: int = 0) -> Batch:
 def fitted(
     given: tuple[str, ...] = ("incident_energy",), calibrate: bool = False
 ) -> CloudTransform:
-    transform = CloudTransform(SPEC, given, "count", leading=1, calibrate=calibrate)
+    transform = CloudTransform(SPEC, given, leading=1, calibrate=calibrate)
     transform.fit([batch(200, seed) for seed in range(3)])
     return transform.eval()
 

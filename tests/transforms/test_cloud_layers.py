@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from simulacra.core import Batch, Field, Latent, Spec, UserError
+from simulacra.transforms.cloud import CloudStandardise, MakePoints
 from simulacra.transforms.cloud_layers import (
     LayeredCloudTransform,
     depth_column,
@@ -16,8 +19,11 @@ from simulacra.transforms.cloud_layers import (
     whole_shares,
 )
 from simulacra.transforms.cloud_moments import moments
+from simulacra.transforms.cloud_quantiles import CloudQuantiles
 
 POSITIONS = torch.tensor([3.0, 4.5, 8.0, 9.0, 20.0])
+MAPS: list[MakePoints] = [CloudStandardise, partial(CloudQuantiles, values=16)]
+maps = pytest.mark.parametrize("points", MAPS, ids=["standardise", "quantiles"])
 ENERGY = Field("incident_energy", "GeV", low=1.0, high=10.0, role="energy")
 
 
@@ -44,11 +50,9 @@ def events(n: int = 200, seed: int = 0) -> Batch:
 
 
 def made(
-    layers: int = 5, subset: int | None = None, values: int | None = None
+    layers: int = 5, subset: int | None = None, points: MakePoints = CloudStandardise
 ) -> LayeredCloudTransform:
-    transform = LayeredCloudTransform(
-        spec(), ("incident_energy",), "incident_energy", layers, values=values, subset=subset
-    )
+    transform = LayeredCloudTransform(spec(), ("incident_energy",), layers, points, subset=subset)
     transform.fit([events(seed=seed) for seed in range(3)])
     return transform.eval()
 
@@ -75,7 +79,7 @@ def test_depth_column_is_the_layer_or_the_depth() -> None:
     assert depth_column(spec("depth").features) == 1
     assert depth_column((Field("eta"), Field("pt"))) is None
     with pytest.raises(UserError, match="no feature 'layer' or 'depth'"):
-        LayeredCloudTransform(spec("phi"), ("incident_energy",), None, 5)
+        LayeredCloudTransform(spec("phi"), ("incident_energy",), 5)
 
 
 def test_numbers_are_count_fields_energy_centres_shares_and_means() -> None:
@@ -96,9 +100,9 @@ def test_numbers_are_count_fields_energy_centres_shares_and_means() -> None:
     assert torch.allclose(found_energy, energy, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("values", [None, 16])
-def test_round_trip_restores_layers_energies_and_centres(values: int | None) -> None:
-    transform, batch = made(values=values), events()
+@maps
+def test_round_trip_restores_layers_energies_and_centres(points: MakePoints) -> None:
+    transform, batch = made(points=points), events()
     back = transform.inverse(transform(batch), batch.conditions())
     assert batch.mask is not None
     assert torch.equal(back.mask, batch.mask)
@@ -110,9 +114,9 @@ def test_round_trip_restores_layers_energies_and_centres(values: int | None) -> 
     assert torch.allclose(back.event["leak"], batch.event["leak"], rtol=1e-4)
 
 
-@pytest.mark.parametrize("values", [None, 16])
-def test_whatever_is_generated_has_exactly_the_numbers_of_the_event(values: int | None) -> None:
-    transform = made(values=values)
+@maps
+def test_whatever_is_generated_has_exactly_the_numbers_of_the_event(points: MakePoints) -> None:
+    transform = made(points=points)
     latent = random_latent(transform)
     batch = transform.inverse(latent, events(64).conditions())
     columns = transform.numbers(latent.x["event"], events(64).conditions())
@@ -134,13 +138,13 @@ def test_whatever_is_generated_has_exactly_the_numbers_of_the_event(values: int 
 def test_quantiles_make_every_feature_a_standard_normal() -> None:
     levels = torch.tensor([0.1, 0.5, 0.9])
     far = {}
-    for values in (None, 16):
-        transform = made(values=values).train()
+    for points in MAPS:
+        transform = made(points=points).train()
         latent = transform(events(), torch.Generator().manual_seed(0))
         assert latent.mask is not None
         found = latent.x["points"][latent.mask].quantile(levels, dim=0)
-        far[values] = (found - torch.special.ndtri(levels)[:, None]).abs().max()
-    assert far[16] < 0.1 < 0.2 < far[None]
+        far[points] = (found - torch.special.ndtri(levels)[:, None]).abs().max()
+    assert far[MAPS[1]] < 0.1 < 0.2 < far[MAPS[0]]
 
 
 def test_points_are_dealt_out_in_the_order_of_their_depth() -> None:
@@ -203,7 +207,7 @@ def test_layers_that_the_data_lack_are_noise_and_get_no_points() -> None:
 
 
 def test_more_layers_than_the_transform_holds_are_refused_in_one_sentence() -> None:
-    transform = LayeredCloudTransform(spec(), ("incident_energy",), None, 4)
+    transform = LayeredCloudTransform(spec(), ("incident_energy",), 4)
     with pytest.raises(UserError, match="lie in 5 layers, the transform holds 1 to 4"):
         transform.fit([events()])
 
@@ -246,8 +250,9 @@ def test_whole_shares_add_up_and_are_off_by_less_than_one(share: list[float], to
     assert bool((count[values == 0] == 0).all())
 
 
-def test_counts_and_energies_may_be_told_per_incident_energy() -> None:
-    plain = LayeredCloudTransform(spec(), ("incident_energy",), None, 5)
+def test_counts_and_energies_are_told_per_incident_energy_where_there_is_one() -> None:
+    other = spec().with_(conditions=(replace(ENERGY, role=None),))
+    plain = LayeredCloudTransform(other, ("incident_energy",), 5)
     plain.fit([events(seed=seed) for seed in range(3)])
     batch, transform = events(), made()
     one, other = (t.eval()(batch).x["event"] for t in (plain, transform))
@@ -255,5 +260,3 @@ def test_counts_and_energies_may_be_told_per_incident_energy() -> None:
     assert not torch.allclose(one[:, 0], other[:, 0], atol=0.5)
     found = [t.numbers(t(batch).x["event"], batch.conditions())[:, :3] for t in (plain, transform)]
     assert torch.allclose(found[0], found[1], rtol=1e-3, atol=1e-4)
-    with pytest.raises(UserError, match="cannot be told per 'leak'"):
-        LayeredCloudTransform(spec(), ("incident_energy",), "leak", 5)

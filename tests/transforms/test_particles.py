@@ -8,7 +8,15 @@ import torch
 from simulacra.core import Latent
 from simulacra.data.base import EventDataModule
 from simulacra.models.epic_fm_jetclass import EPiCFMJetClass
-from simulacra.transforms.particles import CHARGE, CHARGED, IMPACT, TRACK, TYPES, ParticleTransform
+from simulacra.transforms.particles import (
+    CHARGE,
+    CHARGED,
+    IMPACT,
+    TRACK,
+    TYPES,
+    ParticleStandardise,
+    ParticleTransform,
+)
 from support import spec_of
 
 
@@ -18,7 +26,7 @@ def events(toy: Callable[..., EventDataModule]) -> EventDataModule:
 
 
 def fitted(events: EventDataModule) -> ParticleTransform:
-    transform = ParticleTransform(events.spec, ["jet_class"], "num_particles")
+    transform = ParticleTransform(events.spec, ["jet_class"], ParticleStandardise)
     transform.fit(events.fit_batches())
     return transform.eval()
 
@@ -77,6 +85,7 @@ def test_impact_parameters_of_any_size_are_resolved(events: EventDataModule) -> 
     points = fitted(events).points
     x = torch.zeros(1, 5, len(events.spec.features), dtype=torch.float64)
     (d0,) = columns(events, ("d0",))
+    x[0, :, columns(events, ("isChargedHadron", CHARGE))] = 1.0
     x[0, :, d0] = torch.tensor([-2000.0, -0.01, 0.0, 0.003, 500.0])
     torch.testing.assert_close(points.double().inverse(points(x))[..., d0], x[..., d0])
 

@@ -4,7 +4,13 @@ from simulacra.core.batch import Batch, Conditions, Latent
 from simulacra.core.errors import FormatError, IncompatibleError, UserError
 from simulacra.core.geometry import Geometry, Layer, regular_grid
 from simulacra.core.spec import Field, Prior, Role, Spec
-from simulacra.core.weights import check_weight, refuse_weights, weighted_mean
+from simulacra.core.weights import (
+    check_weight,
+    counted_mean,
+    event_mean,
+    refuse_weights,
+    weighted_mean,
+)
 
 __all__ = [
     "Batch",
@@ -20,6 +26,8 @@ __all__ = [
     "Spec",
     "UserError",
     "check_weight",
+    "counted_mean",
+    "event_mean",
     "refuse_weights",
     "regular_grid",
     "weighted_mean",

@@ -23,10 +23,34 @@ def weighted_mean(values: Tensor, weight: Tensor | None) -> Tensor:
     """
     if weight is None:
         return values.mean()
-    each = values.flatten(1).mean(1) if values.ndim > 1 else values
-    total = weight.sum()
-    safe = torch.where(total == 0, torch.ones_like(total), total)
-    return (weight.to(each) * each).sum() / safe
+    return event_mean(values.flatten(1).mean(1) if values.ndim > 1 else values, weight)
+
+
+def event_mean(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of ``(B, *)`` over events alone, ``(*)``; 0 where no event has a weight.
+
+    Args:
+        values: Any numbers, one row per event.
+        weight: Event weights ``(B,)``, or None for unit weights.
+    """
+    if weight is None:
+        return values.mean(0)
+    each = weight.to(values).view(-1, *[1] * (values.ndim - 1))
+    return (each * values).sum(0) / _safe(weight.to(values).sum())
+
+
+def counted_mean(values: Tensor, counts: Tensor) -> Tensor:
+    """Sum of values times counts over the sum of the counts, a scalar; 0 where nothing counts.
+
+    Args:
+        values: ``(B, *)``.
+        counts: ``(B, *, 1)``: what is real, times the weight of its event.
+    """
+    return (values * counts).sum() / _safe(counts.sum())
+
+
+def _safe(total: Tensor) -> Tensor:
+    return torch.where(total == 0, torch.ones_like(total), total)
 
 
 def check_weight(weight: Tensor, n: int, signed: bool = False) -> None:

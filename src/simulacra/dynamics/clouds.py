@@ -1,7 +1,11 @@
 r"""Diffusion and flow matching of point clouds with a mask.
 
 The loss is the distance summed over all real points of all events of a batch, divided by their number, so
-that every point counts the same. Noise is masked before the network, in training as in sampling.
+that every point counts the same, or as much as the weight :math:`w_i` of its event says,
+
+.. math:: \frac{\sum_i w_i \sum_j d_{ij}}{\sum_i w_i n_i} .
+
+Noise is masked before the network, in training as in sampling.
 
 The points of a set have no order, so independent noise points may be given to data points in any
 way that depends on the set alone: the set of noise points keeps its distribution.
@@ -20,6 +24,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from simulacra.core import draws
 from simulacra.dynamics.diffusion import Diffusion
 
 
@@ -47,12 +52,25 @@ def rank_coupling(noise: Tensor, data: Tensor, mask: Tensor, column: int) -> Ten
     return noise.gather(1, source[..., None].expand_as(noise))
 
 
+def counted(mask: Tensor, weight: Tensor | None, like: Tensor) -> Tensor:
+    """How much each point counts ``(B, N, 1)``: 0 where padded, else 1 or the weight of its event.
+
+    Args:
+        mask: Real points ``(B, N)``.
+        weight: Event weights ``(B,)``, or None.
+        like: Numbers of the type that is asked for.
+    """
+    real = mask[..., None].to(like.dtype)
+    return real if weight is None else real * weight.to(like.dtype)[:, None, None]
+
+
 def cloud_loss(
     network: CloudNetwork,
     data: Tensor,
     mask: Tensor,
     process: Diffusion,
     ranked: int | None = None,
+    weight: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Loss of normalised clouds per real point, a scalar.
@@ -63,14 +81,15 @@ def cloud_loss(
         mask: Real points ``(B, N)``.
         process: How it learns.
         ranked: Column by which noise is assigned with :func:`rank_coupling`, or None for at random.
+        weight: Event weights ``(B,)``, or None.
         generator: Source of noise and times.
     """
-    noise = torch.randn(data.shape, generator=generator, device=data.device, dtype=data.dtype)
+    noise = draws.normal(data.shape, data, generator)
     if ranked is not None:
         noise = rank_coupling(noise, data, mask, ranked)
-    real = mask[..., None].to(data.dtype)
+    real, counts = mask[..., None].to(data.dtype), counted(mask, weight, data)
     return process.loss(
-        lambda x, t: network(x, t, mask), data * real, noise * real, real, generator
+        lambda x, t: network(x, t, mask), data * real, noise * real, counts, generator
     )
 
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from simulacra.core import counted_mean, draws
 from simulacra.dynamics.denoiser import Denoiser, Prediction
 from simulacra.dynamics.paths import Path, along
 
@@ -32,7 +33,7 @@ def consistency_loss(
     data: Tensor,
     noise: Tensor,
     steps: int,
-    weight: Tensor,
+    counts: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Mean squared distance between the student's data at neighbouring noises.
@@ -44,7 +45,7 @@ def consistency_loss(
         data: Normalised data ``(B, *)``.
         noise: Standard normal, of the same shape.
         steps: ``N``, steps of the walk, at least 2.
-        weight: What counts ``(B, *, 1)``.
+        counts: How much each entry counts ``(B, *, 1)``: 0 for padding, else the weight of its event.
         generator: Source of the places on the walk, one per event.
     """
     knots = student.path.knots(steps)[:steps]
@@ -52,7 +53,7 @@ def consistency_loss(
         torch.tensor([knot[i] for knot in knots], device=data.device, dtype=data.dtype)
         for i in (0, 2)
     )
-    n = torch.randint(0, steps - 1, (len(data),), generator=generator, device=data.device)
+    n = draws.integers(0, steps - 1, (len(data),), data, generator)
     here, there = times[n], times[n + 1]
     before, after = along(noises[n], data), along(noises[n + 1], data)
     x = data + before * noise
@@ -61,7 +62,7 @@ def consistency_loss(
         guess = x + (after - before) * slope
         other = (guess - teacher.data(guess, there)) / after
         goal = target.data(x + (after - before) * 0.5 * (slope + other), there)
-    return _weighted(student.data(x, here) - goal, weight)
+    return counted_mean((student.data(x, here) - goal).square(), counts)
 
 
 def progressive_loss(
@@ -70,7 +71,7 @@ def progressive_loss(
     data: Tensor,
     noise: Tensor,
     steps: int,
-    weight: Tensor,
+    counts: Tensor,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Mean squared distance of the student's prediction from the one that makes up for two teacher's steps.
@@ -81,11 +82,11 @@ def progressive_loss(
         data: Normalised data ``(B, *)``.
         noise: Standard normal, of the same shape.
         steps: Steps of the student's walk; the teacher's has twice as many.
-        weight: What counts ``(B, *, 1)``.
+        counts: How much each entry counts ``(B, *, 1)``: 0 for padding, else the weight of its event.
         generator: Source of the places on the walk, one per event.
     """
     knots = torch.tensor(student.path.knots(2 * steps), device=data.device, dtype=data.dtype)
-    n = 2 * torch.randint(0, steps, (len(data),), generator=generator, device=data.device)
+    n = 2 * draws.integers(0, steps, (len(data),), data, generator)
     here, middle, last = (
         [along(column, data) for column in knots[n + i].unbind(1)] for i in range(3)
     )
@@ -97,7 +98,7 @@ def progressive_loss(
         goal = (end - r / s * x) / (b - r / s * a)
         wanted = student.predicts.target(t, (x - a * goal) / s, goal, student.path)
     found = _prediction(student, x, t, student.path, student.predicts)
-    return _weighted(found - wanted, weight)
+    return counted_mean((found - wanted).square(), counts)
 
 
 def _leap(denoiser: Denoiser, x: Tensor, here: list[Tensor], there: list[Tensor]) -> Tensor:
@@ -112,7 +113,3 @@ def _prediction(
 ) -> Tensor:
     seen, number = predicts.inputs(x, t, path)
     return denoiser.network(seen, number.reshape(-1))
-
-
-def _weighted(difference: Tensor, weight: Tensor) -> Tensor:
-    return (difference.square() * weight).sum() / weight.sum().clamp_min(1)

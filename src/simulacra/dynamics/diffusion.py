@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulacra.core import counted_mean
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,
@@ -132,16 +133,17 @@ class Diffusion:
         network: Network,
         data: Tensor,
         noise: Tensor,
-        weight: Tensor | None = None,
+        counts: Tensor | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Mean distance, or where there are weights their sum of distances over the sum of weights.
+        """Mean distance, or where entries count differently the sum of distances over that of the counts.
 
         Args:
             network: The network.
             data: Normalised data ``(B, *)``.
             noise: Standard normal, of the same shape.
-            weight: What counts ``(B, *, 1)``, 0 where data and noise are padding; None: all.
+            counts: How much each entry counts ``(B, *, 1)``, 0 where data and noise are padding, else the
+                weight of the event (None: all the same).
             generator: Source of the times.
         """
         t = self.times.draw(len(data), data, self.path, generator)
@@ -151,9 +153,7 @@ class Diffusion:
         found = network(seen, number.reshape(len(x)))
         target = self.predicts.target(time, noise, data, self.path)
         distance = self.distance(found, target, time, self.path)
-        if weight is None:
-            return distance.mean()
-        return (distance * weight).sum() / weight.sum().clamp_min(1)
+        return distance.mean() if counts is None else counted_mean(distance, counts)
 
     def denoiser(self, network: Network) -> Denoiser:
         """What a sampler sees."""

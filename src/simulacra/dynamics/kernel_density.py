@@ -59,13 +59,21 @@ class KernelDensity(Density):
         self.register_buffer("count", torch.tensor(0))
 
     def fit(self, rows: Iterable[Rows]) -> None:
-        """Keep the numbers of training events with their conditions and weights."""
+        """Keep the numbers of training events with their conditions and weights.
+
+        Raises:
+            UserError: If a weight is negative.
+        """
         values, contexts, weights = zip(*rows, strict=True)
         y = torch.cat(values)
         given = [context for context in contexts if context is not None]
         cond = torch.cat(given) if given else None
         known = zip(values, weights, strict=True)
         weight = torch.cat([torch.ones_like(x[:, 0]) if w is None else w.to(x) for x, w in known])
+        if bool((weight < 0).any()):
+            raise UserError(
+                "a kernel density takes no negative event weights: use a flow of numbers"
+            )
         size = min(len(y), len(self.points))
         chosen = torch.linspace(0, len(y) - 1, size, dtype=torch.float64).long()
         self.count.fill_(size)

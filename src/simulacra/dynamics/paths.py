@@ -20,6 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from simulacra.core import draws
+
 
 class Knot(NamedTuple):
     """One point of a sampler's walk."""
@@ -224,5 +226,5 @@ def stratified_times(n: int, like: Tensor, generator: torch.Generator | None = N
     Each time by itself is uniform; together they cover the interval evenly, which lowers the
     variance of the loss.
     """
-    shift = torch.rand((), generator=generator, device=like.device, dtype=like.dtype)
+    shift = draws.uniform((), like, generator)
     return (torch.arange(n, device=like.device, dtype=like.dtype) / n + shift) % 1

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from simulacra.core import draws
 from simulacra.dynamics.denoiser import Denoiser
 from simulacra.dynamics.paths import Knot
 from simulacra.dynamics.solvers import Solver
@@ -197,4 +198,4 @@ def _log_ratio(knot: Knot) -> float:
 
 
 def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    return draws.normal(x.shape, x, generator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 import torch
 
@@ -21,10 +22,13 @@ class Calibrated(GenerativeModule):
     def calibrate(self) -> None:
         """Fit the calibration to events of the present weights, uncalibrated ones first."""
         self.calibration.forget()
-        cond = self.calibration.conditions().to("cpu")
+        cond, weight = self.calibration.conditions().to("cpu"), self.calibration.weights
         for _ in range(self.calibration.rounds):
             generator = torch.Generator(device=self.device).manual_seed(0)
-            self.calibration.fit_generated(self.sample(cond, generator=generator))
+            made = self.sample(cond, generator=generator)
+            self.calibration.fit_generated(
+                replace(made, weight=None if weight is None else weight.cpu())
+            )
 
     def on_validation_epoch_start(self) -> None:
         """Calibrate the weights that are validated and saved."""

@@ -26,43 +26,36 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
 from simulacra.core import Latent, Spec
 from simulacra.dynamics.clouds import cloud_loss
 from simulacra.dynamics.diffusion import Diffusion
-from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.solvers import Solver
 from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
 from simulacra.models.cloud_diffusion import CloudDiffusion, MakeNet, bound
+from simulacra.models.latent_vector import NormalLatentVector, divergence, encoded, joined
 from simulacra.models.layered_cloud import LayeredCloud
-from simulacra.nn.epic_encoder import EPiCEncoder
+from simulacra.models.optim import Optim
 
 
 class CaloClouds(LayeredCloud, CloudDiffusion):
-    """See the module's docstring and :class:`CloudDiffusion` for what is not told here.
+    """See the module's docstring.
 
     Args:
-        spec: The data set.
-        given: Conditions and event fields that are given (None: the conditions).
-        transform: Makes the transform.
-        numbers: Makes the flow of the event's numbers.
-        event_cond: Whether points are conditioned on the generated numbers of the event.
-        latent: Width of the latent, ``Z``.
-        encoder: Makes the encoder from numbers per point, width of the context and of the latent.
-        latents: Makes the flow of the latent from its width and that of the context.
-        kl: Weight ``w`` of the divergence.
-        net: Makes the network; its context ends in the latent.
+        spec: See :class:`CloudDiffusion`, as all others but the latent.
+        given: What is given.
+        transform: The transform.
+        numbers: The event's numbers.
+        latent: The vector that the points of a shower share.
+        net: The network; its context ends in the latent.
         process: How it learns.
-        ranked: Whether noise points are assigned to points by rank of the energy.
+        ranked: How noise is assigned.
         solver: Solver for sampling.
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the schedule, or None.
+        optim: How all parameters are moved.
     """
 
     together = 4
@@ -73,26 +66,21 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
         given: Sequence[str] | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
-        latent: int,
-        encoder: Callable[[int, int, int], EPiCEncoder],
-        latents: Callable[[int, int], Flow],
-        kl: float,
+        latent: NormalLatentVector,
         net: MakeNet,
         process: Diffusion,
         ranked: bool,
         solver: Solver,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler] | None = None,
+        optim: Optim,
     ) -> None:
         super().__init__(
-            spec, given, transform, numbers, event_cond,
-            lambda features, context: net(features, context + latent),
-            process, ranked, solver, optimizer, scheduler,
+            spec=spec, given=given, transform=transform, numbers=numbers,
+            net=lambda features, context: net(features, context + latent.width),
+            process=process, ranked=ranked, solver=solver, optim=optim,
         )  # fmt: skip
-        self.encoder = encoder(self.features, self.context_width, latent)
-        self.latent_flow = latents(latent, self.context_width)
-        self.kl = kl
+        self.encoder = latent.encoder(self.features, self.context_width, latent.width)
+        self.latent_flow = latent.flow(latent.width, self.context_width)
+        self.kl = latent.kl
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """The loss above plus the negative log-likelihood of the event's numbers, and each part."""
@@ -102,9 +90,11 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
         z = encoded(mean, log_variance, generator)
         network = bound(self.net, joined(context, z))
         parts = {
-            "points": cloud_loss(network, points, mask, self.process, self.ranked, generator),
-            "divergence": divergence(mean, log_variance),
-            "latent_nll": -self.latent_flow.log_prob(z.detach(), context).mean() / z.shape[1],
+            "points": cloud_loss(
+                network, points, mask, self.process, self.ranked, latent.weight, generator
+            ),
+            "divergence": latent.mean(divergence(mean, log_variance)),
+            "latent_nll": self.latent_flow.loss(z.detach(), context, latent.weight),
             "event_nll": self.event_nll(latent),
         }
         weighted = self.kl * parts["divergence"].clamp_min(1)
@@ -117,20 +107,3 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
         """A latent for each event, then its points."""
         z = self.latent_flow.sample(len(mask), context, generator)
         return super().draw_points(mask, joined(context, z), generator)
-
-
-def encoded(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A latent from its posterior."""
-    noise = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-    return mean + (0.5 * log_variance).exp() * noise
-
-
-def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Of the posteriors from a standard normal, on average over events."""
-    parts = mean.square() + log_variance.exp() - 1 - log_variance
-    return 0.5 * parts.sum(1).mean()
-
-
-def joined(context: Tensor | None, z: Tensor) -> Tensor:
-    """Context and latent."""
-    return z if context is None else torch.cat([context, z], 1)

@@ -25,40 +25,32 @@ Note:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Spec, draws
 from simulacra.dynamics.clouds import by_length
-from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.set_flows import SetFlow
 from simulacra.models.base import Objective
-from simulacra.models.caloclouds import encoded, joined
 from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
+from simulacra.models.latent_vector import LatentVector, encoded, joined
 from simulacra.models.layered_cloud import LayeredCloud
 from simulacra.models.optim import Optim
-from simulacra.nn.deep_sets import DeepSet
 
 
 class CaloPointFlow(LayeredCloud):
     """See the module's docstring.
 
     Args:
-        spec: The data set.
-        given: Conditions and event fields that are given (None: the conditions).
-        transform: Makes the transform.
-        numbers: Makes the flow of the event's numbers.
-        event_cond: Whether points and latent are conditioned on the first numbers of the event.
-        latent: Width of the latent, ``Z``.
-        encoder: Widths of the networks of the encoder: of points, and of their mean.
-        latents: Makes the flow of the latent from its width and that of the context.
+        spec: See :class:`~simulacra.models.cloud.CloudModel`, as the next three.
+        given: What is given.
+        transform: The transform.
+        numbers: The event's numbers.
+        latent: The vector that the points of a shower share.
         points: Makes the flow of the points from numbers per point and width of the context.
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the schedule, or None.
+        optim: How all parameters are moved.
     """
 
     def __init__(
@@ -67,41 +59,31 @@ class CaloPointFlow(LayeredCloud):
         given: Sequence[str] | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
-        latent: int,
-        encoder: tuple[Sequence[int], Sequence[int]],
-        latents: Callable[[int, int], Flow],
+        latent: LatentVector,
         points: Callable[[int, int], SetFlow],
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler] | None = None,
+        optim: Optim,
     ) -> None:
-        super().__init__(spec, given, transform, numbers, event_cond)
-        point, whole = encoder
-        self.encoder = DeepSet(self.features, point, [*whole, 2 * latent])
-        self.latent_flow = latents(latent, self.context_width)
-        self.point_flow = points(self.features, self.context_width + latent)
-        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        super().__init__(spec=spec, given=given, transform=transform, numbers=numbers)
+        self.encoder = latent.encoder(self.features, self.context_width, latent.width)
+        self.latent_flow = latent.flow(latent.width, self.context_width)
+        self.point_flow = points(self.features, self.context_width + latent.width)
+        self.optim = optim
 
     def objectives(self) -> dict[str, Objective]:
         """One, the loss of the module's docstring."""
-        parameters = list(self.parameters())
-        return {
-            "flow": Objective(
-                self.loss, parameters, Optim(self.make_optimizer, self.make_scheduler)
-            )
-        }
+        return {"flow": Objective(self.loss, list(self.parameters()), self.optim)}
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """The loss and its parts; every shower counts the same."""
+        """The loss and its parts; every shower counts as much as its weight says."""
         points, mask = trimmed(latent)
         context = self.context(latent.x["event"], latent.cond)
-        mean, log_variance = self.encoder(points, mask).chunk(2, 1)
+        mean, log_variance = self.encoder(points, mask, context)
         z = encoded(mean, log_variance, generator)
         log_prob = self.point_flow.log_prob(points, mask, joined(context, z))
-        entropy = 0.5 * (log_variance + math.log(2 * math.pi) + 1).mean()
+        entropy = 0.5 * latent.mean(log_variance + math.log(2 * math.pi) + 1)
         parts = {
-            "points": -(log_prob.sum(1) / mask.sum(1).clamp_min(1)).mean() / self.features,
-            "latent_nll": -self.latent_flow.log_prob(z, context).mean() / z.shape[1],
+            "points": -latent.mean(log_prob.sum(1) / mask.sum(1).clamp_min(1)) / self.features,
+            "latent_nll": self.latent_flow.loss(z, context, latent.weight),
             "event_nll": self.event_nll(latent) / self.transform.width,
         }
         return {"loss": torch.stack(list(parts.values())).sum() - entropy, **parts}
@@ -111,7 +93,7 @@ class CaloPointFlow(LayeredCloud):
     ) -> Tensor:
         """A latent for each event, then its points; events of like size together."""
         z = joined(context, self.latent_flow.sample(len(mask), context, generator))
-        noise = torch.randn(*mask.shape, self.features, generator=generator, device=mask.device)
+        noise = draws.normal((*mask.shape, self.features), mask, generator)
         points = torch.zeros_like(noise)
         for chosen, longest in by_length(mask, least=4):
             real = mask[chosen, :longest]

@@ -37,8 +37,6 @@ class CloudModel(GenerativeModule):
         given: Conditions and event fields that are given (None: the conditions).
         transform: Makes the transform.
         numbers: Makes the density of the event's numbers.
-        event_cond: Whether points are conditioned on the generated numbers of the event; without it they see
-            only what is given.
     """
 
     transform: CloudTransform
@@ -51,12 +49,10 @@ class CloudModel(GenerativeModule):
         given: Sequence[str] | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
     ) -> None:
         super().__init__(spec, given)
         self.transform = transform(spec, self.given)
         self.event_flow = numbers(self.transform.width, self.transform.conditions.width)
-        self.event_cond = event_cond
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
@@ -91,11 +87,11 @@ class CloudModel(GenerativeModule):
     @property
     def context_width(self) -> int:
         """Columns of what points are conditioned on, may be 0."""
-        return self.transform.conditions.width + self.transform.seen * self.event_cond
+        return self.transform.conditions.width + self.transform.seen
 
     def context(self, event: Tensor, cond: Tensor | None) -> Tensor | None:
         """What points are conditioned on ``(B, C)``, from normalised numbers and given fields."""
-        seen = event[:, : self.transform.seen] if self.event_cond else None
+        seen = event[:, : self.transform.seen] if self.transform.seen else None
         parts = [part for part in (seen, cond) if part is not None]
         return torch.cat(parts, 1) if parts else None
 

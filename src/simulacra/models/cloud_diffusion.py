@@ -6,15 +6,13 @@ given; any solver with any number of steps samples a trained model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Spec, draws
 from simulacra.dynamics.clouds import CloudNetwork, by_length, cloud_loss
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
@@ -31,17 +29,15 @@ class CloudDiffusion(CloudModel):
     """One module, one optimizer: the losses of the two stages add.
 
     Args:
-        spec: The data set, of kind cloud.
-        given: Conditions and event fields that are given (None: the conditions).
-        transform: Makes the transform.
-        numbers: Makes the flow of the event's numbers.
-        event_cond: Whether points are conditioned on the generated numbers of the event.
+        spec: See :class:`CloudModel`, as the next three.
+        given: What is given.
+        transform: The transform.
+        numbers: The event's numbers.
         net: Makes the network.
         process: How it learns.
         ranked: Whether noise points are assigned to points by rank of the energy-like feature.
         solver: Solver for sampling.
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the schedule, or None.
+        optim: How all parameters are moved.
     """
 
     together = 64
@@ -53,36 +49,30 @@ class CloudDiffusion(CloudModel):
         given: Sequence[str] | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
         net: MakeNet,
         process: Diffusion,
         ranked: bool,
         solver: Solver,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler] | None = None,
+        optim: Optim,
     ) -> None:
-        super().__init__(spec, given, transform, numbers, event_cond)
+        super().__init__(spec=spec, given=given, transform=transform, numbers=numbers)
         self.net = net(self.features, self.context_width)
         self.process = process
         self.ranked = self.transform.energy if ranked else None
         self.solver = solver
-        self.make_optimizer = optimizer
-        self.make_scheduler = scheduler
+        self.optim = optim
 
     def objectives(self) -> dict[str, Objective]:
         """Distance of the points plus negative log-likelihood of the event's numbers."""
-        parameters = list(self.parameters())
-        return {
-            "cloud": Objective(
-                self.loss, parameters, Optim(self.make_optimizer, self.make_scheduler)
-            )
-        }
+        return {"cloud": Objective(self.loss, list(self.parameters()), self.optim)}
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Sum of both losses, and each of them."""
         points, mask = trimmed(latent)
         network = bound(self.net, self.context(latent.x["event"], latent.cond))
-        distance = cloud_loss(network, points, mask, self.process, self.ranked, generator)
+        distance = cloud_loss(
+            network, points, mask, self.process, self.ranked, latent.weight, generator
+        )
         likelihood = self.event_nll(latent)
         return {"loss": distance + likelihood, "points": distance, "event_nll": likelihood}
 
@@ -90,7 +80,7 @@ class CloudDiffusion(CloudModel):
         self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
         """See :meth:`CloudModel.draw_points`; events of like size together."""
-        noise = torch.randn(*mask.shape, self.features, generator=generator, device=mask.device)
+        noise = draws.normal((*mask.shape, self.features), mask, generator)
         points = torch.zeros_like(noise)
         for chosen, longest in by_length(mask, self.together):
             real = mask[chosen, :longest]

@@ -1,18 +1,16 @@
 """Point clouds by a generator and a critic: one class, whose networks make the published models.
 
 Least-squares losses: the critic is drawn to 1 on true and to 0 on generated clouds, the generator to where
-the critic says 1. Both see the numbers of the event, true ones in training; their flow is an objective of its
-own.
+the critic says 1; a generated cloud has the weight of the event whose numbers it is given. Both networks see
+the numbers of the event, true ones in training; their flow is an objective of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from simulacra.core import Latent, Spec
 from simulacra.dynamics.adversarial import least_squares
@@ -22,8 +20,6 @@ from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimm
 from simulacra.models.optim import Optim
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-
 MakeGenerator = Callable[[int, int], CloudGenerator]
 MakeCritic = Callable[[int, int], CloudCritic]
 
@@ -32,17 +28,15 @@ class CloudGAN(CloudModel):
     """Critic, generator and the flow of the event's numbers, stepped in this order on each batch.
 
     Args:
-        spec: The data set, of kind cloud.
-        given: Conditions and event fields that are given (None: the conditions).
-        transform: Makes the transform.
-        numbers: Makes the flow of the event's numbers.
-        event_cond: Whether both networks are conditioned on the numbers of the event.
+        spec: See :class:`CloudModel`, as the next three.
+        given: What is given.
+        transform: The transform.
+        numbers: The event's numbers.
         net: Makes the generator from numbers per point and width of the context.
         critic: Makes the critic from the same.
-        optimizer: Makes the generator's optimizer.
-        critic_optimizer: Makes the critic's.
-        numbers_optimizer: Makes the flow's.
-        scheduler: Makes the schedule of all three, or None.
+        optim: How the generator is moved.
+        critic_optim: How the critic is.
+        numbers_optim: How the flow of the numbers is.
     """
 
     def __init__(
@@ -51,30 +45,27 @@ class CloudGAN(CloudModel):
         given: Sequence[str] | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
         net: MakeGenerator,
         critic: MakeCritic,
-        optimizer: MakeOptimizer,
-        critic_optimizer: MakeOptimizer,
-        numbers_optimizer: MakeOptimizer,
-        scheduler: Callable[..., LRScheduler] | None = None,
+        optim: Optim,
+        critic_optim: Optim,
+        numbers_optim: Optim,
     ) -> None:
-        super().__init__(spec, given, transform, numbers, event_cond)
+        super().__init__(spec=spec, given=given, transform=transform, numbers=numbers)
         self.net = net(self.features, self.context_width)
         self.critic = critic(self.features, self.context_width)
-        self.optimizer, self.critic_optimizer = optimizer, critic_optimizer
-        self.numbers_optimizer, self.scheduler = numbers_optimizer, scheduler
+        self.optim, self.critic_optim, self.numbers_optim = optim, critic_optim, numbers_optim
 
     def objectives(self) -> dict[str, Objective]:
         """Critic, generator, numbers (unless these are a kernel density estimate, which does not train)."""
         parts = {
-            "critic": (self.critic_loss, self.critic, self.critic_optimizer),
-            "generator": (self.generator_loss, self.net, self.optimizer),
-            "numbers": (self.numbers_loss, self.event_flow, self.numbers_optimizer),
+            "critic": (self.critic_loss, self.critic, self.critic_optim),
+            "generator": (self.generator_loss, self.net, self.optim),
+            "numbers": (self.numbers_loss, self.event_flow, self.numbers_optim),
         }
         return {
-            name: Objective(loss, parameters, Optim(make, self.scheduler))
-            for name, (loss, net, make) in parts.items()
+            name: Objective(loss, parameters, optim)
+            for name, (loss, net, optim) in parts.items()
             if (parameters := list(net.parameters()))
         }
 
@@ -90,8 +81,8 @@ class CloudGAN(CloudModel):
         context = self.context(latent.x["event"], latent.cond)
         with torch.no_grad():
             fake = self.net(self.net.noise(mask, generator), mask, context)
-        on_real = least_squares(self.critic(real, mask, context), 1.0)
-        on_fake = least_squares(self.critic(fake, mask, context), 0.0)
+        on_real = least_squares(self.critic(real, mask, context), 1.0, latent.weight)
+        on_fake = least_squares(self.critic(fake, mask, context), 0.0, latent.weight)
         return {"loss": on_real + on_fake, "real": on_real, "fake": on_fake}
 
     def generator_loss(
@@ -102,7 +93,8 @@ class CloudGAN(CloudModel):
         context = self.context(latent.x["event"], latent.cond)
         fake = self.net(self.net.noise(mask, generator), mask, context)
         with frozen(self.critic):
-            return {"loss": least_squares(self.critic(fake, mask, context), 1.0)}
+            score = self.critic(fake, mask, context)
+        return {"loss": least_squares(score, 1.0, latent.weight)}
 
     def numbers_loss(
         self, latent: Latent, generator: torch.Generator | None = None

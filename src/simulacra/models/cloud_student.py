@@ -7,18 +7,16 @@ teacher's weights. The losses are those of :mod:`simulacra.dynamics.consistency`
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import IncompatibleError, Latent, Spec, UserError
-from simulacra.dynamics.clouds import CloudNetwork
+from simulacra.core import IncompatibleError, Latent, Spec, UserError, draws
+from simulacra.dynamics.clouds import CloudNetwork, counted
 from simulacra.dynamics.consistency import consistency_loss, progressive_loss
 from simulacra.dynamics.denoiser import Denoiser, Preconditioned
 from simulacra.dynamics.diffusion import Diffusion
@@ -31,23 +29,46 @@ from simulacra.models.optim import Optim
 from simulacra.models.teacher import Student, Teacher, copy_weights
 
 
+@dataclass(frozen=True)
+class Halving:
+    """How progressive distillation goes.
+
+    Args:
+        steps: Steps of the student's walk, half of the teacher's.
+    """
+
+    steps: int
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """How consistency distillation goes.
+
+    Args:
+        steps: Steps of the walk along which the student learns.
+        decay: Share of the moving average of its weights that is kept at each optimizer step.
+    """
+
+    steps: int
+    decay: float
+
+
 class CloudStudent(Student, CloudDiffusion):
     """What both distillations share.
 
     Args:
-        spec: The data set, of kind cloud.
-        given: Conditions and event fields that are given (None: the conditions).
+        spec: See :class:`CloudDiffusion`, as all others but the teacher and the distillation; they are to be
+            the teacher's.
+        given: What is given.
         teacher: Checkpoint of the trained teacher, read when training begins (None: it can be sampled, but
             not trained).
-        transform: Makes the transform, as the teacher's.
-        numbers: Makes the flow of the event's numbers, as the teacher's.
-        event_cond: As the teacher's.
-        net: Makes the network, as the teacher's.
+        transform: The transform.
+        numbers: The event's numbers.
+        net: The network.
         process: How the teacher learnt.
-        steps: Steps of the walk along which the student learns.
-        solver: Solver for sampling.
-        optimizer: Makes the optimizer from the parameters.
-        scheduler: Makes the schedule, or None.
+        distillation: How the student learns.
+        solver: Solver for sampling, the student's own.
+        optim: How the network is moved, the student's own.
     """
 
     learns_from = CloudDiffusion
@@ -59,27 +80,26 @@ class CloudStudent(Student, CloudDiffusion):
         teacher: str | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
         net: MakeNet,
         process: Diffusion,
-        steps: int,
+        distillation: Halving | Averaging,
         solver: Solver,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler] | None = None,
+        optim: Optim,
     ) -> None:
         super().__init__(
-            spec, given, transform, numbers, event_cond, net, process, False, solver, optimizer, scheduler
+            spec=spec, given=given, transform=transform, numbers=numbers, net=net, process=process,
+            ranked=False, solver=solver, optim=optim,
         )  # fmt: skip
         self.teacher = None if teacher is None else Teacher(teacher)
-        self.steps = steps
+        self.steps = distillation.steps
         self.event_flow.requires_grad_(False)
 
     def adopt(self, teacher: GenerativeModule) -> None:
         """See :class:`~simulacra.models.teacher.Student`."""
         assert isinstance(teacher, CloudDiffusion)
-        if teacher.process != self.taught_process or teacher.event_cond != self.event_cond:
+        if teacher.process != self.taught_process or teacher.transform.seen != self.transform.seen:
             raise IncompatibleError(
-                "process or event_cond of student and teacher differ: their settings must be the same"
+                "process or transform.seen of student and teacher differ: their settings must be the same"
             )
         copy_weights(self.event_flow, teacher.event_flow, "flows of the event's numbers")
         copy_weights(self.net, teacher.net, "networks")
@@ -91,26 +111,19 @@ class CloudStudent(Student, CloudDiffusion):
 
     def objectives(self) -> dict[str, Objective]:
         """One: the distillation of the network of the points."""
-        parameters = list(self.net.parameters())
-        return {
-            "student": Objective(
-                self.loss, parameters, Optim(self.make_optimizer, self.make_scheduler)
-            )
-        }
+        return {"student": Objective(self.loss, list(self.net.parameters()), self.optim)}
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Distance between what student and teacher say."""
         taught = self.taught_by()
         assert isinstance(taught, CloudDiffusion)
         points, mask = trimmed(latent)
-        weight = mask[..., None].to(points.dtype)
-        shape = points.shape
-        noise = torch.randn(shape, generator=generator, device=points.device, dtype=points.dtype)
+        real = mask[..., None].to(points.dtype)
+        noise = draws.normal(points.shape, points, generator)
+        counts = counted(mask, latent.weight, points)
         context = self.context(latent.x["event"], latent.cond)
         teacher = taught.process.denoiser(partial(taught.network(context), mask=mask))
-        value = self.distil(
-            teacher, points * weight, noise * weight, mask, context, weight, generator
-        )
+        value = self.distil(teacher, points * real, noise * real, mask, context, counts, generator)
         return {"loss": value}
 
     @abstractmethod
@@ -121,7 +134,7 @@ class CloudStudent(Student, CloudDiffusion):
         noise: Tensor,
         mask: Tensor,
         context: Tensor | None,
-        weight: Tensor,
+        counts: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
         """The loss, a scalar."""
@@ -131,19 +144,19 @@ class CloudConsistency(CloudStudent):
     """Consistency distillation of a preconditioned denoiser; samples with a moving average of the network.
 
     Args:
-        spec: See :class:`CloudStudent`, as all others but the last.
-        given: Fields that are given.
-        teacher: Checkpoint of the teacher.
-        transform: Makes the transform.
-        numbers: Makes the flow of the event's numbers.
-        event_cond: As the teacher's.
-        net: Makes the network.
+        spec: See :class:`CloudStudent`, as all others.
+        given: What is given.
+        teacher: The teacher.
+        transform: The transform.
+        numbers: The event's numbers.
+        net: The network.
         process: How the teacher learnt, on a :class:`~simulacra.dynamics.paths.KarrasPath`.
-        steps: Steps of the walk.
+        distillation: How the student learns.
         solver: Solver for sampling, a single step of DDIM.
-        optimizer: Makes the optimizer.
-        scheduler: Makes the schedule.
-        decay: Share of the moving average that is kept at each optimizer step.
+        optim: How the network is moved.
+
+    Raises:
+        UserError: If the teacher's process is another.
     """
 
     def __init__(
@@ -153,14 +166,11 @@ class CloudConsistency(CloudStudent):
         teacher: str | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
         net: MakeNet,
         process: Diffusion,
-        steps: int,
+        distillation: Averaging,
         solver: Solver,
-        decay: float,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler] | None = None,
+        optim: Optim,
     ) -> None:
         if not isinstance(process.path, KarrasPath) or not isinstance(
             process.predicts, Preconditioned
@@ -171,10 +181,11 @@ class CloudConsistency(CloudStudent):
         self._taught = process
         boundary = replace(process.predicts, boundary=process.path.sigma_min)
         super().__init__(
-            spec, given, teacher, transform, numbers, event_cond, net,
-            replace(process, predicts=boundary), steps, solver, optimizer, scheduler,
+            spec=spec, given=given, teacher=teacher, transform=transform, numbers=numbers, net=net,
+            process=replace(process, predicts=boundary), distillation=distillation, solver=solver,
+            optim=optim,
         )  # fmt: skip
-        self.decay = decay
+        self.decay = distillation.decay
         self.target = deepcopy(self.net).requires_grad_(False)
 
     @property
@@ -207,7 +218,7 @@ class CloudConsistency(CloudStudent):
         noise: Tensor,
         mask: Tensor,
         context: Tensor | None,
-        weight: Tensor,
+        counts: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
         """See :func:`~simulacra.dynamics.consistency.consistency_loss`."""
@@ -216,7 +227,7 @@ class CloudConsistency(CloudStudent):
             for net in (self.net, self.target)
         )
         return consistency_loss(
-            student, target, teacher, points, noise, self.steps, weight, generator
+            student, target, teacher, points, noise, self.steps, counts, generator
         )
 
     @torch.no_grad()
@@ -242,9 +253,9 @@ class CloudProgressive(CloudStudent):
         noise: Tensor,
         mask: Tensor,
         context: Tensor | None,
-        weight: Tensor,
+        counts: Tensor,
         generator: torch.Generator | None,
     ) -> Tensor:
         """See :func:`~simulacra.dynamics.consistency.progressive_loss`."""
         student = self.process.denoiser(partial(bound(self.net, context), mask=mask))
-        return progressive_loss(student, teacher, points, noise, self.steps, weight, generator)
+        return progressive_loss(student, teacher, points, noise, self.steps, counts, generator)

@@ -20,17 +20,31 @@ Note:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Spec, event_mean
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.models.base import frozen
 from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
-from simulacra.models.cloud_gan import CloudGAN, MakeGenerator, MakeOptimizer
+from simulacra.models.cloud_gan import CloudGAN, MakeGenerator
+from simulacra.models.optim import Optim
 from simulacra.nn.mean_field import MeanFieldCritic
+
+
+@dataclass(frozen=True)
+class Matching:
+    """That the generator matches mean fields at first.
+
+    Args:
+        weight: ``w``.
+        share: Share of the run, from its beginning, with that term.
+    """
+
+    weight: float
+    share: float
 
 
 class MDMA(CloudGAN):
@@ -42,19 +56,16 @@ class MDMA(CloudGAN):
         \tfrac12 E[(D(G) - 1)^2] + w\, \| E[z(x)] - E[z(G)] \|^2 .
 
     Args:
-        spec: The data set, of kind cloud.
-        given: Conditions and event fields that are given (None: the conditions).
-        transform: Makes the transform.
-        numbers: Makes the flow of the event's numbers.
-        event_cond: Whether both networks are conditioned on the numbers of the event.
-        net: Makes the generator.
-        critic: Makes the critic.
-        optimizer: Makes the generator's optimizer.
-        critic_optimizer: Makes the critic's.
-        numbers_optimizer: Makes the flow's.
-        scheduler: Makes the schedule of all three, or None.
-        matching: ``w``.
-        matching_share: Share of the run, from its beginning, with that term.
+        spec: See :class:`CloudGAN`, as all others but the last.
+        given: What is given.
+        transform: The transform.
+        numbers: The event's numbers.
+        net: The generator.
+        critic: The critic.
+        optim: Of the generator.
+        critic_optim: Of the critic.
+        numbers_optim: Of the numbers.
+        matching: The term that matches mean fields.
     """
 
     critic: MeanFieldCritic
@@ -65,30 +76,18 @@ class MDMA(CloudGAN):
         given: Sequence[str] | None,
         transform: MakeTransform,
         numbers: MakeNumbers,
-        event_cond: bool,
         net: MakeGenerator,
         critic: Callable[[int, int], MeanFieldCritic],
-        optimizer: MakeOptimizer,
-        critic_optimizer: MakeOptimizer,
-        numbers_optimizer: MakeOptimizer,
-        scheduler: Callable[..., LRScheduler] | None,
-        matching: float,
-        matching_share: float,
+        optim: Optim,
+        critic_optim: Optim,
+        numbers_optim: Optim,
+        matching: Matching,
     ) -> None:
         super().__init__(
-            spec,
-            given,
-            transform,
-            numbers,
-            event_cond,
-            net,
-            critic,
-            optimizer,
-            critic_optimizer,
-            numbers_optimizer,
-            scheduler,
-        )
-        self.matching, self.matching_share = matching, matching_share
+            spec=spec, given=given, transform=transform, numbers=numbers, net=net, critic=critic,
+            optim=optim, critic_optim=critic_optim, numbers_optim=numbers_optim,
+        )  # fmt: skip
+        self.matching = matching
 
     def generator_loss(
         self, latent: Latent, generator: torch.Generator | None = None
@@ -99,10 +98,16 @@ class MDMA(CloudGAN):
         fake = self.net(self.net.noise(mask, generator), mask, context)
         with frozen(self.critic):
             made = self.critic.mean_field(fake, mask, context)
-            score = least_squares(self.critic.of_mean_field(made, context), 1.0)
-        if self.progress >= self.matching_share:
+            scores = self.critic.of_mean_field(made, context)
+        score = least_squares(scores, 1.0, latent.weight)
+        if self.progress >= self.matching.share:
             return {"loss": score}
         with torch.no_grad():
             true = self.critic.mean_field(real, mask, context)
-        distance = (true.mean(0) - made.mean(0)).square().sum()
-        return {"loss": score + self.matching * distance, "score": score, "mean_field": distance}
+        means = [event_mean(field, latent.weight) for field in (true, made)]
+        distance = (means[0] - means[1]).square().sum()
+        return {
+            "loss": score + self.matching.weight * distance,
+            "score": score,
+            "mean_field": distance,
+        }

@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from simulacra.core import draws
+
 
 class CloudGenerator(nn.Module, ABC):
     """Noise to points."""
@@ -50,13 +52,12 @@ class Bounded(nn.Module):
 
 def point_noise(mask: Tensor, width: int, generator: torch.Generator | None) -> Tensor:
     """Standard normal noise ``(B, N, W)`` for masks ``(B, N)``, exactly 0 where padded."""
-    noise = torch.randn(*mask.shape, width, generator=generator, device=mask.device)
-    return noise * mask[..., None]
+    return draws.normal((*mask.shape, width), mask, generator) * mask[..., None]
 
 
 def event_noise(mask: Tensor, width: int, generator: torch.Generator | None) -> Tensor:
     """Standard normal noise ``(B, W)`` for masks ``(B, N)``."""
-    return torch.randn(len(mask), width, generator=generator, device=mask.device)
+    return draws.normal((len(mask), width), mask, generator)
 
 
 def weights(mask: Tensor, like: Tensor) -> Tensor:

@@ -32,3 +32,26 @@ class DeepSet(nn.Module):
         total = (self.point(x) * weight).sum(1)
         result: Tensor = self.whole(total / weight.sum(1).clamp_min(1))
         return result
+
+
+class DeepSetEncoder(nn.Module):
+    """A cloud to mean and log-variance of a latent vector, whatever the conditions of its event.
+
+    Args:
+        features: ``F``, columns of a point.
+        cond: Width of the conditions, which are not used.
+        latent: ``Z``, width of the latent.
+        point: See :class:`DeepSet`.
+        whole: Widths of the network of the mean, but for the last.
+    """
+
+    def __init__(
+        self, features: int, cond: int, latent: int, point: Sequence[int], whole: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.set = DeepSet(features, point, [*whole, 2 * latent])
+
+    def forward(self, x: Tensor, mask: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance, each ``(B, Z)``, of points ``(B, N, F)`` with mask ``(B, N)``."""
+        mean, log_variance = self.set(x, mask).chunk(2, 1)
+        return mean, log_variance

@@ -1,7 +1,7 @@
 """Calibrations of generated events against true ones: what they have in common.
 
-A calibration remembers true events' share of what it compares and their given fields; events that a model
-generates for the same fields give the other share.
+A calibration remembers true events' share of what it compares, their given fields and their weights; events
+that a model generates for the same fields, with the same weights, give the other share.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Calibration(nn.Module, ABC):
     """How often the generated side is taken, from the second time on of events calibrated with the last."""
     known: Tensor
     asked: Tensor
+    weight: Tensor
 
     def __init__(self, fields: Sequence[Field], events: int) -> None:
         super().__init__()
@@ -36,9 +37,10 @@ class Calibration(nn.Module, ABC):
         self.register_buffer("known", torch.zeros(2, dtype=torch.bool))
         width = sum(field.dim for field in fields)
         self.register_buffer("asked", torch.zeros(events, width, dtype=torch.float64))
+        self.register_buffer("weight", torch.ones(events))
 
     def remember(self, batches: Batches) -> Batch | None:
-        """The first true events, whose fields are kept; None without any."""
+        """The first true events, whose fields and weights are kept; None without any."""
         parts: list[Batch] = []
         count = 0
         for batch in batches:
@@ -51,7 +53,9 @@ class Calibration(nn.Module, ABC):
         first = Batch.cat(parts)
         values = first.conditions([field.name for field in self.fields]).values
         rows = torch.cat([values[field.name].double() for field in self.fields], dim=1)
-        self.asked.copy_(rows[torch.arange(self.events) % len(rows)])
+        chosen = torch.arange(self.events) % len(rows)
+        self.asked.copy_(rows[chosen])
+        self.weight.copy_(first.weight_or_one()[chosen])
         return first
 
     def conditions(self) -> Conditions:
@@ -64,6 +68,11 @@ class Calibration(nn.Module, ABC):
         return Conditions(self.events, values)
 
     @property
+    def weights(self) -> Tensor | None:
+        """Weights of the events of :meth:`conditions` ``(events,)``, None where all weigh one."""
+        return None if bool((self.weight == 1).all()) else self.weight
+
+    @property
     def active(self) -> bool:
         """Whether both sides are known."""
         return bool(self.known.all())
@@ -74,4 +83,4 @@ class Calibration(nn.Module, ABC):
 
     @abstractmethod
     def fit_generated(self, batch: Batch) -> None:
-        """Take the generated side from the events of a round."""
+        """Take the generated side from the events of a round, which may have weights."""

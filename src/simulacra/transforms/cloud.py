@@ -15,12 +15,13 @@ to a standard normal by quantiles (:mod:`simulacra.transforms.quantile`).
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
 from simulacra.transforms.base import Batches, Map, Transform
 from simulacra.transforms.cloud_moments import moments, with_moments
 from simulacra.transforms.log_linear import inverse_log_linear, log_linear
@@ -37,7 +38,39 @@ def energy_column(features: Sequence[Field]) -> int:
     return next((i for i, feature in enumerate(features) if is_size(feature)), len(features) - 1)
 
 
-class CloudStandardise(Map):
+class PointMap(Map):
+    """Masked map of the points of a cloud, ``(B, N, F)``, with statistics of many batches."""
+
+    @property
+    @abstractmethod
+    def fixed(self) -> Tensor:
+        """Features of few values, which nothing may move after the inverse: bool ``(F,)``."""
+
+    @abstractmethod
+    def fit_stream(self, parts: Callable[[], Iterable[tuple[Tensor, Tensor | None]]]) -> None:
+        """Take the statistics of all real points.
+
+        Args:
+            parts: Starts a pass over points ``(B, N, F)`` with their masks.
+
+        Raises:
+            UserError: If there is no real point.
+        """
+
+    @abstractmethod
+    def spread(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Add noise to features of few values, for training."""
+
+    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
+        """Take the statistics of one tensor."""
+        self.fit_stream(lambda: [(x, mask)])
+
+
+MakePoints = Callable[[Sequence[Field]], PointMap]
+"""From the features of a point."""
+
+
+class CloudStandardise(PointMap):
     r"""Masked standardisation of the points of a cloud, ``(B, N, F)``.
 
     Args:
@@ -64,19 +97,13 @@ class CloudStandardise(Map):
         self.register_buffer("knee", torch.ones(len(features)))
         self.register_buffer("whole", torch.zeros(len(features), dtype=torch.bool))
 
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
-        """Take the statistics of one tensor."""
-        self.fit_stream(lambda: [(x, mask)])
+    @property
+    def fixed(self) -> Tensor:
+        """Those that are whole numbers."""
+        return self.whole
 
     def fit_stream(self, parts: Callable[[], Iterable[tuple[Tensor, Tensor | None]]]) -> None:
-        """Take the statistics of all real points, in two passes and with float64 sums.
-
-        Args:
-            parts: Starts a pass over points ``(B, N, F)`` with their masks.
-
-        Raises:
-            UserError: If there is no real point.
-        """
+        """See :meth:`PointMap.fit_stream`; in two passes and with float64 sums."""
         count, total = 0, torch.zeros(len(self.sizes), dtype=torch.float64)
         whole, positive = (torch.ones(len(self.sizes), dtype=torch.bool) for _ in range(2))
         for real in map(_real, parts()):
@@ -120,7 +147,7 @@ class CloudStandardise(Map):
         """Add uniform noise of width one to the features that are whole numbers."""
         if not bool(self.whole.any()):
             return x
-        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype) - 0.5
+        noise = draws.uniform(x.shape, x, generator) - 0.5
         return torch.where(self.whole, x + noise, x)
 
 
@@ -134,38 +161,37 @@ class CloudTransform(Transform):
     Args:
         spec: The data set, of kind cloud.
         given: Names of the given fields.
-        count: Name of the event field that repeats the number of points, where there is one.
-        scale: Standard deviation of the normalised points.
-        knee: Where the map of a size turns linear, in units of its mean.
+        points: Makes the map of the points.
         leading: Number of leading features with centres and widths.
         calibrate: Whether the inverse gives the points the moments in ``"event"``.
+        seen: How many leading numbers of the event the points are conditioned on, 0 for none (None: all).
     """
 
     def __init__(
         self,
         spec: Spec,
         given: Sequence[str],
-        count: str | None,
-        scale: float = 1.0,
-        knee: float = 3.0,
+        points: MakePoints = CloudStandardise,
         leading: int = 2,
         calibrate: bool = False,
+        seen: int | None = None,
     ) -> None:
         super().__init__([spec.field(name) for name in given])
-        self.count = count
+        count = spec.roles.get("count")  # the field that repeats the number of points
+        self.count = None if count is None else count.name
         self.leading = leading
         self.calibrate = calibrate
         self.size = spec.shape[0]
-        self.count_is_given = count in given
-        self.counted = any(field.name == count for field in spec.event) and not self.count_is_given
+        self.count_is_given = self.count in given
+        self.counted = count in spec.event and not self.count_is_given
         self.made = tuple(
-            field for field in spec.event if field.name not in given and field.name != count
+            field for field in spec.event if field.name not in given and field != count
         )
         self.energy = energy_column(spec.features)
-        self.points = CloudStandardise(spec.features, scale, knee)
+        self.points = points(spec.features)
         self.width = (not self.count_is_given) + sum(field.dim for field in self.made)
         self.width += 1 + 2 * leading
-        self.seen = self.width  # leading columns that points may be conditioned on
+        self.seen = self.width if seen is None else min(seen, self.width)
         self.event = QuantileMap(self.width)
 
     def fit_statistics(self, batches: Batches) -> None:
@@ -178,7 +204,7 @@ class CloudTransform(Transform):
         x, part = batch.x, torch.full((len(batch), 1), 0.5).to(batch.x)
         if self.training:
             x = self.points.spread(x, generator)
-            part = torch.rand(len(batch), 1, generator=generator, device=x.device, dtype=x.dtype)
+            part = draws.uniform((len(batch), 1), x, generator)
         cond = batch.conditions(self.conditions.names)
         latent = {
             "event": self.event(self._columns(batch, part)),
@@ -218,7 +244,7 @@ class CloudTransform(Transform):
         if not self.calibrate or latent.mask is None:
             return x
         wanted = columns[:, -1 - 2 * self.leading :]
-        return with_moments(x, latent.mask, wanted, self.energy, self.points.whole)
+        return with_moments(x, latent.mask, wanted, self.energy, self.points.fixed)
 
     def _columns(self, batch: Batch, part: Tensor) -> Tensor:
         """Numbers of the event ``(B, K)``; ``part`` in [0, 1) is added to the number of points."""

@@ -1,9 +1,9 @@
 r"""Normalisation of showers as clouds in layers, whose inverse imposes the numbers of every layer.
 
 The numbers of an event are, in this order, the number of points :math:`N`, the event fields that are not
-given, the sum of the energies :math:`E` (:math:`N` and :math:`E` over the incident energy), their centres
-across the shower axis, and for each layer its share of the points and the mean energy of its points over
-that of all, :math:`(E_l / n_l) / (E / N)`. Each is mapped to a standard normal by quantiles.
+given, the sum of the energies :math:`E` (:math:`N` and :math:`E` over the incident energy, if it is given),
+their centres across the shower axis, and for each layer its share of the points and the mean energy of its
+points over that of all, :math:`(E_l / n_l) / (E / N)`. Each is mapped to a standard normal by quantiles.
 
 Zeros are exact and cost nothing: a whole number :math:`n_l` is spread over :math:`[n_l, n_l + 1)`, so an
 empty layer is one with a share below :math:`1 / N`; its mean energy does not exist and is noise in training.
@@ -30,11 +30,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
 from simulacra.transforms.base import Batches
-from simulacra.transforms.cloud import CloudTransform, even
+from simulacra.transforms.cloud import CloudStandardise, CloudTransform, MakePoints, even
 from simulacra.transforms.cloud_moments import moments
-from simulacra.transforms.cloud_quantiles import CloudQuantiles
 from simulacra.transforms.occupancy import OccupancyCalibration
 from simulacra.transforms.quantile import QuantileMap
 
@@ -51,14 +50,9 @@ class LayeredCloudTransform(CloudTransform):
     Args:
         spec: The data set, of kind cloud, with a feature ``layer`` or ``depth`` of few distinct values.
         given: Names of the given fields.
-        per: The given field that number of points and sum of energies are divided by (None: none).
         layers: ``L``, largest number of layers; columns of those beyond the data's are noise.
-        scale: Standard deviation of the normalised points.
-        knee: Where the map of a size turns linear, in units of its mean.
-        values: None, or in place of that map, which ``knee`` belongs to, quantiles make every feature a
-            standard normal, and those of at most so many distinct values are dequantised
-            (:mod:`simulacra.transforms.cloud_quantiles`).
-        seen: How many leading numbers of the event the points are conditioned on (None: all).
+        points: Makes the map of the points.
+        seen: How many leading numbers of the event the points are conditioned on, 0 for none (None: all).
         subset: Points of a shower that one training step sees, drawn with replacement (None: all points);
             for networks in which points do not depend on each other.
         calibration: Training events that the number of points is calibrated with, 0 for none.
@@ -70,31 +64,26 @@ class LayeredCloudTransform(CloudTransform):
         self,
         spec: Spec,
         given: Sequence[str],
-        per: str | None,
         layers: int,
-        scale: float = 1.0,
-        knee: float = 3.0,
-        values: int | None = None,
+        points: MakePoints = CloudStandardise,
         seen: int | None = None,
         subset: int | None = None,
         calibration: int = 0,
     ) -> None:
-        super().__init__(spec, given, None, scale, knee, leading=0)
-        if values is not None:
-            self.points = CloudQuantiles(spec.features, values, scale)
+        super().__init__(spec, given, points, leading=0)
         depth = depth_column(spec.features)
         if depth is None:
             raise UserError(f"{spec.name} has no feature 'layer' or 'depth' to sort points by")
-        if per is not None and per not in given:
-            raise UserError(f"energies cannot be told per {per!r}: given are {sorted(given)}")
-        self.depth, self.per, self.layers, self.subset = depth, per, layers, subset
+        incident = spec.roles.get("energy")
+        self.per = incident.name if incident is not None and incident.name in given else None
+        self.depth, self.layers, self.subset = depth, layers, subset
         self.total = self.width - 1  # the column of the sum of energies
         self.across = tuple(
             i for i in range(len(spec.features)) if i not in (self.depth, self.energy)
         )
         self.first = self.width + len(self.across)  # the first column of the layers
         self.width = self.first + 2 * layers
-        self.seen = self.width if seen is None else seen
+        self.seen = self.width if seen is None else min(seen, self.width)
         self.event = QuantileMap(self.width)
         self.register_buffer("depths", torch.full((layers,), torch.inf))
         columns = (*self.across, self.depth, self.energy)
@@ -117,8 +106,8 @@ class LayeredCloudTransform(CloudTransform):
         part = torch.full((len(x), 1 + self.layers), 0.5).to(x)
         noise = torch.zeros(len(x), self.width).to(x)
         if self.training:
-            part = torch.rand(part.shape, generator=generator, device=x.device, dtype=x.dtype)
-            noise = torch.randn(noise.shape, generator=generator, device=x.device, dtype=x.dtype)
+            part = draws.uniform(part.shape, x, generator)
+            noise = draws.normal(noise.shape, x, generator)
             if mask is not None:  # no work on padding that no shower of the batch needs
                 last = int(mask.any(0).nonzero().max()) + 1 if bool(mask.any()) else 1
                 x, mask = x[:, :last], mask[:, :last]
@@ -203,7 +192,7 @@ class LayeredCloudTransform(CloudTransform):
         return self._rescaled(columns, {**batch.event, **batch.cond}, -1)
 
     def _rescaled(self, columns: Tensor, fields: Mapping[str, Tensor], power: int) -> Tensor:
-        """Columns with number of points and sum of energies times a power of the field ``per``."""
+        """Columns with number of points and sum of energies times a power of a given incident energy."""
         if self.per is None:
             return columns
         scaled = torch.ones_like(columns)

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Field, UserError
-from simulacra.transforms.cloud import CloudStandardise, masked
+from simulacra.core import Field, UserError, draws
+from simulacra.transforms.cloud import PointMap, masked
 from simulacra.transforms.quantile import QuantileMap
 
 
-class CloudQuantiles(CloudStandardise):
+class CloudQuantiles(PointMap):
     """See the module's docstring.
 
     Args:
@@ -37,22 +37,20 @@ class CloudQuantiles(CloudStandardise):
     def __init__(
         self, features: Sequence[Field], values: int, scale: float = 1.0, fitted: int = 200_000
     ) -> None:
-        super().__init__(features, scale)
-        self.fitted = fitted
+        super().__init__()
+        self.scale, self.fitted = scale, fitted
         self.register_buffer("grid", torch.full((len(features), values), torch.inf))
         self.register_buffer("gridded", torch.zeros(len(features), dtype=torch.bool))
         self.quantiles = nn.ModuleList(QuantileMap(1, knots=1025) for _ in features)
 
+    @property
+    def fixed(self) -> Tensor:
+        """Those that are dequantised."""
+        return self.gridded
+
     def fit_stream(self, parts: Callable[[], Iterable[tuple[Tensor, Tensor | None]]]) -> None:
-        """Distinct values and quantiles of all real points, in two passes.
-
-        Args:
-            parts: Starts a pass over points ``(B, N, F)`` with their masks.
-
-        Raises:
-            UserError: If there is no real point.
-        """
-        most, features = self.grid.shape[1], len(self.sizes)
+        """See :meth:`PointMap.fit_stream`; distinct values and quantiles, in two passes."""
+        features, most = self.grid.shape
         found, count = [torch.zeros(0) for _ in range(features)], 0
         for x, mask in parts():
             real = (x.flatten(0, 1) if mask is None else x[mask]).cpu()
@@ -96,7 +94,7 @@ class CloudQuantiles(CloudStandardise):
 
     def spread(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Uniform noise between the middles to the neighbours of a value, where there are few of them."""
-        noise = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        noise = draws.uniform(x.shape, x, generator)
         columns = []
         for i, column in enumerate(x.unbind(-1)):
             if bool(self.gridded[i]):

@@ -7,7 +7,7 @@ generated showers of :math:`N` points,
 .. math:: N \to h_{generated}^{-1}(h_{true}(N)),
 
 both as parabolas in logarithms over the fitted range and straight lines beyond it, within a factor of four:
-points of a network that has learnt little may never give so many hits.
+points of a network that has learnt little may never give so many hits. Means are those of weighted events.
 
 Reference: CaloClouds II, arXiv:2309.05704, section 3, with ratios of cubic polynomials.
 """
@@ -60,11 +60,11 @@ class OccupancyCalibration(Calibration):
         """Hits against points of the first true events, whose fields are kept."""
         first = self.remember(batches)
         if first is not None:
-            self._fit(0, *self.counts(first))
+            self._fit(0, first)
 
     def fit_generated(self, batch: Batch) -> None:
         """Hits against points of generated events."""
-        self._fit(1, *self.counts(batch))
+        self._fit(1, batch)
 
     def forward(self, number: Tensor) -> Tensor:
         """Calibrated numbers of points ``(B,)`` of those that the true showers would have."""
@@ -96,13 +96,15 @@ class OccupancyCalibration(Calibration):
         hit = cells[summed >= self.cut] // self.cells
         return mask.sum(1), torch.bincount(hit, minlength=len(batch))
 
-    def _fit(self, side: int, points: Tensor, hits: Tensor) -> None:
+    def _fit(self, side: int, batch: Batch) -> None:
         """Parabola of the logarithm of the hits against that of the points, over events that have both."""
-        both = (points > 0) & (hits > 0)
-        x, y = points[both].double().log(), hits[both].double().log()
+        points, hits = self.counts(batch)
+        weight = batch.weight_or_one().cpu().double()
+        used = (points > 0) & (hits > 0) & (weight != 0)
+        x, y = points[used].double().log(), hits[used].double().log()
         if len(x.unique()) < 3:
             return
-        self.curves[side] = _parabola(x, y).to(self.curves)
+        self.curves[side] = _parabola(x, y, weight[used]).to(self.curves)
         self.spans[side] = torch.stack([x.min(), x.max()]).to(self.spans)
         self.known[side] = True
 
@@ -114,13 +116,16 @@ class OccupancyCalibration(Calibration):
         return constant + (slope + bend * inside) * inside + steep * (x - inside)
 
 
-def _parabola(x: Tensor, y: Tensor) -> Tensor:
-    """Least-squares coefficients of 1, ``x``, ``x^2``; by plain sums, which repeat bit for bit."""
+def _parabola(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    """Least-squares coefficients of 1, ``x``, ``x^2`` of weighted events; by plain sums, which repeat bit for
+    bit.
+    """
     middle, width = x.mean(), x.std()
     u = (x - middle) / width
     powers = torch.stack([torch.ones_like(u), u, u * u], 1)
-    gram = (powers[:, :, None] * powers[:, None]).sum(0)
-    a, b, c = torch.linalg.solve(gram, (powers * y[:, None]).sum(0))
+    weighted = powers * weight[:, None]
+    gram = (weighted[:, :, None] * powers[:, None]).sum(0)
+    a, b, c = torch.linalg.solve(gram, (weighted * y[:, None]).sum(0))
     slope, bend = b / width, c / width.square()
     return torch.stack(
         [a - slope * middle + bend * middle.square(), slope - 2 * bend * middle, bend]

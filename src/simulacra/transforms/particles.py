@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec
-from simulacra.transforms.cloud import CloudStandardise, CloudTransform
+from simulacra.core import Field
+from simulacra.transforms.cloud import CloudStandardise, CloudTransform, masked
 
 TYPES = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
 CHARGED = ("isChargedHadron", "isElectron", "isMuon")
@@ -31,7 +31,7 @@ def is_identified(features: Sequence[Field]) -> bool:
 
 
 class ParticleStandardise(CloudStandardise):
-    """Masked standardisation with arsinh for impact parameters.
+    """Masked standardisation with arsinh for impact parameters; on the way back each particle has one type.
 
     Args:
         features: The columns.
@@ -43,70 +43,44 @@ class ParticleStandardise(CloudStandardise):
     heavy: Tensor
 
     def __init__(
-        self, features: Sequence[Field], scale: float, knee: float, resolution: float
+        self,
+        features: Sequence[Field],
+        scale: float = 1.0,
+        knee: float = 3.0,
+        resolution: float = 0.1,
     ) -> None:
         super().__init__(features, scale, knee)
         self.resolution = resolution
-        heavy = torch.tensor([field.name in IMPACT for field in features])
+        names = [field.name for field in features]
+        self.types = [names.index(name) for name in TYPES]
+        self.charged = [TYPES.index(name) for name in CHARGED]
+        self.track = [names.index(name) for name in TRACK]
+        self.charge = names.index(CHARGE)
+        heavy = torch.tensor([name in IMPACT for name in names])
         self.register_buffer("heavy", heavy, persistent=False)
 
     def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalised to physical points."""
+        """Normalised to physical points, each of one type."""
+        value = y / self.scale * self.std + self.mean
+        kind = value[..., self.types].argmax(-1, keepdim=True)
+        flags = torch.zeros_like(value[..., self.types]).scatter_(-1, kind, 1.0)
+        charged = flags[..., self.charged].sum(-1, keepdim=True)
+        sign = torch.where(value[..., self.charge, None] < 0, -1.0, 1.0)
         x = super().inverse(y, mask)
-        bent = torch.where(self.heavy, x, 0.0)
-        return torch.where(self.heavy, bent.sinh() * self.resolution, x)
+        x = torch.where(self.heavy, torch.where(self.heavy, x, 0.0).sinh() * self.resolution, x)
+        x[..., self.types] = flags
+        x[..., self.charge, None] = sign * charged
+        x[..., self.track] = x[..., self.track] * charged
+        return masked(x, mask)
 
     def _bend(self, x: Tensor) -> Tensor:
         return torch.where(self.heavy, (x / self.resolution).asinh(), super()._bend(x))
 
 
 class ParticleTransform(CloudTransform):
-    """See the module's docstring.
+    """Clouds of identified particles, whose points a :class:`ParticleStandardise` maps.
 
-    Args:
-        spec: Clouds of identified particles.
-        given: Names of the given fields.
-        count: Name of the event field that repeats the number of points, where there is one.
-        scale: Standard deviation of the normalised points.
-        knee: Where the map of a size turns linear, in units of its mean.
-        leading: Number of leading features with centres and widths.
-        calibrate: Whether the inverse gives the points the moments in ``"event"``.
-        resolution: Where the map of an impact parameter turns logarithmic [mm].
+    Not exact: a particle of no type, or of several, gets one, and with it a charge and a track or neither.
     """
 
-    def __init__(
-        self,
-        spec: Spec,
-        given: Sequence[str],
-        count: str | None,
-        scale: float = 1.0,
-        knee: float = 3.0,
-        leading: int = 2,
-        calibrate: bool = False,
-        resolution: float = 0.1,
-    ) -> None:
-        super().__init__(spec, given, count, scale, knee, leading, calibrate)
-        names = [field.name for field in spec.features]
-        self.points = ParticleStandardise(spec.features, scale, knee, resolution)
-        self.types = [names.index(name) for name in TYPES]
-        self.charged = [TYPES.index(name) for name in CHARGED]
-        self.track = [names.index(name) for name in TRACK]
-        self.charge = names.index(CHARGE)
-
-    def inverse(
-        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
-    ) -> Batch:
-        """Physical clouds, each particle of one type."""
-        batch = super().inverse(latent, cond, generator)
-        value = latent.x["points"] / self.points.scale * self.points.std + self.points.mean
-        kind = value[..., self.types].argmax(-1, keepdim=True)
-        flags = torch.zeros_like(value[..., self.types]).scatter_(-1, kind, 1.0)
-        charged = flags[..., self.charged].sum(-1, keepdim=True)
-        sign = torch.where(value[..., self.charge, None] < 0, -1.0, 1.0)
-        x = batch.x.clone()
-        x[..., self.types] = flags
-        x[..., self.charge, None] = sign * charged
-        x[..., self.track] = x[..., self.track] * charged
-        if batch.mask is not None:
-            x = torch.where(batch.mask[..., None], x, 0.0)
-        return Batch(x, batch.cond, batch.event, batch.mask, batch.weight)
+    exact = False

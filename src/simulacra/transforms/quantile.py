@@ -37,15 +37,19 @@ class QuantileMap(Map):
         self.register_buffer("knots", line.repeat(columns, 1))
         self.register_buffer("width", torch.ones(columns, dtype=torch.float64))
 
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
-        """Place the knots at quantiles of ``x``, ``(B, K)``."""
+    def fit(self, x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> None:
+        """Place the knots at quantiles of ``x``, ``(B, K)``; of weighted rows with their weights ``(B,)``."""
         n = len(x)
         self.log.copy_((x > 0).all(0))
         value = self._scale(x)
         top = torch.special.ndtri(torch.tensor(1 - 0.5 / n, dtype=torch.float64)).clamp_min(0.1)
         level = torch.linspace(-1, 1, self.level.numel(), dtype=torch.float64) * top
         rank = (torch.special.ndtr(level) * n - 0.5) / max(n - 1, 1)
-        knots = torch.quantile(value, rank.clamp(0, 1).to(value.device), dim=0).T  # (K, Q)
+        rank = rank.clamp(0, 1).to(value.device)
+        if weight is None:
+            knots = torch.quantile(value, rank, dim=0).T  # (K, Q)
+        else:
+            knots = _weighted_quantile(value.T, rank, weight.to(value))
         width = value.std(0) if n > 1 else torch.zeros(x.shape[1], dtype=torch.float64)
         width = torch.where(width > 0, width, 1.0)
         # Ties become steep but rising pieces.
@@ -87,3 +91,14 @@ class QuantileMap(Map):
     def _step(self) -> Tensor:
         """Distance of neighbouring levels."""
         return (self.level[-1] - self.level[0]) / (self.level.numel() - 1)
+
+
+def _weighted_quantile(x: Tensor, rank: Tensor, weight: Tensor) -> Tensor:
+    """Smallest value of each row ``(K, B)`` up to which the share of the weights ``(B,)`` reaches each rank
+    ``(Q,)``: ``(K, Q)``.
+    """
+    order = x.argsort(dim=1)
+    share = weight[order].cumsum(1)
+    share = share / share[:, -1:]
+    place = torch.searchsorted(share.contiguous(), rank.expand(len(x), -1).contiguous())
+    return x.gather(1, order.gather(1, place.clamp_max(x.shape[1] - 1)))

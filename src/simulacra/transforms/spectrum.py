@@ -1,6 +1,7 @@
 r"""Calibration of a spectrum: generated values mapped so that together they are distributed as true ones.
 
-With the quantile functions of the true and the generated cell energies above a floor,
+With the quantile functions of the true and the generated cell energies above a floor, of weighted
+events,
 
 .. math:: x \to Q_{true}(F_{generated}(x)),
 
@@ -14,6 +15,7 @@ in the logarithm.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -45,11 +47,11 @@ class SpectrumCalibration(Calibration):
         """Remember cells at or above the floor and the fields of the first true events."""
         first = self.remember(batches)
         if first is not None:
-            self._fit(self.true, torch.where(first.x < floor, 0.0, first.x), 0)
+            self._fit(self.true, replace(first, x=torch.where(first.x < floor, 0.0, first.x)), 0)
 
     def fit_generated(self, batch: Batch) -> None:
         """Take the spectrum of uncalibrated generated cells; zeros do not count."""
-        self._fit(self.generated, batch.x.to(self.asked.device), 1)
+        self._fit(self.generated, batch.to(self.asked.device), 1)
 
     def forward(self, x: Tensor, floor: Tensor) -> Tensor:
         """Calibrated cells of the same shape, exactly 0 or at least ``floor``."""
@@ -59,9 +61,12 @@ class SpectrumCalibration(Calibration):
         column = self.true.inverse(self.generated(x[filled][:, None]))[:, 0]
         return torch.zeros_like(x).masked_scatter(filled, torch.maximum(column, floor.to(column)))
 
-    def _fit(self, side: QuantileMap, x: Tensor, number: int) -> None:
-        values = x[x > 0]
-        if len(values) < 2:
+    def _fit(self, side: QuantileMap, batch: Batch, number: int) -> None:
+        cells = batch.x.flatten(1)
+        event, cell = torch.nonzero(cells > 0, as_tuple=True)
+        if len(event) < 2:
             return
-        side.fit(values[:: -(-len(values) // LARGEST), None])
+        stride = -(-len(event) // LARGEST)
+        values = cells[event, cell][::stride, None]
+        side.fit(values, weight=None if batch.weight is None else batch.weight[event[::stride]])
         self.known[number] = True
