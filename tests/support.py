@@ -11,6 +11,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from simulacra import data
+from simulacra.cli.config import register
 from simulacra.core import Spec
 from simulacra.data.base import EventDataModule
 from simulacra.models.base import GenerativeModule
@@ -28,6 +29,7 @@ def config_names(group: str) -> list[str]:
 @cache
 def composed(group: str, *overrides: str) -> dict:
     """One group of a composed training configuration, resolved; callers must not change it."""
+    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config: DictConfig = compose("train", overrides=list(overrides))
     return OmegaConf.to_container(config[group], resolve=True)
@@ -70,7 +72,7 @@ def save(module: GenerativeModule, config: dict, folder: Path) -> Path:
 
 def fits(model: str, name: str, view: str | None) -> bool:
     """Whether a model can represent a data set through a view."""
-    return get_class(tiny(model)["_target_"]).accepts(spec_of(name, view)) is None
+    return get_class(tiny(model)["_target_"]).unfit(spec_of(name, view)) is None
 
 
 def grid() -> list[tuple[str, str, str | None]]:

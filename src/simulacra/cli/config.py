@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -70,10 +72,19 @@ class SearchPath(SearchPathPlugin):
             search_path.append("current-folder-sweeps", f"sweeps://{here}")
 
 
+PAIR = ("first", "second")
+
+
 def register() -> None:
-    """Make Hydra find configurations, and Python the classes of the current folder; may be repeated."""
+    """Make Hydra find configurations, and Python the classes of the current folder; may be repeated.
+
+    The groups ``data/first`` and ``data/second`` of ``data=pair`` are the group ``data`` under other names.
+    """
     Plugins.instance().register(SweepsSource)
     Plugins.instance().register(SearchPath)
+    for side, name in product(PAIR, choices("data")):
+        alias = {"defaults": [{"/data@_here_": name}]}
+        ConfigStore.instance().store(name, alias, group=f"data/{side}", provider="simulacra")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 
@@ -95,13 +106,13 @@ def choices(group: str) -> list[str]:
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
-    """One file of a group, resolved on its own; what it refers to elsewhere gets its default."""
-    base = next(
-        base
-        for base in (folder("conf"), Path.cwd() / "conf")
-        if (base / group / f"{name}.yaml").is_file()
-    )
-    loaded = OmegaConf.create({group: OmegaConf.load(base / group / f"{name}.yaml"), "seed": 0})
-    plain = OmegaConf.to_container(loaded, resolve=True)
+    """One choice of a group, resolved on its own; what it refers to elsewhere gets its default."""
+    return _choice(group, name, Path.cwd())
+
+
+@cache
+def _choice(group: str, name: str, here: Path) -> dict[str, Any]:
+    plain = OmegaConf.to_container(compose(f"{group}/{name}", ["+seed=0"]), resolve=True)
     assert isinstance(plain, dict)
-    return plain[group]
+    found: dict[str, Any] = plain[group]
+    return found

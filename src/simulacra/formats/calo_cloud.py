@@ -116,7 +116,7 @@ def ild_cloud() -> Spec:
             Field("z", "mm", low=LOWS[1], high=LOWS[1] + REACH),
             Field("e", "GeV", low=0.0),
         ),
-        conditions=(Field(ENERGY, "GeV", low=10.0, high=90.0),),
+        conditions=(Field(ENERGY, "GeV", low=10.0, high=90.0, role="energy"),),
         cut=1e-4,  # GeV, half a MIP
         prior=(Prior(ENERGY, "uniform", (10.0, 90.0)),),
         sample_batch=64,

@@ -103,7 +103,11 @@ def _ds1(name: str, binning: str, counts: tuple[float, ...]) -> Spec:
         "layers",
         (geometry.n_voxels,),
         "MeV",
-        conditions=(Field(ENERGY, "MeV", low=DS1_ENERGIES[0], high=DS1_ENERGIES[-1], log=True),),
+        conditions=(
+            Field(
+                ENERGY, "MeV", low=DS1_ENERGIES[0], high=DS1_ENERGIES[-1], log=True, role="energy"
+            ),
+        ),
         geometry=geometry,
         cut=1.0,  # MeV, the challenge's evaluation since November 2023
         prior=(Prior(ENERGY, "discrete", DS1_ENERGIES, counts),),
@@ -119,7 +123,7 @@ def _cylinder(name: str, binning: str, sample_batch: int) -> Spec:
         "grid",
         geometry.padded_shape,
         "MeV",
-        conditions=(Field(ENERGY, "MeV", low=1e3, high=1e6, log=True),),
+        conditions=(Field(ENERGY, "MeV", low=1e3, high=1e6, log=True, role="energy"),),
         geometry=geometry,
         threshold=SAMPLING_THRESHOLD,
         cut=SAMPLING_THRESHOLD,

@@ -109,7 +109,9 @@ def calogan(particles: Sequence[str] = ("eplus",)) -> Spec:
     unknown = sorted(set(particles) - set(PARTICLES))
     if unknown or not particles or len(set(particles)) != len(particles):
         raise UserError(f"CaloGAN has the particles {', '.join(PARTICLES)}, got {list(particles)}")
-    conditions: tuple[Field, ...] = (Field(ENERGY, "GeV", low=1.0, high=100.0, log=True),)
+    conditions: tuple[Field, ...] = (
+        Field(ENERGY, "GeV", low=1.0, high=100.0, log=True, role="energy"),
+    )
     prior: tuple[Prior, ...] = (Prior(ENERGY, "uniform", (1.0, 100.0)),)
     if len(particles) > 1:
         conditions += (Field("particle", classes=tuple(particles)),)

@@ -185,7 +185,7 @@ def _grid(
         "grid",
         (len(depths), rows, cols),
         "MeV",
-        conditions=(Field(ENERGY, "GeV", low=10.0, high=100.0),),
+        conditions=(Field(ENERGY, "GeV", low=10.0, high=100.0, role="energy"),),
         geometry=regular_grid(len(depths), (edges[0], edges[1]), ("x", "z"), depths),
         cut=_HALF_MIP,
         prior=(Prior(ENERGY, "uniform", (10.0, 100.0)),),

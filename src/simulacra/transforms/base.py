@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +81,9 @@ class Transform(nn.Module, ABC):
     ``fitted`` records it.
     """
 
+    exact: ClassVar[bool] = True
+    """Whether the inverse of a normalised event is that event; of a transform that loses something the
+    distance of such events from the truth, its closure, is judged beside the generated ones."""
     fitted: Tensor
 
     def __init__(self) -> None:
