@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,6 +52,9 @@ def test_a_valid_batch_passes() -> None:
         ({"cond": {"incident_energy": torch.ones(3, 1)}}, "3 entries for 4 events"),
         ({"cond": {"incident_energy": torch.ones(4)}}, "expected"),
         ({"weight": torch.ones(4, 1)}, "weights"),
+        ({"weight": torch.ones(3)}, "weights"),
+        ({"weight": torch.tensor([1.0, math.nan, 1.0, 1.0])}, "weights hold 1 NaN"),
+        ({"weight": torch.tensor([1.0, -1.0, -2.0, 1.0])}, "2 negative values"),
     ],
 )
 def test_each_broken_promise_is_one_sentence(change: dict, sentence: str) -> None:
@@ -76,6 +80,20 @@ def test_batches_slice_join_and_give_conditions() -> None:
     with pytest.raises(UserError, match="theta"):
         batch.conditions(["theta"])
     assert len(Conditions(6)[2:5]) == 3
+
+
+def test_weighted_events_join_with_others_of_weight_one() -> None:
+    weighted = replace(grid_batch(2), weight=torch.tensor([0.5, 3.0]))
+    joined = Batch.cat([grid_batch(3), weighted])
+    assert joined.weight is not None
+    assert joined.weight.tolist() == [1.0, 1.0, 1.0, 0.5, 3.0]
+    grid_spec().validate(joined)
+    assert Batch.cat([grid_batch(1), grid_batch(2)]).weight is None
+
+
+def test_negative_weights_pass_where_the_spec_says_signed() -> None:
+    signed = replace(grid_batch(2), weight=torch.tensor([0.5, -3.0]))
+    grid_spec().with_(signed=True).validate(signed)
 
 
 def test_conditions_need_n_rows() -> None:

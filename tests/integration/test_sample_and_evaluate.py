@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -68,6 +69,24 @@ def test_conditions_come_from_a_file_in_its_order(trained: Path, project: Path) 
             "n=80",
         )
     assert not list(project.glob("*third*"))
+
+
+def test_events_made_with_the_conditions_of_weighted_ones_have_their_weights(
+    trained: Path, project: Path
+) -> None:
+    given, made = project / "given.hdf5", project / "made.hdf5"
+    ask(f"checkpoint={trained}", f"output={given}", "n=70")
+    with h5py.File(given, "r+") as file:
+        file["weight"] = np.arange(70) / 4
+    ask(f"checkpoint={trained}", f"output={made}", f"conditions={given}", "batch_size=32", "n=50")
+    with h5py.File(made) as file:
+        assert (file["weight"][:] == np.arange(50) / 4).all()
+    evaluation = ["data=toy", f"reference={given}", f"checkpoint={trained}"]
+    evaluate(
+        compose("evaluate", [*evaluation, "allow=[toy_plugin]", f"output={project / 'judged'}"])
+    )
+    with h5py.File(project / "judged" / "generated.hdf5") as file:
+        assert (file["weight"][:] == np.arange(70) / 4).all()
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ class Pair:
 
     Args:
         truth: Events of the data set.
-        generated: What the module is judged by, of a generator events with the same conditions, position by
-            position.
+        generated: What the module is judged by, of a generator events with the same conditions and
+            weights, position by position.
         asked: Number of events of the data set that both come from.
         seconds: Time that generating took, summed over the ranks.
         networks: The same of networks drawn from the module's posterior, where they were asked for.

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig
+from torch import Tensor
 
 from simulacra import data
 from simulacra.cli import saved
@@ -70,9 +72,9 @@ def write(
     asked = conditions(config, module, datamodule, size)
     done = 0
     with interruptible(), datamodule.format.writer(path, provenance(config)) as writer:
-        for cond in asked:
+        for cond, weight in asked:
             for batch in module.stream(cond, batch_size=size, generator=generator):
-                writer.append(datamodule.native(batch))
+                writer.append(datamodule.native(replace(batch, weight=weight)))
                 done += len(batch)
     print(f"wrote {path}: {done:,} events of {datamodule.native_spec.name}")
     return done
@@ -126,21 +128,23 @@ def conditions(
     module: GenerativeModule,
     datamodule: EventDataModule,
     size: int,
-) -> Iterator[Conditions]:
-    """What to generate, a chunk at a time: from a file, or from the prior of the data set."""
+) -> Iterator[tuple[Conditions, Tensor | None]]:
+    """What to generate, ``size`` events at a time at most: conditions and weights of the events of a file, or
+    conditions from the prior of the data set.
+    """
     n = config["n"]
     if config["conditions"] is None:
         cpu = torch.Generator().manual_seed(config["seed"])
         for start in range(0, n, size):
-            yield module.draw_conditions(min(size, n - start), cpu)
+            yield module.draw_conditions(min(size, n - start), cpu), None
         return
     left = n
     for native in read(datamodule.format, config["conditions"], size):
-        batch = native if datamodule.view is None else datamodule.view.forward(native)
+        batch = datamodule.shown(native)
         wanted = batch if left is None else batch[: min(left, len(batch))]
         if not len(wanted):
             return
-        yield wanted.conditions(module.given)
+        yield wanted.conditions(module.given), wanted.weight
         left = None if left is None else left - len(wanted)
     if left:
         raise UserError(f"{config['conditions']} holds {n - left} events, but n={n} are asked for")

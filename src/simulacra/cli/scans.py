@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ class Generator:
         return self.datamodule.native(batch)
 
     def write(self, reference: str, events: int | None, path: Path, seed: int) -> float:
-        """Generate with the conditions of the first events of a file (None: all) into a file.
+        """Generate with conditions and weights of the first events of a file (None: all) into a file.
 
         Returns:
             Time of generating per event [ms].
@@ -59,21 +59,21 @@ class Generator:
         form, noise = self.datamodule.format, torch.Generator(device=self.module.device)
         noise.manual_seed(seed)
         n = form.header(reference).n
-        left = wanted = n if events is None else min(n, events)
+        left = total = n if events is None else min(n, events)
         seconds = 0.0
         with form.writer(path, {"simulacra_conditions": Path(reference).name}) as writer:
             for native in form.iterate(reference, self.batch_size):
-                view = self.datamodule.view
-                batch = native if view is None else view.forward(native)
-                asked = batch[: min(left, len(batch))].conditions(self.module.given)
+                batch = self.datamodule.shown(native)
+                wanted = batch[: min(left, len(batch))]
+                asked = wanted.conditions(self.module.given)
                 if not len(asked):
                     break
                 start = time.perf_counter()
                 made = self.module.sample(asked, batch_size=self.batch_size, generator=noise)
                 seconds += time.perf_counter() - start
-                writer.append(self.datamodule.native(made))
+                writer.append(self.datamodule.native(replace(made, weight=wanted.weight)))
                 left -= len(asked)
-        return 1e3 * seconds / max(wanted, 1)
+        return 1e3 * seconds / max(total, 1)
 
 
 def regions(generator: Generator, judge: Evaluator) -> dict[str, Regions]:

@@ -117,9 +117,20 @@ class EventDataModule(pl.LightningDataModule, ABC):
         return native if self.view is None else self.view.forward(native)
 
     def setup(self, stage: str | None = None) -> None:
-        """Open the files once."""
+        """Open the files once.
+
+        Raises:
+            UserError: If the weights of a part's events sum to nothing.
+        """
         if not self._parts:
             parts = dict(self.load())
+            for name, part in parts.items():
+                weight = part.weight
+                if weight is not None and len(weight) and float(weight.double().sum()) <= 0:
+                    raise UserError(
+                        f"the weights of the part {name} of {self.native_spec.name} sum to "
+                        f"{float(weight.double().sum()):g}, they need a sum above 0"
+                    )
             if self.limit is not None:
                 parts["train"] = Part(parts["train"].source, parts["train"].index[: self.limit])
             view = self.view
@@ -149,11 +160,10 @@ class EventDataModule(pl.LightningDataModule, ABC):
         self, n: int, generator: torch.Generator | None = None, part: str = "test"
     ) -> Conditions:
         """``n`` conditions, with the event fields that go with them, drawn from a part with
-        replacement.
+        replacement, in proportion to the event weights.
         """
         chosen = self.part(part)
-        index = torch.randint(len(chosen), (n,), generator=generator)
-        batch = chosen[index.tolist()]
+        batch = chosen[chosen.draw(n, generator).tolist()]
         return batch.conditions([*batch.cond, *batch.event])
 
     def trained_range(self) -> dict[str, tuple[float, float]]:

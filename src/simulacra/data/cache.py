@@ -20,6 +20,7 @@ import shutil
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ from simulacra.data.files import content_hash
 from simulacra.data.source import Source
 from simulacra.formats.base import Format
 
-VERSION = 1
+VERSION = 2
 
 
 class ShowerSource(Source):
@@ -60,6 +61,7 @@ class DenseSource(ShowerSource):
 
     def __init__(self, batch: Batch) -> None:
         self.batch, self.cond, self.event = batch, batch.cond, batch.event
+        self.weight = batch.weight
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -81,8 +83,10 @@ class SparseSource(ShowerSource):
         self.folder, self.spec = folder, spec
         meta = json.loads((folder / "meta.json").read_text())
         self.offsets = np.fromfile(folder / "offsets.bin", np.int64)
-        self.cond, self.event = ({}, {})
+        self.cond, self.event, self.weight = {}, {}, None
         with np.load(folder / "fields.npz") as fields:
+            if "weight" in fields:
+                self.weight = torch.from_numpy(fields["weight"])
             for group, target in (("cond", self.cond), ("event", self.event)):
                 target |= {
                     name: torch.from_numpy(fields[f"{group}.{name}"]) for name in meta[group]
@@ -127,6 +131,7 @@ class SparseSource(ShowerSource):
             {name: value[picked] for name, value in self.cond.items()},
             {name: value[picked] for name, value in self.event.items()},
             mask,
+            None if self.weight is None else self.weight[picked],
         )
 
     def _open(self) -> None:
@@ -153,10 +158,9 @@ def load_dense(format: Format, paths: Sequence[Path]) -> DenseSource:
         x[start : start + len(batch)] = batch.x
         if mask is not None and batch.mask is not None:
             mask[start : start + len(batch)] = batch.mask
-        parts.append(Batch(batch.x.new_zeros(len(batch), 0), batch.cond, batch.event))
+        parts.append(_without_cells(batch))
         start += len(batch)
-    fields = Batch.cat(parts)
-    return DenseSource(Batch(x, fields.cond, fields.event, mask))
+    return DenseSource(replace(Batch.cat(parts), x=x, mask=mask))
 
 
 def load_sparse(format: Format, paths: Sequence[Path], root: Path | None = None) -> SparseSource:
@@ -228,7 +232,7 @@ def _fill(format: Format, paths: Sequence[Path], folder: Path) -> None:
                 np.nonzero(hit)[1].astype(np.uint16).tofile(index)
             flat[hit].tofile(values)
             counts.append(hit.sum(1).astype(np.int64))
-            fields.append(Batch(torch.zeros(len(batch), 0), batch.cond, batch.event))
+            fields.append(_without_cells(batch))
     np.cumsum(np.concatenate(counts)).tofile(folder / "offsets.bin")
     table = Batch.cat(fields)
     named = {"cond": table.cond, "event": table.event}
@@ -237,9 +241,16 @@ def _fill(format: Format, paths: Sequence[Path], folder: Path) -> None:
         for group, part in named.items()
         for name, value in part.items()
     }
+    if table.weight is not None:
+        arrays["weight"] = table.weight.numpy()
     np.savez(folder / "fields.npz", **arrays)  # type: ignore[arg-type]  # no key is "allow_pickle"
     meta = {"columns": columns, **{group: sorted(part) for group, part in named.items()}}
     (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def _without_cells(batch: Batch) -> Batch:
+    """Conditions, event fields and weights alone."""
+    return replace(batch, x=batch.x.new_zeros(len(batch), 0), mask=None)
 
 
 def _stream(format: Format, paths: Sequence[Path]) -> Iterator[Batch]:

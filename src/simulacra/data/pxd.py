@@ -50,6 +50,9 @@ class HitSource(Source):
         small = sum(info.shapes["sensor"][0] for info in infos) <= MEMORY_HITS
         parts = [format.reduce(pxd_hdf5.read(path)) for path in self.paths] if small else []
         self._memory = Hits.cat(parts) if small else None
+        self.weight = Batch.cat(
+            [Batch(torch.zeros(info.n, 0), weight=format.weights(info.path)) for info in infos]
+        ).weight
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -62,7 +65,8 @@ class HitSource(Source):
 
     def take(self, index: Sequence[int]) -> Batch:
         """The events ``index``, in that order, as images ``(n, S, rows, cols)`` [ADU]."""
-        return Batch(self.hits(index).to_dense(self.format.sensors))
+        weight = None if self.weight is None else self.weight[torch.as_tensor(index)]
+        return Batch(self.hits(index).to_dense(self.format.sensors), weight=weight)
 
     def _event(self, number: int) -> Hits:
         file = int(np.searchsorted(self.starts, number, side="right")) - 1

@@ -176,9 +176,9 @@ class ShowerDataModule(EventDataModule):
     def conditions(
         self, n: int, generator: torch.Generator | None = None, part: str = "test"
     ) -> Conditions:
-        """``n`` conditions with their event fields, drawn from a part with replacement; no shower is read."""
+        """As of the base class; no shower is read."""
         chosen = self.part(part)
-        index = chosen.index[torch.randint(len(chosen), (n,), generator=generator)]
+        index = chosen.index[chosen.draw(n, generator)]
         return Conditions(n, {name: value[index] for name, value in _fields(chosen).items()})
 
     def trained_range(self) -> dict[str, tuple[float, float]]:

@@ -10,11 +10,17 @@ from typing import Protocol
 import torch
 from torch.utils.data import Dataset
 
-from simulacra.core import Batch
+from simulacra.core import Batch, UserError
 
 
 class Source(Protocol):
-    """Events behind indices."""
+    """Events behind indices.
+
+    Attributes:
+        weight: Event weights ``(N,)``, or None for unit weights.
+    """
+
+    weight: torch.Tensor | None
 
     def __len__(self) -> int:
         """Number of events."""
@@ -29,7 +35,7 @@ class MemorySource:
     """Events held as one batch of tensors."""
 
     def __init__(self, batch: Batch) -> None:
-        self.batch = batch
+        self.batch, self.weight = batch, batch.weight
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -57,6 +63,31 @@ class Part(Dataset[Batch]):
 
     def __getitem__(self, positions: Sequence[int]) -> Batch:
         return self.source.take(self.index[torch.as_tensor(positions, dtype=torch.long)].tolist())
+
+    @property
+    def weight(self) -> torch.Tensor | None:
+        """Event weights ``(n,)``, or None for unit weights."""
+        return None if self.source.weight is None else self.source.weight[self.index]
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """``n`` positions with replacement, int64, in proportion to the event weights.
+
+        Raises:
+            UserError: If some weights are negative.
+        """
+        weight = self.weight
+        if weight is None:
+            return torch.randint(len(self), (n,), generator=generator)
+        if bool((weight < 0).any()):
+            negative = int((weight < 0).sum())
+            raise UserError(
+                f"events cannot be drawn in proportion to their weights: {negative} of them are negative"
+            )
+        reach = weight.double().cumsum(0)
+        level = reach[-1] * torch.rand(n, dtype=torch.float64, generator=generator)
+        # no event of weight zero is drawn: neither by a level at its border, nor by one rounded to the end
+        last = torch.searchsorted(reach, reach[-1:])
+        return torch.searchsorted(reach, level, right=True).minimum(last)
 
 
 class FixedBatches:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from simulacra.core import Batch, FormatError, Spec, UserError
 
@@ -58,15 +58,38 @@ class Writer(ABC):
         path: Where the file shall be.
     """
 
+    takes_weights: ClassVar[bool] = False
+    """Whether the file can hold event weights."""
+    weighted: bool | None = None
+    """Whether the events of the file have weights; None before the first of them."""
+
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.temporary = self.path.with_name(
             f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
         )
 
-    @abstractmethod
     def append(self, batch: Batch) -> None:
-        """Write events behind those that are there."""
+        """Write events behind those that are there.
+
+        Raises:
+            UserError: If only some batches of the file have weights, or its format takes none.
+        """
+        weighted = batch.weight is not None
+        if weighted and not self.takes_weights:
+            raise UserError(
+                f"cannot write {self.path}: its format takes no weights, and the events have some"
+            )
+        if self.weighted not in (None, weighted):
+            raise UserError(
+                f"cannot write {self.path}: some of its events have weights and others have none"
+            )
+        self.weighted = weighted
+        self._append(batch)
+
+    @abstractmethod
+    def _append(self, batch: Batch) -> None:
+        """Write events that the file can hold."""
 
     @abstractmethod
     def _open(self) -> None:

@@ -2,7 +2,7 @@
 
 A subclass names its keys with the shape of one event each, and translates between arrays and a
 :class:`~simulacra.core.Batch`; this module finds, in one sentence each, everything that can be
-wrong with such a file.
+wrong with such a file. Each format may also hold event weights under ``weight``, ``(N,)``.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -19,15 +20,17 @@ from numpy.typing import NDArray
 
 from simulacra.core import Batch, Field, FormatError
 from simulacra.formats.base import FileInfo, Format
-from simulacra.formats.hdf5_writer import Hdf5Writer
+from simulacra.formats.hdf5_writer import WEIGHT, Hdf5Writer
 
 __all__ = [
+    "WEIGHT",
     "Array",
     "Hdf5Format",
     "Hdf5Writer",
     "check_finite",
     "check_not_negative",
     "open_hdf5",
+    "read_weight",
     "tensor",
 ]
 
@@ -173,6 +176,8 @@ class Hdf5Format(Format):
         n = next(iter(counts.values()))
         if n == 0:
             raise FormatError(f"{path}: the file holds no events")
+        if read_weight(file, path, n, self.spec.signed) is not None:
+            shapes[WEIGHT] = (n,)
         ranges = {}
         fields = self.fields(file)
         for name, key in fields.items():
@@ -196,12 +201,42 @@ class Hdf5Format(Format):
             check_finite(path, key, values, start)
             if key in self.nonnegative:
                 check_not_negative(path, key, values, start, self.spec.unit)
-        return self.decode(arrays, path)
+        n = len(file[next(iter(arrays))])
+        weight = read_weight(file, path, n, self.spec.signed, start, stop)
+        return replace(self.decode(arrays, path), weight=weight)
 
 
 def tensor(values: NDArray[np.floating]) -> torch.Tensor:
     """Float32 tensor of an array, without a copy where the type allows it."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def read_weight(
+    file: h5py.File, path: Path, n: int, signed: bool, start: int = 0, stop: int | None = None
+) -> torch.Tensor | None:
+    """Event weights ``(stop - start,)``, or None where the file has none.
+
+    Args:
+        file: An open file of any format.
+        path: Its path, for messages.
+        n: Number of events that it holds.
+        signed: Whether weights may be negative.
+        start: First event.
+        stop: Event behind the last (None: to the end).
+
+    Raises:
+        FormatError: If there is not one finite number per event, or one is negative and must not be.
+    """
+    if WEIGHT not in file:
+        return None
+    found = _shape(file, path, WEIGHT, (), "event weights")
+    if found != (n,):
+        raise FormatError(f"{path}: key {WEIGHT!r} has {found[0]} entries for {n} events")
+    values = _numbers(file, path, WEIGHT, start, n if stop is None else stop)
+    check_finite(path, WEIGHT, values, start)
+    if not signed:
+        check_not_negative(path, WEIGHT, values, start, "")
+    return tensor(values)
 
 
 def _numbers(file: h5py.File, path: Path, key: str, start: int, stop: int) -> Array:

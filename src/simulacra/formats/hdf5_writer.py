@@ -6,22 +6,27 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from simulacra.core import Batch
+from simulacra.core import Batch, Spec
+from simulacra.core.weights import check_weight
 from simulacra.formats.base import Writer
 
 Array = NDArray[np.float32]
+WEIGHT = "weight"
+"""Key of the event weights, ``(N,)``, in every HDF5 file that has some."""
 _COMPRESSION = {"compression": "gzip", "compression_opts": 4, "shuffle": True}
 _CHUNK_BYTES = 2**20
 
 
 class ArrayFormat(Protocol):
     """What the writer needs to know of a format."""
+
+    spec: Spec
 
     def columns(self) -> dict[str, tuple[int, ...]]:
         """Keys and the shape of one event under each."""
@@ -88,6 +93,8 @@ class Hdf5Writer(Writer):
         attributes: Provenance, stored as attributes of the file.
     """
 
+    takes_weights: ClassVar[bool] = True
+
     def __init__(
         self, path: Path | str, format: ArrayFormat, attributes: Mapping[str, str | int | float]
     ) -> None:
@@ -95,11 +102,14 @@ class Hdf5Writer(Writer):
         self.format, self.attributes = format, dict(attributes)
         self.n = 0
 
-    def append(self, batch: Batch) -> None:
-        """Write events behind those that are there."""
+    def _append(self, batch: Batch) -> None:
+        arrays = self.format.encode(batch)
+        if batch.weight is not None:
+            check_weight(batch.weight, len(batch), self.format.spec.signed)
+            arrays |= {WEIGHT: batch.weight.float().cpu().numpy()}
         try:
-            for key, values in self.format.encode(batch).items():
-                data = self.file[key]
+            for key, values in arrays.items():
+                data = self.file[key] if key in self.file else self._create(key, ())
                 data.resize(self.n + len(values), axis=0)
                 data[self.n :] = values
                 self.sink.check()
@@ -114,11 +124,14 @@ class Hdf5Writer(Writer):
         self.file = h5py.File(self.sink, "w", rdcc_nbytes=8 * _CHUNK_BYTES)
         self.file.attrs.update(self.attributes)
         for key, shape in self.format.columns().items():
-            rows = max(1, _CHUNK_BYTES // (4 * int(np.prod(shape))))
-            chunks = (min(rows, 4096), *shape)
-            self.file.create_dataset(
-                key, (0, *shape), np.float32, maxshape=(None, *shape), chunks=chunks, **_COMPRESSION
-            )
+            self._create(key, shape)
+
+    def _create(self, key: str, shape: tuple[int, ...]) -> h5py.Dataset:
+        rows = max(1, _CHUNK_BYTES // (4 * int(np.prod(shape))))
+        chunks = (min(rows, 4096), *shape)
+        return self.file.create_dataset(
+            key, (0, *shape), np.float32, maxshape=(None, *shape), chunks=chunks, **_COMPRESSION
+        )
 
     def _close(self) -> None:
         self.file.close()

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from simulacra.core import Batch, UserError
 from simulacra.formats.base import FileInfo, Writer
@@ -22,6 +23,8 @@ class ClassWriter(Writer):
         make: Writer of one class, from its name and path.
     """
 
+    takes_weights: ClassVar[bool] = True
+
     def __init__(
         self, path: Path | str, classes: Sequence[str], make: Callable[[str, Path], Writer]
     ) -> None:
@@ -29,7 +32,7 @@ class ClassWriter(Writer):
         self.classes, self.make = tuple(classes), make
         self.parts: dict[int, Writer] = {}
 
-    def append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         """Write each jet to the file of its class."""
         labels = batch.conditions(["jet_class"]).values["jet_class"][:, 0].long()
         for number in sorted(set(labels.tolist())):
@@ -86,9 +89,8 @@ def join_infos(path: Path, infos: Sequence[FileInfo]) -> FileInfo:
         )
         for name in infos[0].ranges
     }
-    return FileInfo(
-        path, n, {key: (n, *shape[1:]) for key, shape in infos[0].shapes.items()}, ranges
-    )
+    shapes = {key: (n, *shape[1:]) for info in infos for key, shape in info.shapes.items()}
+    return FileInfo(path, n, shapes, ranges)
 
 
 def read_span(

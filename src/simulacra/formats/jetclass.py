@@ -22,6 +22,7 @@ file says ``generated_by = "simulacra"``, and only then the reader does without.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -252,4 +253,4 @@ def toy_particles(spec: Spec, n: int, seed: int, classes: int) -> Batch:
     charge = torch.where(torch.rand(*size, 1, generator=generator) < 0.5, -1.0, 1.0)
     mask = cloud_mask(batch)
     x = torch.cat([batch.x, charged * torch.cat([track, charge], -1), flags], -1) * mask[..., None]
-    return Batch(x, batch.cond, batch.event, mask)
+    return replace(batch, x=x)

@@ -16,7 +16,7 @@ import numpy as np
 
 from simulacra.core import Batch, FormatError, UserError
 from simulacra.formats.base import FileInfo, Format, Writer
-from simulacra.formats.hdf5 import Array, check_finite
+from simulacra.formats.hdf5 import WEIGHT, Array, check_finite
 from simulacra.formats.jetclass_columns import GENERATED, column_names, is_generated
 from simulacra.formats.jetnet import cloud_mask
 
@@ -70,6 +70,10 @@ class JetClassTree(Format):
         missing = [name for name in names if name not in found]
         if missing:
             raise FormatError(f"{path}: branch {missing[0]!r} is missing, found {sorted(found)}")
+        if WEIGHT in found:
+            raise FormatError(
+                f"{path}: a ROOT tree takes no weights, but has the branch {WEIGHT!r}: make it an HDF5 file"
+            )
         arrays = self._arrays(file, path, ["jet_pt", "jet_eta"], 0, n)
         ranges = {
             key[4:]: (float(value.min()), float(value.max())) for key, value in arrays.items()
@@ -121,7 +125,7 @@ class TreeWriter(Writer):
         super().__init__(path)
         self.padded, self.attributes = columns, dict(attributes)
 
-    def append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         """Write jets; the padding is left out."""
         import awkward
 

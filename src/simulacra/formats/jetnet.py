@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -201,9 +202,7 @@ class JetNetFormat(Hdf5Format):
         if len(self.classes) == 1:
             return batch
         number = self.classes.index(self.label(file, path) or "")
-        return Batch(
-            batch.x, {"jet_class": torch.full((len(batch), 1), number)}, batch.event, batch.mask
-        )
+        return replace(batch, cond={"jet_class": torch.full((len(batch), 1), number)})
 
     def _single(
         self, name: str, path: Path, attributes: Mapping[str, str | int | float] | None

@@ -112,13 +112,20 @@ class PxdFormat(Format):
             hits = pxd_hdf5.read(Path(path), start, stop)
         else:
             hits = pxd_png.read(Path(path), self.sensors, start, stop)
-        return Batch(self.reduce(hits).to_dense(self.sensors))
+        weight = self.weights(path)
+        images = self.reduce(hits).to_dense(self.sensors)
+        return Batch(images, weight=None if weight is None else weight[start:stop])
+
+    def weights(self, path: Path | str) -> Tensor | None:
+        """Weights of all events of a file, or None where it has none, as images never have."""
+        return pxd_hdf5.weights(Path(path)) if _is_list(path) else None
 
     def iterate(self, path: Path | str, chunk: int | None = None) -> Iterator[Batch]:
         """All events in file order, as images."""
-        return (
-            Batch(hits.to_dense(self.sensors)) for hits in self.stream(path, chunk or self.chunk)
-        )
+        weight, step = self.weights(path), chunk or self.chunk
+        for number, hits in enumerate(self.stream(path, step)):
+            part = None if weight is None else weight[number * step : (number + 1) * step]
+            yield Batch(hits.to_dense(self.sensors), weight=part)
 
     def writer(
         self, path: Path | str, attributes: Mapping[str, str | int | float] | None = None

@@ -4,8 +4,9 @@ events are kept.
 The file has one entry per fired pixel under ``sensor`` (uint8, 0 to 39), ``u`` (uint8), ``v``
 (uint16) and ``charge`` [ADU] (uint8, uint16 where several pixels are summed), and under
 ``event_offsets`` (int64, events + 1) where each event starts. Within an event hits rise by sensor,
-then u, then v. The attributes ``rows`` and ``cols`` say how many cells a sensor has, ``sensors``
-which ones were read out, ``layout`` and ``version`` that the file is one of these.
+then u, then v. Event weights may stand under ``weight``, as in every HDF5 file. The attributes
+``rows`` and ``cols`` say how many cells a sensor has, ``sensors`` which ones were read out,
+``layout`` and ``version`` that the file is one of these.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import h5py
 import numpy as np
+from torch import Tensor
 
 from simulacra.core import Batch, FormatError, UserError
+from simulacra.core.weights import check_weight
 from simulacra.formats.base import FileInfo, Writer
-from simulacra.formats.hdf5 import open_hdf5
+from simulacra.formats.hdf5 import WEIGHT, open_hdf5, read_weight
 from simulacra.formats.pxd_hits import COLUMNS, Array, Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS
 
@@ -42,7 +46,8 @@ def header(path: Path) -> tuple[FileInfo, Layout]:
     with open_hdf5(path) as file:
         layout = _check_layout(file, path)
         offsets = _offsets(file, path)
-        shapes = {key: tuple(file[key].shape) for key in (OFFSETS, *COLUMNS)}
+        keys = (OFFSETS, *COLUMNS, *((WEIGHT,) if WEIGHT in file else ()))
+        shapes = {key: tuple(file[key].shape) for key in keys}
         return FileInfo(path, len(offsets) - 1, shapes), layout
 
 
@@ -61,6 +66,13 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Hits:
     return hits
 
 
+def weights(path: Path, start: int = 0, stop: int | None = None) -> Tensor | None:
+    """Weights ``(n,)`` of events ``start`` to ``stop`` (to the end if None), or None where there are none."""
+    with open_hdf5(path) as file:
+        n = len(file[OFFSETS]) - 1
+        return read_weight(file, path, n, False, min(start, n), n if stop is None else min(stop, n))
+
+
 class SparseWriter(Writer):
     """Streams events into extendable, compressed arrays.
 
@@ -71,6 +83,8 @@ class SparseWriter(Writer):
         threshold: Charges below it are dropped [ADU].
         attributes: Provenance, stored as attributes of the file.
     """
+
+    takes_weights: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -90,9 +104,13 @@ class SparseWriter(Writer):
         self.narrow = shape == (ROWS, COLS)
         self.offsets = [np.zeros(1, np.int64)]
         self.pending: list[Hits] = []
+        self.weights: list[Tensor] = []
 
-    def append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         """Write images ``(B, S, rows, cols)`` [ADU], rounded to whole ADU."""
+        if batch.weight is not None:
+            check_weight(batch.weight, len(batch))
+            self.weights.append(batch.weight.float().cpu())
         self.append_hits(
             Hits.from_dense(batch.x.detach().cpu().float(), self.sensors, self.threshold)
         )
@@ -138,9 +156,11 @@ class SparseWriter(Writer):
 
     def _close(self) -> None:
         self._write(whole=False)
-        self.file.create_dataset(
-            OFFSETS, data=np.concatenate(self.offsets), compression="gzip", shuffle=True
-        )
+        lists = {OFFSETS: np.concatenate(self.offsets)}
+        if self.weights:
+            lists[WEIGHT] = np.concatenate(self.weights)
+        for key, values in lists.items():
+            self.file.create_dataset(key, data=values, compression="gzip", shuffle=True)
         self.file.close()
 
     def _write(self, whole: bool) -> None:

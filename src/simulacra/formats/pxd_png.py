@@ -137,7 +137,7 @@ class PngWriter(Writer):
         for key, value in attributes.items():
             self.text.add_text(key, str(value))
 
-    def append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch) -> None:
         """Write images ``(B, S, 250, 768)`` [ADU], rounded to whole ADU."""
         images = batch.x.detach().cpu().round().numpy()
         if images.size and images.max() > 255:
