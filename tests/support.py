@@ -14,8 +14,8 @@ from simulacra import data
 from simulacra.cli.config import register
 from simulacra.core import Spec
 from simulacra.data.base import EventDataModule
-from simulacra.models.base import GenerativeModule
 from simulacra.models.checkpoint import build
+from simulacra.models.module import Module
 from simulacra.models.teacher import Student
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -43,7 +43,8 @@ def tiny(model: str) -> dict:
 @cache
 def spec_of(name: str, view: str | None) -> Spec:
     """What a data set shows through a view; opens no file."""
-    return data.build({**composed("data", f"data={name}"), "view": view}).spec
+    config = composed("data", f"data={name}")
+    return data.build(config if view is None else {**config, "view": view}).spec
 
 
 def trainable(model: str, events: EventDataModule, folder: Path) -> dict:
@@ -60,9 +61,9 @@ def trainable(model: str, events: EventDataModule, folder: Path) -> dict:
     return {**config, "teacher": str(path)}
 
 
-def save(module: GenerativeModule, config: dict, folder: Path) -> Path:
+def save(module: Module, config: dict, folder: Path, data: dict | None = None) -> Path:
     """A checkpoint as training writes it."""
-    module.record.config = {"model": config}
+    module.record.config = {"model": config, **({} if data is None else {"data": data})}
     contents: dict = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(contents)
     path = folder / f"{config['name']}.ckpt"
@@ -73,6 +74,16 @@ def save(module: GenerativeModule, config: dict, folder: Path) -> Path:
 def fits(model: str, name: str, view: str | None) -> bool:
     """Whether a model can represent a data set through a view."""
     return get_class(tiny(model)["_target_"]).unfit(spec_of(name, view)) is None
+
+
+def sets(name: str) -> list[str]:
+    """Keys under which the files of a data set are configured, those of both of a pair."""
+    return [f"data.{key}" for key in composed("data", f"data={name}").get("sets") or ()] or ["data"]
+
+
+def models_of(task: type[Module]) -> list[str]:
+    """Models of the configuration tree that are of a kind of task."""
+    return [n for n in config_names("model") if issubclass(get_class(tiny(n)["_target_"]), task)]
 
 
 def grid() -> list[tuple[str, str, str | None]]:

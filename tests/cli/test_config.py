@@ -67,7 +67,7 @@ def test_every_student_learns_from_the_teacher_of_its_sweep() -> None:
         )
 
 
-@pytest.mark.parametrize("command", ["sample", "evaluate", "reproduce"])
+@pytest.mark.parametrize("command", ["sample", "apply", "evaluate", "reproduce"])
 def test_every_command_composes(command: str) -> None:
     assert compose(command)
 
