@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 import torch
 
 from simulacra import data
-from simulacra.cli.apply import apply
+from simulacra.cli.apply import apply, input_hash
 from simulacra.cli.benchmark import benchmark
 from simulacra.cli.config import compose
 from simulacra.cli.evaluate import evaluate
@@ -135,6 +136,20 @@ def test_an_evaluation_uses_the_weights_of_a_file(trained: Path) -> None:
         auc[name] = figures["test/classifier/boosted/auc"]
     assert abs(auc["plain"] - 0.5) < 0.06
     assert auc["heavy"] > 0.7
+
+
+def test_a_file_that_was_trained_on_is_warned_of(
+    trained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(trained)
+    with h5py.File(trained / "weighted.hdf5") as file:
+        digest = file.attrs["simulacra_input_sha256"]
+    assert digest == hashlib.sha256((trained / "showers.hdf5").read_bytes()).hexdigest()
+    module = load(trained / "dctrgan.ckpt")
+    for part, warned in (("test", False), ("train", True)):
+        module.record.provenance = {f"second/{part}/showers.hdf5": digest}
+        input_hash(trained / "showers.hdf5", module)
+        assert ("was trained on" in caplog.text) is warned
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ class GenerativeModule(Module):
     ) -> Batch:
         """Generated events with the conditions and the weights of the true ones, position by position."""
         made = self.sample(batch.conditions(self.given), batch_size=batch_size, generator=generator)
-        return replace(made, weight=batch.weight)
+        weight = None if batch.weight is None else batch.weight.to(made.x.device)
+        return replace(made, weight=weight)
 
     @abstractmethod
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
