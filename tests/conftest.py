@@ -17,7 +17,7 @@ import torch
 
 from simulacra import data
 from simulacra.data.base import EventDataModule
-from support import composed
+from support import composed, sets
 
 torch.set_num_threads(1)
 
@@ -47,7 +47,8 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., EventDataModu
             folders[name] = tmp_path_factory.mktemp(f"toy_{name}")
             whole = data.build(composed("data", f"data={name}"))
             whole.write_toy(folders[name], TOY_EVENTS.get(name, DEFAULT_TOY_EVENTS))
-        overrides = (f"data={name}", f"data.root={folders[name]}", "data.batch_size=8", *overrides)
+        roots = [f"{key}.root={folders[name]}" for key in sets(name)]
+        overrides = (f"data={name}", *roots, "data.batch_size=8", *overrides)
         config = composed("data", *overrides, *([f"data.view={view}"] if view else []))
         return data.build(config)
 

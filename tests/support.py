@@ -11,10 +11,11 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from simulacra import data
+from simulacra.cli.config import register
 from simulacra.core import Spec
 from simulacra.data.base import EventDataModule
-from simulacra.models.base import GenerativeModule
 from simulacra.models.checkpoint import build
+from simulacra.models.module import Module
 from simulacra.models.teacher import Student
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -28,6 +29,7 @@ def config_names(group: str) -> list[str]:
 @cache
 def composed(group: str, *overrides: str) -> dict:
     """One group of a composed training configuration, resolved; callers must not change it."""
+    register()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config: DictConfig = compose("train", overrides=list(overrides))
     return OmegaConf.to_container(config[group], resolve=True)
@@ -41,7 +43,8 @@ def tiny(model: str) -> dict:
 @cache
 def spec_of(name: str, view: str | None) -> Spec:
     """What a data set shows through a view; opens no file."""
-    return data.build({**composed("data", f"data={name}"), "view": view}).spec
+    config = composed("data", f"data={name}")
+    return data.build(config if view is None else {**config, "view": view}).spec
 
 
 def trainable(model: str, events: EventDataModule, folder: Path) -> dict:
@@ -58,9 +61,9 @@ def trainable(model: str, events: EventDataModule, folder: Path) -> dict:
     return {**config, "teacher": str(path)}
 
 
-def save(module: GenerativeModule, config: dict, folder: Path) -> Path:
+def save(module: Module, config: dict, folder: Path, data: dict | None = None) -> Path:
     """A checkpoint as training writes it."""
-    module.record.config = {"model": config}
+    module.record.config = {"model": config, **({} if data is None else {"data": data})}
     contents: dict = {"state_dict": module.state_dict()}
     module.on_save_checkpoint(contents)
     path = folder / f"{config['name']}.ckpt"
@@ -70,7 +73,17 @@ def save(module: GenerativeModule, config: dict, folder: Path) -> Path:
 
 def fits(model: str, name: str, view: str | None) -> bool:
     """Whether a model can represent a data set through a view."""
-    return get_class(tiny(model)["_target_"]).accepts(spec_of(name, view)) is None
+    return get_class(tiny(model)["_target_"]).unfit(spec_of(name, view)) is None
+
+
+def sets(name: str) -> list[str]:
+    """Keys under which the files of a data set are configured, those of both of a pair."""
+    return [f"data.{key}" for key in composed("data", f"data={name}").get("sets") or ()] or ["data"]
+
+
+def models_of(task: type[Module]) -> list[str]:
+    """Models of the configuration tree that are of a kind of task."""
+    return [n for n in config_names("model") if issubclass(get_class(tiny(n)["_target_"]), task)]
 
 
 def grid() -> list[tuple[str, str, str | None]]:

@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
     from simulacra.core import Batch
     from simulacra.models.base import GenerativeModule
+    from simulacra.models.module import Module
 
 __version__ = version("simulacra")
 
 
-def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> GenerativeModule:
-    """A trained model, ready to sample, from its checkpoint alone; see
+def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
+    """A trained model, ready to be used, from its checkpoint alone; see
     :func:`simulacra.models.checkpoint.load`.
     """
     from simulacra.models import (

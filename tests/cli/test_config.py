@@ -62,7 +62,7 @@ def test_every_student_learns_from_the_teacher_of_its_sweep() -> None:
         assert resolve(compose("train", asked))["model"]["teacher"] == "/first/job"
 
 
-@pytest.mark.parametrize("command", ["sample", "evaluate", "reproduce"])
+@pytest.mark.parametrize("command", ["sample", "apply", "evaluate", "reproduce"])
 def test_every_command_composes(command: str) -> None:
     assert compose(command)
 

@@ -68,6 +68,13 @@ def teacher(folder: Path) -> Path:
     return run
 
 
+def reweighter(folder: Path) -> Path:
+    """A training whose weights can be applied."""
+    run = folder / "reweighter"
+    main(["train", "model=dctrgan", "data=pair", *SMALL, f"hydra.run.dir={run}"])
+    return run
+
+
 @pytest.mark.parametrize(
     "words",
     [words for words in commands() if words[0] == "simulacra"],
@@ -87,6 +94,8 @@ def test_a_command_of_the_readme_runs(
     if any("TEACHER" in word for word in arguments):
         replaced = {"TEACHER": str(teacher(run.parent))}
         arguments += ["model/size=tiny"]
+    if any("REWEIGHTER" in word for word in arguments):
+        replaced |= {"REWEIGHTER": str(reweighter(run.parent))}
     for name, value in replaced.items():
         arguments = [word.replace(name, value) for word in arguments]
     if arguments[:1] == ["train"] and not any(word.startswith("resume=") for word in arguments):

@@ -14,7 +14,7 @@ from simulacra.core import Conditions
 from simulacra.data.base import EventDataModule
 from simulacra.models.base import GenerativeModule
 from simulacra.models.checkpoint import build, load_weights
-from support import config_names, fits, trainable
+from support import fits, models_of, trainable
 
 # data sets (and views) per kind of event: the first that fits a model
 KINDS = [
@@ -29,7 +29,7 @@ KINDS = [
 ]
 PAIRS = [
     pytest.param((model, *kind), id="-".join(filter(None, (model, *kind))))
-    for model in config_names("model")
+    for model in models_of(GenerativeModule)
     for choices in KINDS
     for kind in [kind for kind in choices if fits(model, *kind)][:1]
 ]
@@ -68,7 +68,7 @@ def given(module: GenerativeModule, events: EventDataModule, n: int) -> Conditio
 
 
 def test_every_model_is_held_to_the_contract_on_some_kind_of_data() -> None:
-    assert {param.values[0][0] for param in PAIRS} == set(config_names("model"))
+    assert {param.values[0][0] for param in PAIRS} == set(models_of(GenerativeModule))
 
 
 @contract

@@ -20,10 +20,14 @@ class ClassifierTest(ValidationJudge):
 
     def judge(self, trainer: pl.Trainer, found: Pair) -> dict[str, float]:
         """AUC and error, from enough events."""
-        if len(found.truth) < MIN_EVENTS:
+        if min(len(found.truth), len(found.generated)) < MIN_EVENTS:
             return {}
         judged = data_of(trainer).judged
         score = boosted(
-            judged.features(found.truth), judged.features(found.generated), seed=self.seed
+            judged.features(found.truth),
+            judged.features(found.generated),
+            found.truth.weight,
+            found.generated.weight,
+            seed=self.seed,
         )
         return {"val/boosted_auc": score.auc, "val/boosted_auc_error": score.error}

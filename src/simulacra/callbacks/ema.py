@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 
 from simulacra.core import UserError
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 
 
 class EMA(WeightAveraging):
@@ -42,7 +42,7 @@ class EMA(WeightAveraging):
         super().setup(trainer, pl_module, stage)
         if stage != "fit":
             return
-        assert isinstance(pl_module, GenerativeModule)
+        assert isinstance(pl_module, Module)
         wanted = {id(parameter) for parameter in pl_module.used_parameters()}
         self._averaged = {
             i for i, parameter in enumerate(pl_module.parameters()) if id(parameter) in wanted

@@ -7,14 +7,13 @@ from abc import ABC, abstractmethod
 import pytorch_lightning as pl
 
 from simulacra.callbacks.look import Pair, due, validation_pair
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 
 
 class ValidationJudge(pl.Callback, ABC):
-    """Compares generated events with the validation events now and then, and logs what it finds.
+    """Compares what the module makes of the validation events with them now and then, and logs what it finds.
 
-    Events are sampled with the conditions of the validation events, the averaged weights and the same
-    noise every time. All ranks generate, rank 0 judges.
+    It is made with the averaged weights and the same noise every time: by all ranks, while rank 0 judges.
 
     Args:
         every: Validations between two looks.
@@ -30,7 +29,7 @@ class ValidationJudge(pl.Callback, ABC):
     def judge(self, trainer: pl.Trainer, found: Pair) -> dict[str, float]:
         """Figures by the name under which they are logged; called on rank 0 alone."""
 
-    def look(self, trainer: pl.Trainer, module: GenerativeModule) -> Pair | None:
+    def look(self, trainer: pl.Trainer, module: Module) -> Pair | None:
         """What is judged, on rank 0; called on every rank."""
         return validation_pair(trainer, module, self.events, self.seed)
 
@@ -41,7 +40,7 @@ class ValidationJudge(pl.Callback, ABC):
         self._number += 1
         if not due(trainer, self._number, self.every):
             return
-        assert isinstance(pl_module, GenerativeModule)
+        assert isinstance(pl_module, Module)
         found = self.look(trainer, pl_module)
         logs = {} if found is None else self.judge(trainer, found)
         logs = trainer.strategy.broadcast(logs)

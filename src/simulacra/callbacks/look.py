@@ -1,4 +1,4 @@
-"""Truth and generated events side by side: same conditions, fixed noise, each event once over all ranks."""
+"""Truth and what a module makes of it side by side: fixed noise, each event once over all ranks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import distributed
 
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 
 
 @dataclass(frozen=True)
@@ -21,26 +21,29 @@ class Pair:
 
     Args:
         truth: Events of the data set.
-        generated: Generated events with the same conditions and weights, position by position.
+        generated: What the module is judged by, of a generator events with the same conditions and
+            weights, position by position.
+        asked: Number of events of the data set that both come from.
         seconds: Time that generating took, summed over the ranks.
         networks: The same of networks drawn from the module's posterior, where they were asked for.
     """
 
     truth: Batch
     generated: Batch
+    asked: int
     seconds: float
     networks: tuple[Batch, ...] = ()
 
 
 def pair(
-    module: GenerativeModule,
+    module: Module,
     datamodule: EventDataModule,
     part: str,
     events: int | None,
     seed: int,
     batch_size: int | None = None,
 ) -> Pair | None:
-    """Generate with the conditions of a part's first ``events`` events (None: all); call it on every rank.
+    """What a module makes of a part's first ``events`` events (None: all); call it on every rank.
 
     Returns:
         All events on rank 0, None on the others, in an order that does not depend on the number of ranks.
@@ -52,22 +55,20 @@ def pair(
     )
     chosen = datamodule.part(part)
     n = len(chosen) if events is None else min(events, len(chosen))
-    mine = range(rank, n, world)
+    mine = range(n * rank // world, n * (rank + 1) // world)
     share = None
     if len(mine):
-        truth = chosen[mine]
+        found = chosen[mine]
         generator = torch.Generator(device=module.device).manual_seed(1_000_003 * seed + rank)
         start = time.perf_counter()
-        generated = module.sample(
-            truth.conditions(module.given), batch_size=batch_size, generator=generator
-        )
+        made = module.judged(found, batch_size=batch_size, generator=generator)
         seconds = time.perf_counter() - start
-        generated = replace(generated, weight=truth.weight)
-        share = Pair(datamodule.native(truth), datamodule.native(generated), seconds)
-    return _gather(share, n, rank, world)
+        truth = datamodule.native(module.truth(found))
+        share = Pair(truth, datamodule.native(made), len(found), seconds)
+    return _gather(share, rank, world)
 
 
-def _gather(share: Pair | None, n: int, rank: int, world: int) -> Pair | None:
+def _gather(share: Pair | None, rank: int, world: int) -> Pair | None:
     if world == 1:
         return share
     shares: list[Pair | None] = [None] * world
@@ -75,12 +76,12 @@ def _gather(share: Pair | None, n: int, rank: int, world: int) -> Pair | None:
     if rank:
         return None
     found = [item for item in shares if item is not None]
-    order = torch.argsort(torch.cat([torch.arange(i, n, world) for i in range(len(found))]))
-    truth, generated = (
+    return Pair(
         Batch.cat([item.truth for item in found]),
         Batch.cat([item.generated for item in found]),
+        sum(item.asked for item in found),
+        sum(item.seconds for item in found),
     )
-    return Pair(truth[order], generated[order], sum(item.seconds for item in found))
 
 
 _LAST: weakref.WeakKeyDictionary[pl.Trainer, tuple[tuple[int, int, int], Pair | None]] = (
@@ -88,9 +89,7 @@ _LAST: weakref.WeakKeyDictionary[pl.Trainer, tuple[tuple[int, int, int], Pair | 
 )
 
 
-def validation_pair(
-    trainer: pl.Trainer, module: GenerativeModule, events: int, seed: int
-) -> Pair | None:
+def validation_pair(trainer: pl.Trainer, module: Module, events: int, seed: int) -> Pair | None:
     """A pair of the validation part, shared by callbacks that ask for the same; call it on every rank.
 
     Returns:
@@ -105,7 +104,7 @@ def validation_pair(
 def with_networks(
     found: Pair | None,
     trainer: pl.Trainer,
-    module: GenerativeModule,
+    module: Module,
     events: int,
     seed: int,
     draws: int,

@@ -10,7 +10,7 @@ from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
 from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.metrics import EvaluationResult, Evaluator
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 from simulacra.plotting import figures
 from simulacra.tracking.base import trackers
 
@@ -42,7 +42,7 @@ class PhysicsValidation(ValidationJudge):
         self.folder, self.draw = Path(folder), draw
         self._evaluator: Evaluator | None = None
 
-    def look(self, trainer: pl.Trainer, module: GenerativeModule) -> Pair | None:
+    def look(self, trainer: pl.Trainer, module: Module) -> Pair | None:
         """Validation events, also of networks drawn from a posterior."""
         found = super().look(trainer, module)
         if not (self.posterior_draws and module.has_posterior):

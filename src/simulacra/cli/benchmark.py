@@ -22,7 +22,7 @@ from simulacra.cli import build, saved
 from simulacra.cli.memory import memory_of
 from simulacra.cli.publish import write_json
 from simulacra.cli.quiet import expected_warnings
-from simulacra.cli.sample import load
+from simulacra.cli.sample import generator_of, load
 from simulacra.cli.signals import interruptible
 from simulacra.cli.timing import GIB, Protocol, Stopwatch, Timing
 from simulacra.cli.train import prepare
@@ -50,7 +50,7 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     protocol = asked(config)
     device = device_of(config["device"])
     with expected_warnings(), interruptible(), threads(config["threads"]):
-        module = generator_of(config).to(device)
+        module = measured(config).to(device)
         stopwatch = Stopwatch(module, protocol, memory_of(device))
         timings = stopwatch(config["batch_sizes"])
         geant4 = geant4_of(module, stopwatch)
@@ -111,13 +111,14 @@ def threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def generator_of(config: dict[str, Any]) -> GenerativeModule:
-    """The model of the checkpoint, or one with untrained weights whose transform knows the data."""
+def measured(config: dict[str, Any]) -> GenerativeModule:
+    """The generator of the checkpoint, or one with untrained weights whose transform knows the data."""
     if config["checkpoint"] is not None:
         return load(config)
     pl.seed_everything(config["seed"], workers=True, verbose=False)
     datamodule = build.build_data(config)
-    module = build.build_model(config, datamodule.spec)
+    found = build.build_model(config, datamodule.spec)
+    module = generator_of(found, f"model={config['model']['name']}")
     prepare(module, datamodule, {**config, "init": None}, fresh=True)
     return module.eval()
 

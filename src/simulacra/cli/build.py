@@ -18,7 +18,7 @@ from simulacra.data.base import EventDataModule
 from simulacra.metrics.posterior import Posterior
 from simulacra.metrics.score import Score
 from simulacra.models import checkpoint
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 
 Config = Mapping[str, Any]
 
@@ -79,7 +79,7 @@ def build_posterior(config: Config) -> Posterior | None:
     return found  # type: ignore[no-any-return]  # just checked
 
 
-def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> GenerativeModule:
+def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> Module:
     """The model of a run.
 
     Raises:
@@ -101,7 +101,7 @@ def models_for(spec: Spec) -> list[str]:
     found = []
     for name in tree.choices("model"):
         family = get_class(str(tree.load_choice("model", name)["_target_"]))
-        if issubclass(family, GenerativeModule) and family.accepts(spec) is None:
+        if issubclass(family, Module) and family.unfit(spec) is None:
             found.append(name)
     return found
 
@@ -111,13 +111,13 @@ def data_for(model: str) -> list[str]:
     if model not in tree.choices("model"):
         return []
     family = get_class(str(tree.load_choice("model", model)["_target_"]))
-    assert issubclass(family, GenerativeModule)
+    assert issubclass(family, Module)
     found = []
     for name in tree.choices("data"):
         config = tree.load_choice("data", name)
         for view in (None, *(config.get("views") or ())):
             spec = data.build(config if view is None else {**config, "view": view}).spec
-            if family.accepts(spec) is None:
+            if family.unfit(spec) is None:
                 found.append(name if view is None else f"{name} with data.view={view}")
     return found
 

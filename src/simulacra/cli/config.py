@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -70,10 +72,19 @@ class SearchPath(SearchPathPlugin):
             search_path.append("current-folder-sweeps", f"sweeps://{here}")
 
 
+PAIR = ("first", "second")
+
+
 def register() -> None:
-    """Make Hydra find configurations, and Python the classes of the current folder; may be repeated."""
+    """Make Hydra find configurations, and Python the classes of the current folder; may be repeated.
+
+    The groups ``data/first`` and ``data/second`` of ``data=pair`` are the group ``data`` under other names.
+    """
     Plugins.instance().register(SweepsSource)
     Plugins.instance().register(SearchPath)
+    for side, name in product(PAIR, choices("data")):
+        alias = {"defaults": [{"/data@_here_": name}]}
+        ConfigStore.instance().store(name, alias, group=f"data/{side}", provider="simulacra")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 
@@ -95,6 +106,11 @@ def choices(group: str) -> list[str]:
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
-    """One choice of a group as ``train`` composes it, resolved."""
+    """One choice of a group as ``train`` composes it, resolved; callers must not change it."""
+    return _choice(group, name, Path.cwd())
+
+
+@cache
+def _choice(group: str, name: str, here: Path) -> dict[str, Any]:
     chosen = compose("train", [f"{group}={name}"])[group]
     return cast(dict[str, Any], OmegaConf.to_container(chosen, resolve=True))

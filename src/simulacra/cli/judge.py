@@ -1,19 +1,24 @@
-"""The last step of a training: generate with the test events' conditions, judge, write what was found."""
+"""The last step of a training: judge what the module makes of the test events, write what was found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from simulacra.callbacks.look import pair
 from simulacra.cli.build import TRUSTED, Trust, build_scores
-from simulacra.cli.publish import publish, table
+from simulacra.cli.publish import TWINS, publish, table
+from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
-from simulacra.metrics import evaluate
-from simulacra.models.base import GenerativeModule
+from simulacra.metrics import Evaluator
+from simulacra.metrics.boosted import effective
+from simulacra.metrics.suite import DEFAULT
+from simulacra.models.module import Module
 from simulacra.tracking.base import trackers
 
 FLOOR_SAMPLES = 3
@@ -21,7 +26,7 @@ FLOOR_SAMPLES = 3
 
 
 def judge(
-    module: GenerativeModule,
+    module: Module,
     datamodule: EventDataModule,
     config: Mapping[str, Any],
     run: Path,
@@ -37,10 +42,10 @@ def judge(
     found = pair(module, datamodule, "test", evaluation["events"], config["seed"])
     if found is None:
         return {}
-    training = datamodule.native(datamodule.batch(FLOOR_SAMPLES * len(found.generated)))
-    result = evaluate(
+    floor_events = module.truth(datamodule.batch(FLOOR_SAMPLES * found.asked))
+    training = datamodule.native(floor_events)
+    judge = Evaluator(
         found.truth,
-        found.generated,
         datamodule.judged,
         truth=training,
         training=training,
@@ -49,10 +54,13 @@ def judge(
         replicas=evaluation["replicas"],
         seed=config["seed"],
     )
+    result = judge(found.generated)
     n = len(found.generated)
     figures = dict(result.metrics)
     figures |= {"test/events": float(n), "test/time_per_event_ms": 1e3 * found.seconds / n}
-    figures |= _validation(trainer)
+    figures |= weights(found.generated) | _validation(trainer)
+    if not module.transform.exact:
+        figures |= closure(module, datamodule, judge, found.asked)
     images = publish(
         result,
         figures,
@@ -69,6 +77,48 @@ def judge(
             tracker.image(f"test/{name}", path)
         tracker.attach(run / "checkpoints" / "best.ckpt", "model")
     return figures
+
+
+def weights(events: Batch) -> dict[str, float]:
+    """What event weights cost, where there are any: their mean, the effective share of the events
+    ``(sum w)^2 / (n sum w^2)``, the largest weight over the mean.
+    """
+    if events.weight is None:
+        return {}
+    weight = events.weight.double()
+    mean = float(weight.mean())
+    return {
+        "test/weight/mean": mean,
+        "test/weight/effective": effective(weight.numpy()) / len(events),
+        "test/weight/largest": float(weight.max()) / mean,
+    }
+
+
+@torch.no_grad()
+def closure(
+    module: Module, datamodule: EventDataModule, judge: Evaluator, asked: int
+) -> dict[str, float]:
+    """What the transform of a module alone loses: true test events, normalised and back, against themselves.
+
+    Returns:
+        ``test/closure/w1_mean`` and ``test/closure/boosted_auc`` with their twins.
+    """
+    truth, size, parts = module.truth(datamodule.batch(asked, "test")), module.spec.sample_batch, []
+    with module.evaluating():
+        for start in range(0, len(truth), size):
+            batch = truth[start : start + size].to(module.device)
+            latent, cond = module.transform(batch), batch.conditions(module.given)
+            back = module.transform.inverse(latent, cond).to("cpu")
+            parts.append(replace(back, weight=truth[start : start + size].weight))
+    judge.scores = dict(DEFAULT)
+    found = judge(datamodule.native(Batch.cat(parts)), "").metrics
+    names = {"w1_mean": "w1_mean", "classifier/boosted/auc": "boosted_auc"}
+    return {
+        f"test/closure/{name}{twin}": found[key + twin]
+        for key, name in names.items()
+        for twin in TWINS
+        if key + twin in found
+    }
 
 
 def _validation(trainer: pl.Trainer) -> dict[str, float]:

@@ -14,6 +14,7 @@ from simulacra.core import UserError
 COMMANDS = {
     "train": "fit a model to a data set, then test it",
     "sample": "generate events from a checkpoint into a public file format",
+    "apply": "weights, or changed events, for a file by a checkpoint that weighs or changes events",
     "evaluate": "compare a generated file with a reference, or check one file",
     "benchmark": "time per event, parameters and memory of a generator, against Geant4",
     "compare": "one table and page over runs: quality, time, size, Pareto front",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from simulacra.data.base import EventDataModule
 from simulacra.formats.base import Format
 from simulacra.models import checkpoint
 from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 from simulacra.tracking.identity import identity
 
 
@@ -80,13 +81,32 @@ def write(
 
 
 def load(config: dict[str, Any]) -> GenerativeModule:
-    """The model of a checkpoint, with another solver where one is asked for."""
+    """The generator of a checkpoint, with another solver where one is asked for.
+
+    Raises:
+        UserError: If the checkpoint holds a module of another task.
+    """
     solver = config.get("solver")
     changes = {} if solver is None else {"solver": solver}
-    return checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
+    found = checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
+    return generator_of(found, str(config["checkpoint"]))
 
 
-def data_of(module: GenerativeModule, config: dict[str, Any]) -> EventDataModule:
+def generator_of(module: Module, origin: str) -> GenerativeModule:
+    """The module, if it generates events.
+
+    Raises:
+        UserError: If it does something else with them.
+    """
+    if not isinstance(module, GenerativeModule):
+        raise UserError(
+            f"{origin} is a {type(module).__name__}, which generates no events: give a generator, "
+            "or use simulacra apply"
+        )
+    return module
+
+
+def data_of(module: Module, config: dict[str, Any]) -> EventDataModule:
     """The data set that a model was trained on: its format and its view; no file of it is opened."""
     entry = module.record.config.get("data")
     if entry is None:
@@ -94,7 +114,7 @@ def data_of(module: GenerativeModule, config: dict[str, Any]) -> EventDataModule
     return data.build(entry, trusted=False, allow=tuple(config["allow"]))
 
 
-def chunk(asked: int | None, module: GenerativeModule) -> int:
+def chunk(asked: int | None, module: Module) -> int:
     """Events at once."""
     if asked is None:
         return module.spec.sample_batch
@@ -120,7 +140,7 @@ def conditions(
         return
     left = n
     for native in read(datamodule.format, config["conditions"], size):
-        batch = native if datamodule.view is None else datamodule.view.forward(native)
+        batch = datamodule.shown(native)
         wanted = batch if left is None else batch[: min(left, len(batch))]
         if not len(wanted):
             return
@@ -137,13 +157,15 @@ def read(form: Format, path: str, size: int) -> Iterator[Batch]:
     return form.iterate(path, size)
 
 
-def provenance(config: dict[str, Any]) -> dict[str, str | int | float]:
-    """Where the events come from, for the attributes of the file."""
+ASKED = ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw")
+
+
+def provenance(config: dict[str, Any], keys: Sequence[str] = ASKED) -> dict[str, str | int | float]:
+    """Where the events come from, for the attributes of the file: the checkpoint, entries of the request, the
+    code.
+    """
     sha = hashlib.sha256(Path(config["checkpoint"]).read_bytes()).hexdigest()
-    asked = {
-        key: config.get(key)
-        for key in ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw")
-    }
+    asked = {key: config.get(key) for key in keys}
     found: dict[str, str | int | float] = {
         "simulacra_checkpoint": str(config["checkpoint"]),
         "simulacra_checkpoint_sha256": sha,

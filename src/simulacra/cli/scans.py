@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +63,15 @@ class Generator:
         seconds = 0.0
         with form.writer(path, {"simulacra_conditions": Path(reference).name}) as writer:
             for native in form.iterate(reference, self.batch_size):
-                view = self.datamodule.view
-                batch = native if view is None else view.forward(native)
+                batch = self.datamodule.shown(native)
                 wanted = batch[: min(left, len(batch))]
-                asked = wanted.conditions(self.module.given)
-                if not len(asked):
+                if not len(wanted):
                     break
                 start = time.perf_counter()
-                made = self.module.sample(asked, batch_size=self.batch_size, generator=noise)
+                made = self.module.judged(wanted, batch_size=self.batch_size, generator=noise)
                 seconds += time.perf_counter() - start
-                writer.append(self.datamodule.native(replace(made, weight=wanted.weight)))
-                left -= len(asked)
+                writer.append(self.datamodule.native(made))
+                left -= len(wanted)
         return 1e3 * seconds / max(total, 1)
 
 

@@ -24,7 +24,7 @@ from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
 from simulacra.models import checkpoint
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
 from simulacra.tracking.wandb import earlier
@@ -109,7 +109,7 @@ def starting_point(run: Path, resumed: bool) -> Path | None:
 
 
 def prepare(
-    module: GenerativeModule, datamodule: EventDataModule, config: dict[str, Any], fresh: bool
+    module: Module, datamodule: EventDataModule, config: dict[str, Any], fresh: bool
 ) -> None:
     """Statistics of the transform, initial weights, and what the checkpoint shall remember."""
     datamodule.setup()
@@ -149,7 +149,7 @@ def finished(loggers: list[Logger]) -> Iterator[None]:
 
 def fit(
     trainer: pl.Trainer,
-    module: GenerativeModule,
+    module: Module,
     datamodule: EventDataModule,
     start: Path | None,
     run: Path,
@@ -163,7 +163,7 @@ def fit(
         raise
 
 
-def load_best(module: GenerativeModule, run: Path, trainer: pl.Trainer) -> None:
+def load_best(module: Module, run: Path, trainer: pl.Trainer) -> None:
     """Put the best checkpoint's weights into the module; without one the module stays as it is."""
     trainer.strategy.barrier("best checkpoint")
     for name in ("best", "last"):

@@ -14,14 +14,14 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
 from simulacra.core import UserError
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 
 OWN = ("strategy", "backend", "compile", "threads", "gradient_clip_val", "accumulate_grad_batches")
 
 
 def build_trainer(
     config: Mapping[str, Any],
-    module: GenerativeModule,
+    module: Module,
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Logger],
     folder: Path,

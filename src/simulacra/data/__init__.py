@@ -11,7 +11,8 @@ from simulacra.core.instantiate import instantiate
 if TYPE_CHECKING:
     from simulacra.data.base import EventDataModule
 
-NOT_ARGUMENTS = ("name", "views", "scores")
+NOT_ARGUMENTS = ("name", "views", "scores", "sets")
+"""Entries of a configuration that are no arguments of its class; ``sets`` names those that are data sets."""
 
 
 def build(
@@ -25,7 +26,18 @@ def build(
     """
     from simulacra.data.base import EventDataModule
 
+    module = instantiate(_arguments(config), trusted=trusted, allow=allow)
+    if not isinstance(module, EventDataModule):
+        raise UserError(
+            f"{config.get('_target_')!r} is no data set: it does not derive from EventDataModule"
+        )
+    return module
+
+
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     arguments = {key: value for key, value in config.items() if key not in NOT_ARGUMENTS}
+    for key in config.get("sets") or ():
+        arguments[key] = _arguments(config[key])
     view = arguments.get("view")
     if view is not None:
         views = config.get("views") or {}
@@ -33,9 +45,4 @@ def build(
             known = ", ".join(views) or "none"
             raise IncompatibleError(f"{config.get('name')} has no view {view!r}: it has {known}")
         arguments["view"] = views[view]
-    module = instantiate(arguments, trusted=trusted, allow=allow)
-    if not isinstance(module, EventDataModule):
-        raise UserError(
-            f"{config.get('_target_')!r} is no data set: it does not derive from EventDataModule"
-        )
-    return module
+    return arguments

@@ -112,6 +112,10 @@ class EventDataModule(pl.LightningDataModule, ABC):
         """Events as they are judged and written: through the view's inverse where it has one."""
         return batch if self.view is None else self.view.inverse(batch)
 
+    def shown(self, native: Batch) -> Batch:
+        """Native events as the model sees them."""
+        return native if self.view is None else self.view.forward(native)
+
     def setup(self, stage: str | None = None) -> None:
         """Open the files once.
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from typing import overload
 
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Latent, UserError
+from simulacra.core import Batch, Conditions, Latent, Spec, UserError
+from simulacra.core.pair import LABEL
 from simulacra.models.module import Module
 from simulacra.models.objective import Objective, frozen
-from simulacra.nn import variational
 
 __all__ = ["GenerativeModule", "Objective", "frozen"]
 
@@ -30,6 +30,25 @@ class GenerativeModule(Module):
         given: Conditions and event fields that the generator is given (None: all conditions of the
             spec); it makes the remaining event fields itself.
     """
+
+    @classmethod
+    def unfit(cls, spec: Spec) -> str | None:
+        """As of the base class; a generator makes one sample."""
+        if LABEL in spec.event:
+            return "it generates one sample, not the two of a pair"
+        return super().unfit(spec)
+
+    def judged(
+        self,
+        batch: Batch,
+        *,
+        batch_size: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Batch:
+        """Generated events with the conditions and the weights of the true ones, position by position."""
+        made = self.sample(batch.conditions(self.given), batch_size=batch_size, generator=generator)
+        weight = None if batch.weight is None else batch.weight.to(made.x.device)
+        return replace(made, weight=weight)
 
     @abstractmethod
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
@@ -48,26 +67,6 @@ class GenerativeModule(Module):
     ) -> Batch:
         """Physical events of latent ones; what the way back draws comes from ``generator``."""
         return self.transform.inverse(latent, cond, generator)
-
-    @property
-    def has_posterior(self) -> bool:
-        """Whether weights are normally distributed, so that one can draw networks."""
-        return variational.has_posterior(self)
-
-    @contextmanager
-    def one_network(self, generator: torch.Generator | None = None) -> Iterator[None]:
-        """One network drawn from the posterior for the duration of a block; outside of it the module
-        is that of the mean weights.
-
-        Raises:
-            UserError: If the module has no posterior.
-        """
-        if not self.has_posterior:
-            raise UserError(
-                f"{type(self).__name__} has no posterior to draw networks from: its weights have one value"
-            )
-        with variational.one_network(self, generator):
-            yield
 
     @overload
     def sample(

@@ -17,13 +17,13 @@ import torch
 
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import instantiate
-from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 from simulacra.models.record import FORMAT_VERSION, Record
 
 
 def build(
     config: Mapping[str, Any], spec: Spec, *, trusted: bool = True, allow: Sequence[str] = ()
-) -> GenerativeModule:
+) -> Module:
     """Make a model from its resolved configuration (a file of ``conf/model``) and a spec.
 
     Raises:
@@ -33,10 +33,8 @@ def build(
         key: value for key, value in config.items() if key not in ("name", "size", "sizes")
     }
     module = instantiate(arguments, trusted=trusted, allow=allow, spec=spec)
-    if not isinstance(module, GenerativeModule):
-        raise UserError(
-            f"{config.get('_target_')!r} is no generative model: it does not derive from GenerativeModule"
-        )
+    if not isinstance(module, Module):
+        raise UserError(f"{config.get('_target_')!r} is no model: it does not derive from Module")
     return module
 
 
@@ -81,8 +79,8 @@ def load(
     *,
     allow: Sequence[str] = (),
     changes: Mapping[str, Mapping[str, Any]] | None = None,
-) -> GenerativeModule:
-    """A trained model, ready to sample, from its checkpoint alone.
+) -> Module:
+    """A trained model, ready to be used, from its checkpoint alone.
 
     Args:
         path: Checkpoint file.
@@ -119,7 +117,7 @@ def _changed(model: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]])
     return changed
 
 
-def load_weights(module: GenerativeModule, state: Mapping[str, torch.Tensor], origin: str) -> None:
+def load_weights(module: Module, state: Mapping[str, torch.Tensor], origin: str) -> None:
     """Load weights strictly.
 
     Raises:
@@ -136,7 +134,7 @@ def load_weights(module: GenerativeModule, state: Mapping[str, torch.Tensor], or
     module.load_state_dict(dict(state))
 
 
-def fine_tune(module: GenerativeModule, path: str | Path) -> None:
+def fine_tune(module: Module, path: str | Path) -> None:
     """Start from the weights of a checkpoint of the same kind of data; the transform keeps its new
     statistics.
 

@@ -3,6 +3,14 @@
 A module names the data that it accepts, its losses and what moves them; stepping one or several optimizers,
 statistics of the transform, checkpoints and validation losses are inherited. What it is for is the business
 of its kind: :class:`~simulacra.models.base.GenerativeModule` samples, other tasks weigh or change events.
+
+Commands and callbacks ask every kind for three answers: which events are the truth (:meth:`Module.truth`),
+which events stand against them (:meth:`Module.judged`), and what becomes of the events of a file
+(:meth:`Module.applied`). Events can be weighed, moved, generated or given other event fields, and each of
+these is a :class:`~simulacra.core.Batch`. No further kind of task therefore asks for a change here: a
+transport answers with the moved events of one sample against those of the other; an unfolder is a generator
+of particle level that is given detector level, and is judged like any generator; a regressor answers with the
+same events, in which its prediction takes the place of an event field.
 """
 
 from __future__ import annotations
@@ -20,6 +28,7 @@ from simulacra.core import Batch, IncompatibleError, Latent, Spec, UserError
 from simulacra.models.objective import Objective
 from simulacra.models.record import Record
 from simulacra.models.stepping import Stepping
+from simulacra.nn import variational
 from simulacra.transforms.base import Batches, Transform
 
 
@@ -39,7 +48,7 @@ class Module(Stepping, ABC):
 
     def __init__(self, spec: Spec, given: Sequence[str] | None = None) -> None:
         super().__init__()
-        reason = self.accepts(spec)
+        reason = self.unfit(spec)
         if reason is not None:
             raise IncompatibleError(f"{type(self).__name__} does not fit {spec.name}: {reason}")
         self.spec = spec
@@ -57,6 +66,13 @@ class Module(Stepping, ABC):
     def accepts(cls, spec: Spec) -> str | None:
         """None if the family can represent the data set, else the reason in one sentence."""
 
+    @classmethod
+    def unfit(cls, spec: Spec) -> str | None:
+        """Why the module cannot be built for a data set, or None: what its kind of task needs, then what the
+        family does.
+        """
+        return cls.accepts(spec)
+
     @abstractmethod
     def objectives(self) -> dict[str, Objective]:
         """Losses by name; one is stepped by Lightning, several are stepped in order by the base
@@ -68,6 +84,63 @@ class Module(Stepping, ABC):
         default.
         """
         return list(self.parameters())
+
+    def truth(self, batch: Batch) -> Batch:
+        """The true ones among events of the data set, in physical units; all by default."""
+        return batch
+
+    @abstractmethod
+    def judged(
+        self,
+        batch: Batch,
+        *,
+        batch_size: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Batch:
+        """What the module makes of events of the data set, to be compared with :meth:`truth` of them.
+
+        Args:
+            batch: Events of the data set, in physical units, with their weights.
+            batch_size: Events at once (None: the spec's ``sample_batch``).
+            generator: Source of all randomness, on the module's device.
+
+        Returns:
+            Events in physical units on the CPU, not necessarily as many; their weights count.
+        """
+
+    def applied(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
+        """What becomes of events, all at once: the same ones with other weights or other values.
+
+        Args:
+            batch: Events in physical units.
+            generator: Source of all randomness, on the module's device.
+
+        Raises:
+            UserError: If the module makes events of its own and changes none.
+        """
+        raise UserError(
+            f"{type(self).__name__} makes events of its own and changes none: sample it"
+        )
+
+    @property
+    def has_posterior(self) -> bool:
+        """Whether weights are normally distributed, so that one can draw networks."""
+        return variational.has_posterior(self)
+
+    @contextmanager
+    def one_network(self, generator: torch.Generator | None = None) -> Iterator[None]:
+        """One network drawn from the posterior for the duration of a block; outside of it the module
+        is that of the mean weights.
+
+        Raises:
+            UserError: If the module has no posterior.
+        """
+        if not self.has_posterior:
+            raise UserError(
+                f"{type(self).__name__} has no posterior to draw networks from: its weights have one value"
+            )
+        with variational.one_network(self, generator):
+            yield
 
     def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """Normalise a batch; in training mode with dequantisation noise from ``generator``.

@@ -20,6 +20,7 @@ from simulacra.core import IncompatibleError, UserError
 from simulacra.dynamics.splines import Spline
 from simulacra.models import checkpoint
 from simulacra.models.base import GenerativeModule
+from simulacra.models.module import Module
 from simulacra.transforms.base import Batches
 
 
@@ -32,7 +33,7 @@ class Teacher:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._module: GenerativeModule | None = None
+        self._module: Module | None = None
         self._digest = ""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -48,7 +49,7 @@ class Teacher:
                 self._digest = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digest
 
-    def on(self, device: torch.device) -> GenerativeModule:
+    def on(self, device: torch.device) -> Module:
         """The module on a device, in evaluation mode, with constant parameters."""
         if self._module is None:
             self._module = checkpoint.load(self.path).requires_grad_(False)

@@ -1,0 +1,1 @@
+"""Tasks beside generators: modules that weigh or change events."""
