@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from simulacra.core import Batch, IncompatibleError, Spec, UserError
+from simulacra.core import Batch, Geometry, IncompatibleError, Layer, Spec, UserError
 from simulacra.data.views import CloudView
 from simulacra.formats.calo_cloud import ild_cloud
 from simulacra.formats.calochallenge import ds1_photons, ds1_pions, ds2, ds3, geometry_of
@@ -90,6 +90,15 @@ def test_weights_conditions_and_events_pass_through() -> None:
     assert torch.equal(back.event["overflow"], batch.event["overflow"])
     assert back.weight is not None
     assert back.weight.tolist() == [1.0, 2.0]
+
+
+def test_only_an_axis_that_closes_on_itself_is_periodic() -> None:
+    unrolled = Layer(0, ("phi", "z"), ((0.0, 1.0, 2.0), (0.0, 5.0)), 1.0, periodic=0)
+    spec = Spec("barrel", "grid", (1, 2, 1), "MeV", geometry=Geometry((unrolled,)))
+    features = CloudView(spec, 2).spec.features
+    assert [field.periodic for field in features] == [True, False, False, False]
+    for plain in (ds2(), calogan(), ild()):
+        assert not any(field.periodic for field in CloudView(plain, 504).spec.features)
 
 
 def test_an_empty_shower_is_an_empty_cloud() -> None:

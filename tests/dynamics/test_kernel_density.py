@@ -44,6 +44,12 @@ def test_draws_have_the_moments_of_the_events_and_the_width_of_the_kernels() -> 
     assert torch.allclose(torch.cov(made.T), wanted, atol=0.05)
 
 
+def test_negative_weights_are_refused() -> None:
+    weight = torch.tensor([1.0, -0.5])
+    with pytest.raises(UserError, match="takes no negative event weights"):
+        KernelDensity(2, 0, 4, 0.1).fit([(torch.randn(2, 2), None, weight)])
+
+
 def test_a_class_draws_from_its_own_events_alone() -> None:
     y, cond = two_classes()
     density = KernelDensity(2, 2, kernels=1000, bandwidth=0.1)

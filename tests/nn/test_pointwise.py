@@ -72,7 +72,7 @@ def test_padding_changes_neither_result_nor_loss() -> None:
     def loss(points: Tensor) -> Tensor:
         process = preconditioned()
         return cloud_loss(
-            lambda x, t, m: net(x, t, m, cond), points, mask, process, None, generator(3)
+            lambda x, t, m: net(x, t, m, cond), points, mask, process, generator=generator(3)
         )
 
     assert torch.equal(loss(x), loss(filled))

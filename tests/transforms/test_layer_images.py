@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -150,6 +152,22 @@ def test_the_calibrated_spectrum_is_the_true_one():
     assert float((spectra[2] - spectra[1]).abs().max()) > 0.5
     calibration.forget()
     assert torch.equal(calibration(made, torch.tensor(FLOOR)), made)
+
+
+def test_a_weighted_spectrum_is_that_of_repeated_showers():
+    true, made = showers(200, 4, 4, 0), showers(200, 4, 4, 1)
+    counts = torch.arange(200) % 3
+    true = replace(true, x=torch.where(counts[:, None, None, None] == 0, 5 * true.x, true.x))
+    index = torch.repeat_interleave(torch.arange(200), counts)
+    floor, found = torch.tensor(FLOOR), []
+    weighted = replace(true, weight=counts.float()), replace(made, weight=counts.float())
+    for one, other in (weighted, (true[index], made[index]), (true, made)):
+        calibration = SpectrumCalibration((ENERGY,), events=len(one))
+        calibration.fit_true([one], FLOOR)
+        calibration.fit_generated(other)
+        found.append(calibration(made.x, floor).sum())
+    assert abs(found[0] / found[1] - 1) < 0.02
+    assert found[2] / found[1] > 1.3
 
 
 def test_a_calibration_repeats_its_events_where_there_are_too_few_and_travels_with_its_state():

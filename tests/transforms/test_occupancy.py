@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from simulacra.core import Batch, Spec
@@ -95,6 +97,29 @@ def test_hits_that_cannot_be_reached_do_not_fill_the_cloud_with_points() -> None
     calibrated.fit_true([showers(NUMBERS, 300, 0)])
     calibrated.fit_generated(showers(NUMBERS, 10, 1))  # all points in ten cells
     assert torch.allclose(calibrated(NUMBERS), 4 * NUMBERS)
+
+
+def test_weighted_showers_count_as_repeated_ones() -> None:
+    true, made = showers(NUMBERS[::6], 300, 0), showers(NUMBERS[::6], 900, 1)
+    counts = torch.arange(len(true)) % 4  # those without weight would bend the curve
+    cells = torch.where(counts[:, None] == 0, 0.25, 1.0)
+    true, made = (
+        replace(x, x=x.x * torch.cat([torch.ones_like(cells), cells, cells, cells], 1)[:, None])
+        for x in (true, made)
+    )
+    one, other = calibration(len(true)), calibration(int(counts.sum()))
+    index = torch.repeat_interleave(torch.arange(len(true)), counts)
+    one.fit_true([replace(true, weight=counts.float())])
+    assert one.weights is not None
+    one.fit_generated(replace(made, weight=one.weights))
+    other.fit_true([true[index]])
+    other.fit_generated(made[index])
+    torch.testing.assert_close(one(NUMBERS), other(NUMBERS), rtol=1e-4, atol=1e-3)
+    plain = calibration(len(true))
+    plain.fit_true([true])
+    plain.fit_generated(made)
+    assert plain.weights is None
+    assert float((plain(NUMBERS) / one(NUMBERS) - 1).abs().max()) > 0.02
 
 
 def test_without_cells_or_events_nothing_is_calibrated() -> None:

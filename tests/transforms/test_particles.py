@@ -8,6 +8,7 @@ import torch
 from simulacra.core import Latent
 from simulacra.data.base import EventDataModule
 from simulacra.models.epic_fm_jetclass import EPiCFMJetClass
+from simulacra.transforms.cloud import CloudTransform
 from simulacra.transforms.particles import (
     CHARGE,
     CHARGED,
@@ -15,7 +16,6 @@ from simulacra.transforms.particles import (
     TRACK,
     TYPES,
     ParticleStandardise,
-    ParticleTransform,
 )
 from support import spec_of
 
@@ -25,8 +25,8 @@ def events(toy: Callable[..., EventDataModule]) -> EventDataModule:
     return toy("jetclass")
 
 
-def fitted(events: EventDataModule) -> ParticleTransform:
-    transform = ParticleTransform(events.spec, ["jet_class"], ParticleStandardise)
+def fitted(events: EventDataModule) -> CloudTransform:
+    transform = CloudTransform(events.spec, ["jet_class"], ParticleStandardise)
     transform.fit(events.fit_batches())
     return transform.eval()
 

@@ -100,8 +100,9 @@ def _cloud_spec(native: Spec, geometry: Geometry, points: int) -> Spec:
     )
     features = (
         *(
-            Field(name, "mm", low=low, high=high)
-            for name, low, high in zip(names, lows, highs, strict=True)
+            # x and y of a cylinder know no seam; of other layers an axis may close on itself
+            Field(name, "mm", low=low, high=high, periodic=not polar and layer.periodic == k)
+            for k, (name, low, high) in enumerate(zip(names, lows, highs, strict=True))
         ),
         Field("depth", low=depths[0] - first / 2, high=depths[-1] + last / 2),
         Field("e", native.unit, low=0.0),

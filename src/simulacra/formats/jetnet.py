@@ -68,6 +68,7 @@ def jetnet(particles: int, classes: Sequence[str]) -> Spec:
         kind="cloud",
         shape=(particles, 3),
         unit="",
+        # phirel is told from the jet's axis and stays within its radius: it never reaches the seam at pi
         features=(Field("etarel"), Field("phirel", "rad"), Field("ptrel", low=0.0)),
         conditions=(Field("jet_class", classes=tuple(classes), role="class"),) if several else (),
         event=jet_fields(particles),

@@ -3,7 +3,7 @@
 Generates: complete clouds. A spline flow draws the number of points and the event's other numbers; a
     transformer that predicts the noise then turns noise into that many points.
 Conditions: whatever the data set is conditioned on, and any event field listed in ``given``; ``[pt, mass]``
-    with ``event_cond=false`` is the paper's setting.
+    with ``transform.seen=0`` is the paper's setting.
 Representation: clouds of any number of features; the cost is quadratic in the number of points.
 Reference: Leigh, Sengupta, Quetant, Raine, Zoch, Golling 2023, arXiv:2303.05376.
 

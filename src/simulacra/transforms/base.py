@@ -79,7 +79,8 @@ class Transform(nn.Module, ABC):
     """Step between physical units and a network's normalised space.
 
     ``fit`` runs once, on a fresh run, over at most 50,000 training events in a fixed order;
-    ``fitted`` records it.
+    ``fitted`` records it. Statistics only set scales and take every event as one, whatever its weight; what
+    rests on weights are the densities and the calibrations.
 
     Args:
         given: Fields that the module is given.

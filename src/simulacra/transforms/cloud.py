@@ -152,7 +152,8 @@ class CloudStandardise(PointMap):
 
 
 class CloudTransform(Transform):
-    """Clouds to ``{"event": (B, K), "points": (B, N, F)}`` and back.
+    """Clouds to ``{"event": (B, K), "points": (B, N, F)}`` and back, exactly but for rounding: whole numbers
+    are rounded to what they were, and with the moments that they have points stay where they are.
 
     The columns of ``"event"`` are the number of points (unless it is given), the event fields that
     are not given, and the moments of the points: the sum of the energy-like feature

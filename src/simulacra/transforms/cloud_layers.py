@@ -45,7 +45,8 @@ def depth_column(features: Sequence[Field]) -> int | None:
 
 
 class LayeredCloudTransform(CloudTransform):
-    """Clouds to ``{"event": (B, K), "points": (B, N, F)}`` and back, see the module's docstring.
+    """Clouds to ``{"event": (B, K), "points": (B, N, F)}`` and back, see the module's docstring; exact but
+    for rounding, outside of training, where a step may see some of the points.
 
     Args:
         spec: The data set, of kind cloud, with a feature ``layer`` or ``depth`` of few distinct values.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Field
-from simulacra.transforms.cloud import CloudStandardise, CloudTransform, masked
+from simulacra.transforms.cloud import CloudStandardise, masked
 
 TYPES = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
 CHARGED = ("isChargedHadron", "isElectron", "isMuon")
@@ -32,6 +32,8 @@ def is_identified(features: Sequence[Field]) -> bool:
 
 class ParticleStandardise(CloudStandardise):
     """Masked standardisation with arsinh for impact parameters; on the way back each particle has one type.
+
+    Exact for particles of exactly one type with the charge and the track of that type.
 
     Args:
         features: The columns.
@@ -75,12 +77,3 @@ class ParticleStandardise(CloudStandardise):
 
     def _bend(self, x: Tensor) -> Tensor:
         return torch.where(self.heavy, (x / self.resolution).asinh(), super()._bend(x))
-
-
-class ParticleTransform(CloudTransform):
-    """Clouds of identified particles, whose points a :class:`ParticleStandardise` maps.
-
-    Not exact: a particle of no type, or of several, gets one, and with it a charge and a track or neither.
-    """
-
-    exact = False
