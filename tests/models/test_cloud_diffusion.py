@@ -13,7 +13,7 @@ from simulacra.cli.build import build_model
 from simulacra.core import Batch, IncompatibleError, UserError
 from simulacra.models.base import GenerativeModule
 from simulacra.models.cloud_diffusion import CloudDiffusion
-from simulacra.models.cloud_student import CloudConsistency
+from simulacra.models.cloud_student import CloudStudent
 from support import composed, save, spec_of
 
 PARTICLES = 16
@@ -167,7 +167,7 @@ def test_the_average_follows_and_samples_alone() -> None:
     module = built(
         config("pc_droid_cm", f"{NARROW},context=12,distillation.steps=4")
     ).fit_transform([events])
-    assert isinstance(module, CloudConsistency)
+    assert isinstance(module, CloudStudent)
     cond = events[:8].conditions()
     first = module.sample(cond, generator=generator(1)).x
     with torch.no_grad():

@@ -25,6 +25,7 @@ from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
 from simulacra.models import checkpoint
 from simulacra.models.module import Module
+from simulacra.models.teacher import taught
 from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
 from simulacra.tracking.wandb import earlier
@@ -43,7 +44,8 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     resumed = cfg.get("resume")
     if not resumed:
-        return train_resolved(saved.resolve(cfg))
+        config = saved.resolve(cfg)
+        return train_resolved({**config, "model": taught(config["model"], tuple(cfg.allow))})
     run = Path(resumed)
     return train_resolved(
         saved.load_at(run, run, changes()), resumed=True, trusted=False, allow=tuple(cfg.allow)
@@ -67,8 +69,8 @@ def train_resolved(
     Args:
         config: Resolved configuration.
         resumed: Whether the run directory holds a run that goes on.
-        trusted: False for a saved configuration: then only simulacra's own classes are built, and
-        allow: what lies under these prefixes.
+        trusted: False for a saved configuration: then only simulacra's own classes are built.
+        allow: Prefixes of further classes that a saved configuration may name.
     """
     run = Path(config["paths"]["run"])
     start = starting_point(run, resumed)

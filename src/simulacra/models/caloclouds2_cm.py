@@ -14,12 +14,12 @@ Note:
 from __future__ import annotations
 
 from simulacra.models.caloclouds2 import CaloClouds2
-from simulacra.models.cloud_student import CloudConsistency
+from simulacra.models.cloud_student import CloudStudent
 from simulacra.models.layered_cloud import LayeredCloud
 
 
-class CaloClouds2CM(LayeredCloud, CloudConsistency):
-    """See :class:`~simulacra.models.cloud_student.CloudConsistency`."""
+class CaloClouds2CM(LayeredCloud, CloudStudent):
+    """See :class:`~simulacra.models.cloud_student.CloudStudent`."""
 
     learns_from = CaloClouds2
     together = 4

@@ -12,11 +12,12 @@ Note:
 
 from __future__ import annotations
 
-from simulacra.models.cloud_student import CloudProgressive
+from simulacra.models.cloud_student import CloudStudent
 from simulacra.models.fpcd import FPCD
 
 
-class FPCDStudent(CloudProgressive, FPCD):
-    """See :class:`~simulacra.models.cloud_student.CloudProgressive`."""
+class FPCDStudent(CloudStudent, FPCD):
+    """See :class:`~simulacra.models.cloud_student.CloudStudent`."""
 
     learns_from = FPCD
+    chains = True

@@ -11,11 +11,11 @@ Note:
 
 from __future__ import annotations
 
-from simulacra.models.cloud_student import CloudConsistency
+from simulacra.models.cloud_student import CloudStudent
 from simulacra.models.pc_droid import PCDroid
 
 
-class PCDroidCM(CloudConsistency):
-    """See :class:`~simulacra.models.cloud_student.CloudConsistency`."""
+class PCDroidCM(CloudStudent):
+    """See :class:`~simulacra.models.cloud_student.CloudStudent`."""
 
     learns_from = PCDroid

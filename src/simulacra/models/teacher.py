@@ -2,21 +2,27 @@
 
 A student names the checkpoint of its teacher. The file is read when fitting begins, never to sample, and the
 teacher stays outside the student's module tree: it is in no state dict, no moving average and no optimizer.
-The student copies from it what both share, and records the hash of its file, so that the student's own
-checkpoint stands alone.
+The student takes its architecture and the weights that both share from it, and records the hash of its file,
+so that the student's own checkpoint stands alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
+from hydra.utils import get_class
 from torch import nn
 
 from simulacra.core import IncompatibleError, UserError
+from simulacra.core.instantiate import check_target, targets
 from simulacra.dynamics.splines import Spline
 from simulacra.models import checkpoint
 from simulacra.models.base import GenerativeModule
@@ -64,10 +70,25 @@ class Student(GenerativeModule):
 
     learns_from: ClassVar[type[GenerativeModule]]
     """Family of the teacher."""
+    inherits: ClassVar[Mapping[str, str]]
+    """Entries of the student's configuration that are the teacher's, with their names there."""
     chains: ClassVar[bool] = False
     """Whether the teacher may be a student itself."""
     teacher: Teacher | None = None
     _began_with: str | None = None
+
+    @staticmethod
+    def same(*names: str) -> Mapping[str, str]:
+        """:attr:`inherits` of entries that have the same names in both configurations."""
+        return {name: name for name in names}
+
+    @classmethod
+    def refused(cls, path: str, kind: str) -> IncompatibleError:
+        """What is said of a teacher of another kind."""
+        family = cls.learns_from.__name__
+        return IncompatibleError(
+            f"{cls.__name__} learns from a {family}, but {path} holds a {kind}"
+        )
 
     @abstractmethod
     def adopt(self, teacher: GenerativeModule) -> None:
@@ -102,9 +123,7 @@ class Student(GenerativeModule):
         if not isinstance(found, self.learns_from) or (
             isinstance(found, Student) and not self.chains
         ):
-            raise IncompatibleError(
-                f"{name} learns from a {family}, but {self.teacher.path} holds a {type(found).__name__}"
-            )
+            raise self.refused(self.teacher.path, type(found).__name__)
         if found.spec != self.spec or found.given != self.given:
             raise IncompatibleError(
                 f"the teacher {self.teacher.path} was trained for {found.spec.name} given "
@@ -128,6 +147,34 @@ class Student(GenerativeModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note the teacher of the run that goes on."""
         self._began_with = checkpoint["simulacra"]["provenance"].get("teacher")
+
+
+def taught(config: Mapping[str, Any], allow: Sequence[str] = ()) -> dict[str, Any]:
+    """The configuration of a model, of a student's with what it takes from its teacher's checkpoint.
+
+    Args:
+        config: Resolved configuration.
+        allow: Prefixes of names outside simulacra that the checkpoint's configuration may name.
+
+    Raises:
+        UserError: If the teacher's checkpoint cannot be read or names foreign code.
+        IncompatibleError: If it holds another kind of model.
+    """
+    found = deepcopy(dict(config))
+    if found.get("teacher") is None:
+        return found
+    family = get_class(str(found["_target_"]))
+    assert issubclass(family, Student)
+    theirs = checkpoint.read(found["teacher"])["simulacra"].get("config", {}).get("model", {})
+    for target in targets(theirs):
+        check_target(target, allow)
+    if not issubclass(get_class(str(theirs["_target_"])), family.learns_from):
+        raise family.refused(found["teacher"], str(theirs["_target_"]).rpartition(".")[2])
+    for mine, name in {**Student.same("given"), **family.inherits}.items():
+        *outer, last = mine.split(".")
+        value = deepcopy(reduce(getitem, name.split("."), theirs))
+        reduce(getitem, outer, found)[last] = value
+    return found
 
 
 def copy_weights(mine: nn.Module, theirs: nn.Module, what: str) -> None:
