@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -96,6 +96,5 @@ def choices(group: str) -> list[str]:
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
     """One choice of a group as ``train`` composes it, resolved."""
-    plain = OmegaConf.to_container(compose("train", [f"{group}={name}"])[group], resolve=True)
-    assert isinstance(plain, dict)
-    return plain
+    chosen = compose("train", [f"{group}={name}"])[group]
+    return cast(dict[str, Any], OmegaConf.to_container(chosen, resolve=True))
