@@ -36,7 +36,7 @@ def saved_teacher(folder: Path, spec: Spec = TOY, *changes: str) -> Path:
     module = build(config, spec).fit_transform([toy(256, 0)])
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in (*module.energies.parameters(), *module.cells.parameters()):
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     return save(module, config, folder)
 
@@ -195,14 +195,14 @@ def test_a_teacher_of_other_data_or_another_family_is_refused(teacher: Path, tmp
 
 @pytest.mark.smoke
 def test_a_short_distillation_brings_the_student_to_its_teacher(tmp_path: Path):
-    # Seeds 0 to 4: errors fall by factors of 14.9 to 15.7 (x-chain), 5.4 to 5.6 (z-chain) and 4.4 to 4.8
-    # (divergence); distance from the teacher 0.143 to 0.159 before, 0.69 to 0.74 of that after, shuffled 4.4
-    # to 4.8.
+    # Seeds 0 to 2: errors fall by factors of 13.4 to 14.3 (x-chain), 4.5 to 4.6 (z-chain) and 3.8 to 3.9
+    # (divergence); distance from the teacher 0.15 to 0.17 before, 0.78 to 0.83 of that after, shuffled 5.3
+    # to 5.9.
     found = distilled(tmp_path, seed=0)
     assert found["x_chain"] > 8, found
     assert found["z_chain"] > 4, found
     assert found["kl"] > 3, found
-    assert found["trained"] < 0.85 * found["untrained"], found
+    assert found["trained"] < 0.92 * found["untrained"], found
     assert found["shuffled"] > 10 * found["trained"], found
 
 
