@@ -92,5 +92,5 @@ class ConvL2LFlows(Calibrated, Layerwise):
         return self.spectrum
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
-        refuse_weights(latent.weight, "batch normalisation of the U-Nets of ConvL2LFlows")
+        refuse_weights(latent.weight, "the batch normalisation of ConvL2LFlows")
         return super()._loss(latent, generator)
