@@ -7,7 +7,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Field, Geometry, Spec, regular_grid
 from simulacra.models.checkpoint import build
-from simulacra.models.layerwise import LayerwiseFlow
+from simulacra.models.layerwise import Layerwise
 from support import composed, spec_of
 
 ENERGY = Field("incident_energy", "GeV", low=10.0, high=100.0, role="energy")
@@ -36,8 +36,8 @@ def published_parameters(model: str, data: str) -> int:
     layers = whole.geometry.layers
     part = whole.with_(shape=(6, *whole.shape[1:]), geometry=Geometry(layers[:6]))
     with torch.device("meta"):
-        module = build(composed("model", f"model={model}", "model.size=published"), part)
-    chain = module.shower_flow
+        module = build(composed("model", f"model={model}", "model/size=published"), part)
+    chain = module.cells
     last = [*chain.flows[5].parameters(), *chain.embeddings[5].parameters()]
     return sum(p.numel() for p in module.parameters()) + (len(layers) - 6) * sum(
         p.numel() for p in last
@@ -105,7 +105,7 @@ def gaussian_nll(x: Tensor) -> float:
 
 
 @torch.no_grad()
-def scores(module: LayerwiseFlow, seed: int) -> dict[str, float]:
+def scores(module: Layerwise, seed: int) -> dict[str, float]:
     """Figures of a trained module: likelihoods per number, feature distances, correlations of layers."""
     truth = showers(1000, 100 + seed)
     generator = torch.Generator().manual_seed(seed)
@@ -113,7 +113,7 @@ def scores(module: LayerwiseFlow, seed: int) -> dict[str, float]:
     with module.evaluating():
         latent = module.encode(truth, generator)
         cells, context = latent.x["cells"], module.context(latent)
-        chain = module.shower_flow
+        chain = module.cells
         other = chain.split(cells[order])
         true = chain.log_probs(cells, context)
         layers = chain.split(cells)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -38,6 +39,13 @@ def composed(group: str, *overrides: str) -> dict:
 def tiny(model: str) -> dict:
     """A model at its smallest size."""
     return composed("model", f"model={model}", "model/size=tiny")
+
+
+def made(model: str, spec: Spec, *changes: str, size: str = "tiny", seed: int = 0) -> Any:
+    """A module of a size of a model whose configuration is changed, with weights from a seed."""
+    torch.manual_seed(seed)
+    overrides = [f"model.{change}" for change in changes]
+    return build(composed("model", f"model={model}", f"model/size={size}", *overrides), spec)
 
 
 @cache

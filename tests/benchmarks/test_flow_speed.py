@@ -18,7 +18,7 @@ from torch import Tensor
 from naive_sampler import naive_inverse
 from simulacra.dynamics.flows import Flow
 from simulacra.models.checkpoint import build
-from simulacra.models.shower_flow import ShowerFlow
+from simulacra.models.shower_model import ShowerModel
 from support import composed, spec_of
 
 BATCHES = (1, 100, 1000)
@@ -27,12 +27,12 @@ PLAIN_REPEATS = {1: 3, 100: 1, 1000: 1}
 TRAINED = 256  # showers per training step
 
 
-def published(model: str) -> ShowerFlow:
+def published(model: str) -> ShowerModel:
     """A model for 368 cells in 5 layers, away from the identity."""
     config = composed("model", f"model={model}", "model/size=published")
     torch.manual_seed(0)
     module = build(config, spec_of("ds1_photons", None)).eval()
-    assert isinstance(module, ShowerFlow)
+    assert isinstance(module, ShowerModel)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape))
@@ -57,15 +57,21 @@ def inputs(flow: Flow, context: int, batch: int) -> tuple[Tensor, Tensor]:
     )
 
 
+def steered(module: ShowerModel) -> int:
+    """Width of the context of the cells."""
+    width = module.transform.conditions.width
+    return width if module.energies is None else module.transform.layout.context
+
+
 @cache
 def plain_sampling(batch: int) -> tuple[float, Tensor]:
     """Seconds of the teacher's plain sampler, a pass per cell, and its result."""
     module = published("caloflow_teacher")
     found: list[Tensor] = []
-    z, context = inputs(module.shower_flow, module.shower_widths()[1], batch)
+    z, context = inputs(module.cells, steered(module), batch)
     with torch.no_grad():
         seconds = median(
-            lambda: found.append(naive_inverse(module.shower_flow, z, context)),
+            lambda: found.append(naive_inverse(module.cells, z, context)),
             PLAIN_REPEATS[batch],
         )
     return seconds, found[0]
@@ -83,9 +89,9 @@ def one_thread():
 @pytest.mark.timeout(7200)
 def test_autoregressive_sampling_is_eight_times_faster_than_a_pass_per_cell():
     module = published("caloflow_teacher")
-    flow, ratios = module.shower_flow, []
+    flow, ratios = module.cells, []
     for batch in BATCHES:
-        z, context = inputs(flow, module.shower_widths()[1], batch)
+        z, context = inputs(flow, steered(module), batch)
         with torch.no_grad():
             x, _ = flow.inverse(z, context)
             fast = median(lambda z=z, c=context: flow.inverse(z, c), REPEATS)
@@ -107,10 +113,10 @@ def test_the_student_samples_fifty_times_faster_than_its_teacher_with_a_pass_per
     module = published("caloflow_student")
     ratios = []
     for batch in BATCHES:
-        z, context = inputs(module.shower_flow, module.shower_widths()[1], batch)
+        z, context = inputs(module.cells, steered(module), batch)
         with torch.no_grad():
-            module.shower_flow.inverse(z, context)
-            fast = median(lambda z=z, c=context: module.shower_flow.inverse(z, c), REPEATS)
+            module.cells.inverse(z, context)
+            fast = median(lambda z=z, c=context: module.cells.inverse(z, c), REPEATS)
         ratios.append(plain_sampling(batch)[0] / fast)
         print(  # noqa: T201
             f"\nstudent, batch {batch}: {1e3 * fast / batch:.3g} ms per shower, ratio to its teacher "
@@ -124,8 +130,8 @@ def test_the_student_samples_fifty_times_faster_than_its_teacher_with_a_pass_per
 @pytest.mark.parametrize("model", ["caloinn", "realnvp"])
 def test_coupling_flows_sample_within_one_and_a_half_passes(model: str):
     module = published(model)
-    flow, ratios = module.shower_flow, []
-    context = module.shower_widths(module.energy_flow is None)[1]
+    flow, ratios = module.cells, []
+    context = steered(module)
     for batch in BATCHES:
         x, given = inputs(flow, context, batch)
         with torch.no_grad():
@@ -145,11 +151,10 @@ def test_coupling_flows_sample_within_one_and_a_half_passes(model: str):
 @pytest.mark.parametrize("model", ["caloflow_teacher", "caloinn", "realnvp"])
 def test_training_throughput(model: str):
     module = published(model).train()
-    joint = module.energy_flow is None
-    optimizer = module.optimizer(module.parameters())
-    parts = [(module.shower_flow, module.shower_widths(joint)[1])]
-    if module.energy_flow is not None:
-        parts.append((module.energy_flow, module.energy_widths()[1]))
+    optimizer = module.optim.optimizer(module.parameters())
+    parts = [(module.cells, steered(module))]
+    if module.energies is not None:
+        parts.append((module.energies, module.transform.conditions.width))
     given = [(flow, *inputs(flow, context, TRAINED)) for flow, context in parts]
 
     def step() -> None:

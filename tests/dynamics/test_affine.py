@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from simulacra.core import Layout
 from simulacra.dynamics.affine import Affine
 from simulacra.dynamics.flows import coupling_flow
 
@@ -49,7 +50,7 @@ def test_the_log_scale_stays_within_its_limit():
 
 def test_a_deep_coupling_flow_inverts_in_single_precision_and_integrates_to_one():
     torch.manual_seed(0)
-    flow = coupling_flow(2, 0, 6, Affine(), [16])
+    flow = coupling_flow(Layout(2, 0), 6, Affine(), [16])
     with torch.no_grad():
         for parameter in flow.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape))

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from simulacra.core import Layout
 from simulacra.dynamics.flows import (
     ActNorm,
     ContextAffine,
@@ -58,7 +59,7 @@ def test_each_step_has_an_exact_inverse_and_log_determinant(step: Step):
 
 
 def test_a_flow_starts_as_the_identity_up_to_order_and_log_prob_is_normal():
-    flow = coupling_flow(7, 2, 4, RationalQuadratic(6, 5.0), [8], affine=[8])
+    flow = coupling_flow(Layout(7, 2), 4, RationalQuadratic(6, 5.0), [8], affine=[8])
     x, context = torch.randn(50, 7), torch.randn(50, 2)
     z, log_det = flow(x, context)
     torch.testing.assert_close(z.sort(-1).values, x.sort(-1).values)
@@ -68,7 +69,7 @@ def test_a_flow_starts_as_the_identity_up_to_order_and_log_prob_is_normal():
 
 
 def test_the_density_integrates_to_one():
-    flow = shaken(coupling_flow(2, 1, 3, RationalQuadratic(4, 3.0), [8]), scale=0.2)
+    flow = shaken(coupling_flow(Layout(2, 1), 3, RationalQuadratic(4, 3.0), [8]), scale=0.2)
     axis = torch.linspace(-9, 9, 301, dtype=torch.float64)
     points = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
@@ -79,7 +80,7 @@ def test_the_density_integrates_to_one():
 
 
 def test_samples_invert_to_their_noise_and_repeat_with_a_generator():
-    flow = shaken(coupling_flow(5, 0, 4, RationalQuadratic(6, 4.0), [8]))
+    flow = shaken(coupling_flow(Layout(5, 0), 4, RationalQuadratic(6, 4.0), [8]))
     first, again = (flow.sample(64, generator=torch.Generator().manual_seed(3)) for _ in range(2))
     assert torch.equal(first, again)
     noise = torch.randn(64, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -88,7 +89,7 @@ def test_samples_invert_to_their_noise_and_repeat_with_a_generator():
 
 def test_initialisation_standardises_what_reaches_each_actnorm():
     generator = torch.Generator().manual_seed(0)
-    flow = coupling_flow(3, 0, 1, RationalQuadratic(4, 4.0), [4])
+    flow = coupling_flow(Layout(3, 0), 1, RationalQuadratic(4, 4.0), [4])
     x = torch.tensor([5.0, -2.0, 100.0]) + torch.tensor([0.1, 3.0, 40.0]) * torch.randn(
         500, 3, generator=generator
     )
@@ -103,7 +104,8 @@ def test_initialisation_standardises_what_reaches_each_actnorm():
 
 def test_permutations_are_buffers_of_a_fixed_seed():
     first, again, other = (
-        coupling_flow(9, 0, 4, RationalQuadratic(4, 4.0), [4], seed=seed) for seed in (0, 0, 1)
+        coupling_flow(Layout(9, 0), 4, RationalQuadratic(4, 4.0), [4], seed=seed)
+        for seed in (0, 0, 1)
     )
     orders = [key for key in first.state_dict() if key.endswith("order")]
     assert len(orders) == 4
@@ -117,7 +119,7 @@ def test_a_flow_learns_a_ring_that_no_gaussian_describes():
     angle = 2 * math.pi * torch.rand(300, 1, generator=generator)
     radius = 1.4 + 0.1 * torch.randn(300, 1, generator=generator)
     x = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
-    flow = coupling_flow(2, 0, 4, RationalQuadratic(5, 4.0), [32])
+    flow = coupling_flow(Layout(2, 0), 4, RationalQuadratic(5, 4.0), [32])
     optimizer = torch.optim.Adam(flow.parameters(), lr=2e-2)
     for _ in range(60):
         loss = -flow.log_prob(x).mean()

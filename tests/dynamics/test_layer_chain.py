@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from simulacra.core import Layout
 from simulacra.dynamics.autoregressive import autoregressive_flow
 from simulacra.dynamics.layer_chain import CausalChain
 from simulacra.dynamics.splines import RationalQuadratic
@@ -24,7 +25,10 @@ class Embedding(nn.Module):
 @pytest.fixture(scope="module")
 def chain() -> CausalChain:
     torch.manual_seed(0)
-    flows = [autoregressive_flow(3, 8, 1, RationalQuadratic(4, 5.0), [8], seed=n) for n in range(4)]
+    flows = [
+        autoregressive_flow(Layout(3, 8), 1, RationalQuadratic(4, 5.0), [8], seed=n)
+        for n in range(4)
+    ]
     made = CausalChain(WIDTHS, 2, 1, [Embedding() for _ in WIDTHS], flows)
     with torch.no_grad():
         for parameter in made.parameters():

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from hydra.utils import get_class
 
 from simulacra.core import Batch, Field, Geometry, Latent, Spec
 from simulacra.core.errors import IncompatibleError
-from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.caloinn import CaloINN
 from simulacra.models.checkpoint import build
-from support import composed
+from support import composed, made
 from toy_showers import (
     PHOTONS,
     PIONS,
@@ -26,7 +23,7 @@ from toy_showers import (
 
 
 def count(spec: Spec, size: str) -> int:
-    config = composed("model", "model=caloinn", f"model.size={size}")
+    config = composed("model", "model=caloinn", f"model/size={size}")
     with torch.device("meta"):
         return sum(p.numel() for p in build(config, spec).parameters())
 
@@ -47,15 +44,15 @@ def test_the_large_size_fits_tens_of_thousands_of_cells_into_sixty_million_param
     assert count(grid_spec(30, 30, 30), "large") <= 6e7
 
 
-def small(
-    spec: Spec = TOY, joint: bool = False, lr: float = 4e-3, bayesian: bool = False
-) -> CaloINN:
-    torch.manual_seed(0)
-    return CaloINN(
-        spec, None, joint=joint, blocks=4, hidden=[48], spline=RationalQuadratic(6, 8.0), affine=[32],
-        dropout=0.0, energy_blocks=4, energy_hidden=[32], energy_spline=RationalQuadratic(6, 6.0),
-        floor=None, spread=1.0, smear=0.05, optimizer=partial(torch.optim.AdamW, lr=lr),
-        scheduler=None, bayesian=bayesian,
+def small(spec: Spec = TOY, joint: bool = False, bayesian: bool = False) -> CaloINN:
+    parts = (
+        ["energies=null", "cells.affine=null"] if joint
+        else ["energies.blocks=4", "energies.hidden=[32]", "energies.spline.bins=6"]
+    )  # fmt: skip
+    return made(
+        "caloinn", spec, "cells.blocks=4", "cells.hidden=[48]", "cells.affine=[32]",
+        "cells.spline.bins=6", *parts, "optim.optimizer.lr=4e-3", "optim.scheduler=null",
+        f"bayesian={bayesian}",
     )  # fmt: skip
 
 

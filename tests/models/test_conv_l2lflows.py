@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,24 @@ from torch.utils.data import DataLoader
 
 from layer_toys import FLOOR, published_parameters, scores, showers, spec
 from simulacra.callbacks.ema import EMA
-from simulacra.core import IncompatibleError, UserError
-from simulacra.dynamics.splines import RationalQuadratic
-from simulacra.models.conv_l2lflows import ConvL2LFlows, MapEmbedding
-from support import spec_of
+from simulacra.core import IncompatibleError, Spec, UserError
+from simulacra.dynamics.conv_chain import MapEmbedding
+from simulacra.models.conv_l2lflows import ConvL2LFlows
+from support import made, spec_of
 from toy_showers import train
 
+SPEC = spec()
 
-def small(**changes) -> ConvL2LFlows:
-    torch.manual_seed(changes.pop("seed", 0))
-    arguments = {
-        "history": 2, "embedding": 4, "early": True, "positions": False, "cells": False,
-        "squeeze": (2, 2), "blocks": 2, "hidden": 12, "levels": 0, "head": 1,
-        "spline": RationalQuadratic(6, 8.0), "energy_blocks": 2, "energy_hidden": [32],
-        "energy_spline": RationalQuadratic(6, 6.0), "floor": None, "gap": 0.5, "width": 0.2,
-        "smear": 0.0, "decades": 6.0, "alpha": 0.01, "rotate": False,
-        "veto": None, "calibration": 0, "optimizer": partial(torch.optim.AdamW, lr=1e-2),
-        "scheduler": None,
-    }  # fmt: skip
-    return ConvL2LFlows(changes.pop("spec", spec()), None, **{**arguments, **changes})
+
+def small(*changes: str, spec: Spec = SPEC) -> ConvL2LFlows:
+    return made(
+        "conv_l2lflows", spec, "cells.history=2", "cells.squeeze=[2,2]", "cells.embedding.maps=4",
+        "cells.embedding.positions=false", "cells.net.hidden=12", "cells.flow.blocks=2",
+        "cells.flow.cells=false", "cells.flow.spline.bins=6", "energies.blocks=2",
+        "energies.hidden=[32]", "energies.spline.bins=6", "energies.spline.bound=6.0",
+        "transform.fill.gap=0.5", "transform.decades=6.0", "transform.rotate=false",
+        "transform.veto=null", "optim.optimizer.lr=1e-2", "optim.scheduler=null", *changes,
+    )  # fmt: skip
 
 
 def perturb(module: ConvL2LFlows, scale: float = 0.05) -> ConvL2LFlows:
@@ -66,12 +64,13 @@ def test_it_accepts_regular_grids_only():
 @pytest.mark.parametrize(
     "changes",
     [
-        {"spec": spec(3, 5, 3), "early": False, "levels": 1, "head": 3},
-        {"spec": spec(2, 4, 6), "squeeze": (1, 3), "levels": 2},
+        (spec(3, 5, 3), "cells.embedding.early=false", "cells.levels=1", "cells.net.head=3"),
+        (spec(2, 4, 6), "cells.squeeze=[1,3]", "cells.levels=2"),
     ],
 )
 def test_any_size_of_layers_encodes_samples_and_has_a_density(changes):
-    module = small(**changes)
+    shape, *options = changes
+    module = small(*options, spec=shape)
     events = showers(8, 0)
     shape = module.spec.shape
     x = events.x[:, : shape[0], : shape[1], : shape[2]]
@@ -84,20 +83,20 @@ def test_any_size_of_layers_encodes_samples_and_has_a_density(changes):
 
 def test_couplings_see_where_they_are_along_axes_that_do_not_close_on_themselves():
     for positions, different in ((True, True), (False, False)):
-        module = perturb(small(positions=positions, spec=spec(3, 16, 16)))
-        maps = module.shower_flow.embeddings[1]
+        module = perturb(small(f"cells.embedding.positions={positions}", spec=spec(3, 16, 16)))
+        maps = module.cells.embeddings[1]
         with torch.no_grad():
             seen = maps([torch.zeros(1, 256)], torch.zeros(1, 2))[0]
         middle = seen[:, 2:-2, 2:-2]  # off the borders, where convolutions see the padding
         assert bool((middle != middle[:, :1, :1]).any()) is different
-    around = MapEmbedding((8, 9), 1, 1, 4, (2, 3), 0, True, True).positions
+    around = MapEmbedding((8, 9), 1, 1, 4, (2, 3), 0, early=True, positions=True).positions
     assert around.shape == (2, 4, 3)
     assert torch.equal(around, around[:, :1].expand_as(around))
     assert not torch.equal(around[..., 0], around[..., 2] + 1e-9)
 
 
 def test_gradients_reach_every_parameter():
-    module = small(early=False, levels=1).fit_transform([showers(128, 0)])
+    module = small("cells.embedding.early=false", "cells.levels=1").fit_transform([showers(128, 0)])
     optimizer = torch.optim.SGD(module.parameters(), lr=1e-4)
     for _ in range(
         2
@@ -126,17 +125,17 @@ def test_energies_beyond_the_veto_are_drawn_again(fitted: ConvL2LFlows):
     total = fitted.sample(cond, generator=seeded(1)).x.sum((1, 2, 3))
     ratio = total / cond.values["incident_energy"][:, 0] / 1e3
     limit = float(ratio.quantile(0.7))
-    vetoed = small(veto=limit)
+    vetoed = small(f"transform.veto={limit}")
     vetoed.load_state_dict(fitted.state_dict())
     again = vetoed.sample(cond, generator=seeded(1)).x.sum((1, 2, 3))
     kept = ratio <= limit
     assert float((again / cond.values["incident_energy"][:, 0] / 1e3).max()) <= limit * (1 + 1e-5)
     moved = (again - total).abs() > 1e-3 * total
     assert bool(moved[~kept].all())
-    vetoed.veto = 1e-9  # out of reach: scaled down in the end
+    vetoed.transform.veto = 1e-9  # out of reach: scaled down in the end
     assert float(vetoed.sample(cond[:4], generator=seeded(1)).x.sum()) == 0
     with pytest.raises(UserError, match="veto"):
-        small(veto=0.0)
+        small("transform.veto=0.0")
 
 
 def test_sampling_a_module_in_training_mode_uses_and_leaves_the_running_statistics():
@@ -160,7 +159,7 @@ def test_the_density_is_that_of_energies_and_does_not_depend_on_the_other_events
     together = fitted.log_prob(batch)
     torch.testing.assert_close(together[5:6], fitted.log_prob(batch[5:6]), rtol=1e-4, atol=1e-2)
     latent = fitted.eval().encode(batch)
-    flow = fitted.shower_flow.log_prob(latent.x["cells"], fitted.context(latent))
+    flow = fitted.cells.log_prob(latent.x["cells"], fitted.context(latent))
     y = fitted.transform.fill(batch.x.flatten(1), fitted.transform.floor).requires_grad_()
     (slope,) = torch.autograd.grad(fitted.transform.cells(y).sum(), y)
     per_log_energy = fitted.log_probs(latent)["cells"]
@@ -169,7 +168,7 @@ def test_the_density_is_that_of_energies_and_does_not_depend_on_the_other_events
 
 
 def test_calibration_maps_the_generated_spectrum_onto_the_true_one():
-    module = perturb(small(calibration=400).fit_transform([showers(500, 0)]))
+    module = perturb(small("calibration.events=400").fit_transform([showers(500, 0)]))
     plain = module.sample(module.spectrum.conditions(), generator=seeded(3)).x
     module.on_validation_epoch_start()
     made = module.sample(module.spectrum.conditions(), generator=seeded(3)).x
@@ -185,7 +184,7 @@ def test_calibration_maps_the_generated_spectrum_onto_the_true_one():
 
 
 def test_the_saved_average_of_the_weights_is_calibrated(tmp_path: Path):
-    module = small(calibration=32).fit_transform([showers(64, 0)])
+    module = small("calibration.events=32").fit_transform([showers(64, 0)])
     loader = DataLoader([showers(32, 1), showers(32, 2)], batch_size=None)
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
@@ -194,7 +193,7 @@ def test_the_saved_average_of_the_weights_is_calibrated(tmp_path: Path):
     )  # fmt: skip
     trainer.fit(module, loader, loader)
     trainer.save_checkpoint(tmp_path / "last.ckpt")
-    other = small(calibration=32)
+    other = small("calibration.events=32")
     other.load_state_dict(torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"])
     assert bool(other.spectrum.known.all())
     saved = other.spectrum.generated.knots.clone()
@@ -225,7 +224,7 @@ def round_trip(module: ConvL2LFlows) -> float:
     with torch.no_grad():
         latent = module.encode(truth, seeded(0))
         context = module.context(latent)
-        chain = module.shower_flow
+        chain = module.cells
         layers = chain.split(latent.x["cells"])
         z = torch.randn(layers[2].shape, generator=seeded(1))
         steered = chain.steer(2, layers[:2], context)

@@ -11,45 +11,27 @@ import simulacra
 from simulacra.core import Batch, IncompatibleError, Latent
 from simulacra.models.checkpoint import build
 from simulacra.models.icaloflow import ICaloFlow
-from support import composed, save, spec_of
+from support import composed, made, save, spec_of
 from toy_showers import PHOTONS, TOY, layers_spec, smoke_scores, toy, train
 
-SPLINE = "simulacra.dynamics.splines.RationalQuadratic"
-TEACHER = {
-    "name": "teacher",
-    "_target_": "simulacra.models.icaloflow.ICaloFlow",
-    "given": None,
-    "blocks": 2,
-    "first_hidden": [24],
-    "next_hidden": [48],
-    "spline": {"_target_": SPLINE, "bins": 5, "bound": 8.0},
-    "affine": [24],
-    "layers_per_step": 3,
-    "energy_blocks": 3,
-    "energy_hidden": [32],
-    "energy_spline": {"_target_": SPLINE, "bins": 5, "bound": 6.0},
-    "floor": None,
-    "spread": 1.0,
-    "smear": 0.05,
-    "veto": None,
-    "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 4e-3},
-    "scheduler": None,
-}
-STUDENT = {
-    **TEACHER,
-    "name": "student",
-    "_target_": "simulacra.models.icaloflow_student.ICaloFlowStudent",
-    "guided": True,
-    "first_hidden": [32],
-    "next_hidden": [56],
+SHARED = (
+    "cells.flow.blocks=2", "cells.flow.spline.bins=5", "cells.flow.affine=[24]",
+    "cells.layers_per_step=3", "energies.blocks=3", "energies.hidden=[32]", "energies.spline.bins=5",
+    "energies.spline.bound=6.0", "optim.optimizer.lr=4e-3", "optim.scheduler=null",
+)  # fmt: skip
+WIDTHS = {
+    "icaloflow": ("cells.first_hidden=[24]", "cells.next_hidden=[48]"),
+    "icaloflow_student": ("cells.first_hidden=[32]", "cells.next_hidden=[56]"),
 }
 
 
-def model(**changes: object) -> ICaloFlow:
-    torch.manual_seed(0)
-    module = build({**TEACHER, **changes}, TOY)
-    assert isinstance(module, ICaloFlow)
-    return module
+def configured(model: str, *changes: str) -> dict:
+    options = [f"model.{change}" for change in (*SHARED, *WIDTHS[model], *changes)]
+    return composed("model", f"model={model}", "model/size=tiny", *options)
+
+
+def model() -> ICaloFlow:
+    return made("icaloflow", TOY, *SHARED, *WIDTHS["icaloflow"])
 
 
 def shaken(module: ICaloFlow, scale: float) -> ICaloFlow:
@@ -79,7 +61,7 @@ def test_published_sizes_have_the_published_numbers_of_parameters(
 ):
     with torch.device("meta"):
         module = build(
-            composed("model", f"model={name}", f"model.size={size}"), spec_of(data, None)
+            composed("model", f"model={name}", f"model/size={size}"), spec_of(data, None)
         )
     count = sum(p.numel() for p in module.parameters())
     assert count == pytest.approx(1e6 * millions, rel=0.01)
@@ -91,7 +73,7 @@ def test_layers_of_different_shapes_are_refused():
 
 
 def test_each_row_pairs_a_layer_with_the_one_before_it_and_both_energies(fitted: ICaloFlow):
-    chain, batch = fitted.shower_flow, 4
+    chain, batch = fitted.cells, 4
     x = torch.arange(batch * 200.0).view(batch, 200)
     context = torch.cat([torch.zeros(batch, 1), 1000 + torch.arange(8.0).expand(batch, -1)], -1)
     for each, generator in ((None, None), (3, torch.Generator().manual_seed(0))):
@@ -112,11 +94,11 @@ def test_each_row_pairs_a_layer_with_the_one_before_it_and_both_energies(fitted:
 
 def test_the_mean_over_all_rows_is_the_likelihood_layer_by_layer(fitted: ICaloFlow):
     latent = fitted.eval().encode(toy(6, 2))
-    x, context = fitted.described(latent), fitted.context(latent)
+    x, context, _ = fitted.described(latent)["cells"]
     with torch.no_grad():
-        rows = fitted.shower_flow.rows(x, context, None, None)
+        rows = fitted.cells.rows(x, context, None, None)
         total = sum(r.flow.log_prob(r.x, r.context).sum() for r in rows.values())
-        torch.testing.assert_close(fitted.shower_flow.log_prob(x, context).sum(), total)
+        torch.testing.assert_close(fitted.cells.log_prob(x, context).sum(), total)
         assert fitted.log_prob(toy(6, 2)).shape == (6,)
 
 
@@ -129,7 +111,7 @@ def test_the_next_layer_sees_what_decoding_leaves_of_a_layer(fitted: ICaloFlow):
         layers = transform.context(latent.x["energies"], cond)
         context = fitted.context(Latent({"layers": layers}, latent.cond))
         shown = [
-            fitted.seen(n, part, context)
+            transform.seen(n, part, context)
             for n, part in enumerate(latent.x["cells"].split(25, dim=-1))
         ]
     seen = transform.cells.inverse(torch.cat(shown, -1))
@@ -158,12 +140,12 @@ def test_true_layers_can_stand_in_for_generated_ones(fitted: ICaloFlow):
 
 @pytest.fixture(scope="module")
 def teacher(fitted: ICaloFlow, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save(fitted, TEACHER, tmp_path_factory.mktemp("teacher"))
+    return save(fitted, configured("icaloflow"), tmp_path_factory.mktemp("teacher"))
 
 
-def pupil(teacher: Path, **changes: object) -> ICaloFlow:
+def pupil(teacher: Path, *changes: str) -> ICaloFlow:
     torch.manual_seed(2)
-    module = build({**STUDENT, "teacher": str(teacher), **changes}, TOY)
+    module = build({**configured("icaloflow_student", *changes), "teacher": str(teacher)}, TOY)
     assert isinstance(module, ICaloFlow)
     return module.fit_transform([])
 
@@ -173,11 +155,12 @@ def test_a_student_takes_the_energies_from_its_teacher_and_stands_alone(
 ):
     module = pupil(teacher)
     mine, theirs = module.state_dict(), fitted.state_dict()
-    shared = [name for name in theirs if name.startswith(("transform.", "energy_flow."))]
+    shared = [name for name in theirs if name.startswith(("transform.", "energies."))]
     assert shared
     assert all(torch.equal(mine[name], theirs[name]) for name in shared)
     assert not any("teacher" in name for name in mine)
-    alone = save(module, {**STUDENT, "teacher": str(tmp_path / "gone.ckpt")}, tmp_path)
+    gone = {**configured("icaloflow_student"), "teacher": str(tmp_path / "gone.ckpt")}
+    alone = save(module, gone, tmp_path)
     cond = toy(4, 0).conditions()
     one, two = (
         m.sample(cond, generator=torch.Generator().manual_seed(0))
@@ -187,22 +170,22 @@ def test_a_student_takes_the_energies_from_its_teacher_and_stands_alone(
 
 
 def test_a_student_of_another_structure_is_refused(teacher: Path):
-    for changes in ({"blocks": 3}, {"affine": None}, {"energy_blocks": 2}):
+    for change in ("cells.flow.blocks=3", "cells.flow.affine=null", "energies.blocks=2"):
         with pytest.raises(IncompatibleError, match="must be the same"):
-            pupil(teacher, **changes)
+            pupil(teacher, change)
 
 
 def context_score(module: ICaloFlow, batch: Batch, shuffled: bool) -> float:
     """Log-likelihood per cell of the layers after the first, given the layer before or another shower's."""
     with torch.no_grad():
         latent = module.eval().encode(batch)
-        rows = module.shower_flow.rows(module.described(latent), module.context(latent), None, None)
+        rows = module.cells.rows(*module.described(latent)["cells"][:2], None)
         x, context = rows["next"].x, rows["next"].context
         if shuffled:
             order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
             before = context[:, 3:28].unflatten(0, (len(batch), -1))[order].flatten(0, 1)
             context = torch.cat([context[:, :3], before, context[:, 28:]], -1)
-        return module.shower_flow.next.log_prob(x, context).mean().item() / 25
+        return module.cells.next.log_prob(x, context).mean().item() / 25
 
 
 @pytest.mark.smoke

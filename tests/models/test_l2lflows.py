@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 
 from layer_toys import FLOOR, published_parameters, scores, showers, spec
-from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.l2lflows import L2LFlows
-from support import spec_of
+from support import made, spec_of
 from toy_showers import train
 
 
-def small(seed: int = 0, **changes) -> L2LFlows:
-    torch.manual_seed(seed)
-    arguments = {
-        "history": 2, "embedding": 8, "embedding_hidden": [32], "blocks": 2, "hidden": [48],
-        "spline": RationalQuadratic(6, 6.0), "actnorm": True, "dropout": 0.0, "energy_blocks": 2,
-        "energy_hidden": [32], "energy_spline": RationalQuadratic(6, 6.0), "floor": None,
-        "spread": 1.0, "smear": 0.05, "veto": None,
-        "optimizer": partial(torch.optim.AdamW, lr=1e-2), "scheduler": None,
-    }  # fmt: skip
-    return L2LFlows(spec(), None, **{**arguments, **changes})
+def small(seed: int = 0) -> L2LFlows:
+    return made(
+        "l2lflows", spec(), "cells.history=2", "cells.embedding=8", "cells.embedding_hidden=[32]",
+        "cells.flow.blocks=2", "cells.flow.hidden=[48]", "cells.flow.actnorm=true",
+        "cells.flow.spline.bins=6", "cells.flow.spline.bound=6.0", "energies.blocks=2",
+        "energies.hidden=[32]", "energies.spline.bins=6", "energies.spline.bound=6.0",
+        "optim.optimizer.lr=1e-2", "optim.scheduler=null", size="small", seed=seed,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +61,10 @@ def test_each_layer_is_trained_on_the_true_layers_of_its_history(fitted: L2LFlow
         latent = fitted.encode(showers(8, 3))
     cells, context = latent.x["cells"], fitted.context(latent)
     with torch.no_grad():
-        before = fitted.shower_flow.log_probs(cells, context)
+        before = fitted.cells.log_probs(cells, context)
         changed = cells.clone()
         changed[:, :36] += 0.3  # the first layer
-        moved = (fitted.shower_flow.log_probs(changed, context) - before).abs().amax(0) > 1e-4
+        moved = (fitted.cells.log_probs(changed, context) - before).abs().amax(0) > 1e-4
     assert moved.tolist() == [True, True, True, False]  # history is 2
 
 

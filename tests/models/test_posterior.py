@@ -83,7 +83,7 @@ def test_the_divergence_over_the_training_events_joins_the_loss(bayesian, events
     assert bayesian.train_events == n
     parts = {
         name: divergence(flow) / (n * flow.features)
-        for name, flow in (("cells", bayesian.shower_flow), ("energies", bayesian.energy_flow))
+        for name, flow in (("cells", bayesian.cells), ("energies", bayesian.energies))
     }
     expected = values["cells"] + values["energies"] + sum(parts.values())
     torch.testing.assert_close(values["loss"], expected)
@@ -93,7 +93,7 @@ def test_the_divergence_over_the_training_events_joins_the_loss(bayesian, events
 def test_a_posterior_needs_to_know_its_training_events(events):
     fresh = build(configured(), events.spec)
     with pytest.raises(UserError, match="call fit_transform first"):
-        fresh.divergence(fresh.shower_flow)
+        fresh.divergence(fresh.cells)
 
 
 def test_the_prior_takes_the_place_of_weight_decay(bayesian, events):
@@ -134,7 +134,7 @@ def test_the_published_bayesian_size_has_two_numbers_per_weight():
     counts = {}
     for bayesian in (False, True):
         config = {
-            **composed("model", "model=caloinn", "model.size=published_bayesian"),
+            **composed("model", "model=caloinn", "model/size=published_bayesian"),
             "bayesian": bayesian,
         }
         with torch.device("meta"):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field, IncompatibleError, Spec
 from simulacra.formats.pxd import pxd
-from simulacra.models.checkpoint import build
-from simulacra.models.optim import warmup_cosine
 from simulacra.models.pxd_wgan import PXDWGAN
-from support import composed
+from support import made
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -36,15 +32,18 @@ def toy_images(n: int, seed: int) -> Batch:
     return Batch(torch.where(fired, charge, 0.0))
 
 
-def model(spec: Spec, seed: int = 0, residual: bool = False, images: int | None = None) -> PXDWGAN:
-    torch.manual_seed(seed)
-    return PXDWGAN(
-        spec, None, residual=residual, latent=8, start=16, channels=[16, 8], critic_channels=[16, 16],
-        noise=4, detail=16, summary=32, dequantise=4e-3, matching=3.0, penalty=10.0, images=images,
-        n_critic=2,
-        optimizer=partial(torch.optim.Adam, lr=4e-3, betas=(0.5, 0.9)),
-        critic_optimizer=partial(torch.optim.Adam, lr=2e-3, betas=(0.5, 0.9)),
-        scheduler=partial(warmup_cosine, warmup=0.02, final=0.05),
+RESIDUAL = (
+    "net.block._target_=simulacra.nn.resblocks.ResidualUp2d",
+    "net.output._target_=simulacra.nn.image_gan.normed_output",
+    "critic.block._target_=simulacra.nn.resblocks.ResidualDown2d",
+)
+
+
+def model(spec: Spec, *changes: str, seed: int = 0) -> PXDWGAN:
+    return made(
+        "pxd_wgan", spec, "net.latent=8", "net.start=16", "net.channels=[16,8]", "net.noise=4",
+        "net.detail=16", "critic.channels=[16,16]", "critic.hidden=32", "loss.images=null",
+        "optim.optimizer.lr=4e-3", "critic_optim.optimizer.lr=2e-3", *changes, seed=seed,
     )  # fmt: skip
 
 
@@ -55,12 +54,12 @@ def test_published_generators_have_the_layers_of_the_card() -> None:
     pairs = [(256, 256), (256, 128), (128, 64), (64, 32), (32, 16)]
     blocks = sum(2 * a + 2 * b + 9 * a * b + b + 9 * b * b + b + a * b + b for a, b in pairs)
     residual = 97 * 49152 + blocks + 2 * 16 + 9 * 16 + 1
-    for overrides, wanted in (
-        (["model.size=published"], plain),
-        (["model.size=published_resnet", "model.residual=true"], residual),
+    for size, wanted in (
+        ("published", plain),
+        ("published_resnet", residual),
     ):
         with torch.device("meta"):
-            module = build(composed("model", "model=pxd_wgan", *overrides), pxd())
+            module = made("pxd_wgan", pxd(), size=size)
         assert sum(p.numel() for p in module.used_parameters()) == wanted
         assert module.objectives()["generator"].rate == 0.2
         assert module.transform.size == (256, 768)
@@ -69,13 +68,13 @@ def test_published_generators_have_the_layers_of_the_card() -> None:
 def test_a_step_sees_as_many_images_as_asked_of_those_in_the_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = model(toy_spec(9, 13, sensors=3), images=4)
+    module = model(toy_spec(9, 13, sensors=3), "loss.images=4")
     batch = Batch(torch.zeros(2, 3, 9, 13))
     module.fit_transform([batch])
     seen: list[int] = []
-    make = module.generator.forward
+    make = module.net.forward
     monkeypatch.setattr(
-        module.generator, "forward", lambda n, generator: (seen.append(n), make(n, generator))[1]
+        module.net, "forward", lambda n, generator: (seen.append(n), make(n, generator))[1]
     )
     for objective in module.objectives().values():
         objective.loss(module.encode(batch), generator())
@@ -85,7 +84,7 @@ def test_a_step_sees_as_many_images_as_asked_of_those_in_the_batch(
 @pytest.mark.parametrize("residual", [False, True])
 def test_images_of_any_size_are_whole_charges_at_or_above_the_threshold(residual: bool) -> None:
     spec = toy_spec(9, 13, sensors=3)
-    module = model(spec, residual=residual)
+    module = model(spec, *(RESIDUAL if residual else ()))
     module.fit_transform([Batch(torch.zeros(2, 3, 9, 13))])
     x = module.sample(5, generator=generator()).x
     assert x.shape == (5, 3, 9, 13)
@@ -141,10 +140,10 @@ def distances(generated: Batch, truth: Batch) -> dict[str, float]:
 def scores(seed: int, steps: int = 300) -> tuple[dict[str, float], dict[str, float]]:
     """Distances after and before a training."""
     truth, events = toy_images(200, 3), toy_images(300, 1)
-    module = model(toy_spec(), seed).fit_transform([events])
+    module = model(toy_spec(), seed=seed).fit_transform([events])
     before = distances(module.sample(200, generator=generator(4)), truth)
     objectives = module.objectives()
-    optimizers = {name: o.optimizer(o.parameters) for name, o in objectives.items()}
+    optimizers = {name: o.optim.optimizer(o.parameters) for name, o in objectives.items()}
     source = generator(2)
     for number in range(steps):
         latent = module.encode(events[torch.randint(len(events), (6,), generator=source)], source)

@@ -8,21 +8,21 @@ import torch
 from simulacra.core import Batch, Conditions
 from simulacra.models.anomaly import anomaly_score
 from simulacra.models.base import GenerativeModule
-from simulacra.models.checkpoint import build
-from support import composed
+from support import made
 from toy_showers import TOY, features, toy, train
 
 BELOW, HELD_OUT, ABOVE = 512.0, 1024.0, 2048.0
 ENERGIES = [256.0, BELOW, HELD_OUT, ABOVE, 4096.0, 8192.0]
-WIDER = ("blocks=4", "hidden=[48]", "energy_blocks=4", "energy_hidden=[32]", "scheduler=null")
+WIDER = (
+    "cells.blocks=4", "cells.hidden=[48]", "energies.blocks=4", "energies.hidden=[32]",
+    "optim.scheduler=null", "optim.optimizer.lr=4e-3",
+)  # fmt: skip
 COMPARED = [0, 1, 3]
 """Features that change with the energy: response, depth and occupancy."""
 
 
 def trained(seed: int, steps: int = 150) -> GenerativeModule:
-    options = [f"model.{item}" for item in (*WIDER, "optimizer.lr=4e-3")]
-    torch.manual_seed(seed)
-    module = build(composed("model", "model=caloinn", "model/size=tiny", *options), TOY)
+    module = made("caloinn", TOY, *WIDER, seed=seed)
     batch = toy(4000, seed, [energy for energy in ENERGIES if energy != HELD_OUT])
     module.fit_transform([batch])
     train(module, batch, steps, seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from simulacra.core import Layout
 from simulacra.dynamics.flows import Flow, coupling_flow
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.nn.variational import Bayesian, divergence, one_network
@@ -33,7 +34,9 @@ def trained(n: int, seed: int, steps: int = 400) -> tuple[Flow, Standardise]:
     scale.fit(data)
     numbers = scale(data)
     torch.manual_seed(seed)
-    flow = coupling_flow(2, 0, 2, RationalQuadratic(5, 6.0), [3], bayesian=Bayesian(1.0, 0.01))
+    flow = coupling_flow(
+        Layout(2, 0), 2, RationalQuadratic(5, 6.0), [3], bayesian=Bayesian(1.0, 0.01)
+    )
     flow.fit([(numbers, None, None)])
     optimizer = torch.optim.Adam(flow.parameters(), lr=3e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-2, total_steps=steps)

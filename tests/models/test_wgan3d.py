@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 import torch
 from torch import Tensor
@@ -11,9 +9,8 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, IncompatibleError, Prior, Spec, regular_grid
 from simulacra.formats.ild import ild
 from simulacra.models.checkpoint import build
-from simulacra.models.optim import warmup_cosine
 from simulacra.models.wgan3d import WGAN3D
-from support import composed
+from support import composed, made
 
 SHAPE = (6, 8, 8)
 
@@ -47,16 +44,11 @@ def toy_showers(n: int, seed: int) -> Batch:
     )
 
 
-def model(spec: Spec, seed: int = 0, n_critic: int = 2) -> WGAN3D:
-    torch.manual_seed(seed)
-    adam = partial(torch.optim.Adam, lr=2e-3, betas=(0.5, 0.9))
-    return WGAN3D(
-        spec, None, latent=8, width=8, channels=[8], head_stride=2, noise=True, cell_gain=10.0,
-        critic_channels=[8, 8, 1], critic_depths=[3, 2, 2], critic_strides=[2, 1, 1], critic_hidden=[64, 64],
-        profiles=True, constrainer_channels=[4, 4, 4], constrainer_hidden=16, logarithmic=True, penalty=5.0,
-        penalty_share=0.5, kappa=0.01, n_critic=n_critic, optimizer=adam, critic_optimizer=adam,
-        constrainer_optimizer=partial(torch.optim.SGD, lr=1e-2, momentum=0.9),
-        scheduler=partial(warmup_cosine, warmup=0.02, final=0.05),
+def model(spec: Spec, seed: int = 0) -> WGAN3D:
+    return made(
+        "wgan3d", spec, "net.latent=8", "net.width=8", "net.channels=[8]", "critic.channels=[8,8,1]",
+        "critic.depths=[3,2,2]", "critic.strides=[2,1,1]", "critic.hidden=[64,64]",
+        "constrainer.channels=[4,4,4]", "constrainer.hidden=16", "optim.optimizer.lr=2e-3", seed=seed,
     )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def showers(n: int = 60) -> tuple[Spec, Batch]:
 
 def test_grid_comes_back_and_its_profiles_are_standardised_sums() -> None:
     spec, batch = showers()
-    transform = GridScaling(spec, spec.conditions, spec.conditions[0], LogScale(0.1), 0.1)
+    transform = GridScaling(spec, spec.conditions, logarithmic=True, profiles=True)
     transform.fit([batch[:20], batch[20:]])
     latent = transform(batch)
     assert latent.x["shower"].shape == (60, 1, 3, 4, 4)

@@ -43,7 +43,7 @@ def showers(n: int, rows: int, cols: int, seed: int = 0) -> Batch:
 
 def transform(spec: Spec, block: tuple[int, int] = (2, 2), **changes) -> LayerImageTransform:
     arguments = {
-        "floor": FLOOR, "gap": 2.0, "width": 0.2, "smear": 0.0, "decades": 7.0, "alpha": 0.01,
+        "floor": FLOOR, "fill": LogNormalFill(2.0, 0.2), "smear": 0.0, "decades": 7.0, "alpha": 0.01,
         "rotate": False, **changes,
     }  # fmt: skip
     return LayerImageTransform(spec, spec.conditions, block=block, **arguments)

@@ -3,6 +3,7 @@
 from simulacra.core.batch import Batch, Conditions, Latent
 from simulacra.core.errors import FormatError, IncompatibleError, UserError
 from simulacra.core.geometry import Geometry, Layer, regular_grid
+from simulacra.core.layout import Layout
 from simulacra.core.spec import Field, Prior, Role, Spec
 from simulacra.core.weights import (
     check_weight,
@@ -21,6 +22,7 @@ __all__ = [
     "IncompatibleError",
     "Latent",
     "Layer",
+    "Layout",
     "Prior",
     "Role",
     "Spec",

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Geometry
+from simulacra.core import Layout
 from simulacra.dynamics.flows import ActNorm, ContextAffine, Flow, Permute, Steered, Step
 from simulacra.dynamics.incremental import invert
 from simulacra.dynamics.splines import Spline
@@ -85,20 +85,16 @@ class Inverted(Step):
         return self.step(z, context)
 
 
-def layer_orders(geometry: Geometry, blocks: int, seed: int = 0) -> list[Tensor]:
-    """Orders of the cells before each block: within each layer, first reversed, then random, in turn.
+def layer_orders(sizes: Sequence[int], blocks: int, seed: int = 0) -> list[Tensor]:
+    """Orders of the features before each block: within each layer, first reversed, then random, in turn.
 
     Reference: arXiv:2106.05285, section 3.
 
     Args:
-        geometry: The layers of a flat shower.
+        sizes: Features of each layer.
         blocks: Number of orders.
         seed: Seed of the random ones.
     """
-    return _orders(list(geometry.sizes), blocks, seed)
-
-
-def _orders(sizes: Sequence[int], blocks: int, seed: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     starts = torch.tensor([0, *sizes], device="cpu").cumsum(0).tolist()
     orders = []
@@ -112,13 +108,11 @@ def _orders(sizes: Sequence[int], blocks: int, seed: int) -> list[Tensor]:
 
 
 def autoregressive_flow(
-    features: int,
-    context: int,
+    layout: Layout,
     blocks: int,
     spline: Spline,
     hidden: Sequence[int],
     *,
-    orders: Sequence[Tensor] | None = None,
     activation: Callable[[], nn.Module] = nn.ReLU,
     dropout: float = 0.0,
     affine: Sequence[int] | None = None,
@@ -128,13 +122,11 @@ def autoregressive_flow(
     """Blocks of permutation and masked autoregressive step, in this order.
 
     Args:
-        features: ``D``.
-        context: Width of the context, 0 for none.
+        layout: What is described; features are reversed and shuffled in turn, where they lie in layers within
+            each of them.
         blocks: Number of masked autoregressive steps.
         spline: The elementwise map of all of them.
         hidden: Widths of each masked network.
-        orders: Order of the features before each block, see :func:`layer_orders` (None: all features
-            reversed and shuffled in turn).
         activation: Activation of the networks.
         dropout: Dropout of the networks.
         affine: Widths of the network of a first :class:`~simulacra.dynamics.flows.ContextAffine`, or None
@@ -142,13 +134,11 @@ def autoregressive_flow(
         actnorm: Whether an ActNorm precedes each block.
         seed: Seed of the shuffles.
     """
-    chosen = _orders([features], blocks, seed) if orders is None else list(orders)
-    if len(chosen) != blocks:
-        raise ValueError(f"{blocks} blocks need as many orders, got {len(chosen)}")
+    features, context = layout.features, layout.context
     steps: list[Step] = []
     if affine is not None and context > 0:
         steps.append(ContextAffine(features, context, affine))
-    for order in chosen:
+    for order in layer_orders(layout.layers or [features], blocks, seed):
         if actnorm:
             steps.append(ActNorm(features))
         net = MaskedAutoregressive(features, context, spline, hidden, activation, dropout)

@@ -11,12 +11,13 @@ What an exact density minimises is its negative log-likelihood per number, weigh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import UserError, weighted_mean
+from simulacra.core import Layout, UserError, weighted_mean
 
 Rows = tuple[Tensor, Tensor | None, Tensor | None]
 """Values ``(B, D)``, contexts ``(B, C)`` or None, event weights ``(B,)`` or None."""
@@ -26,6 +27,8 @@ class Density(nn.Module, ABC):
     """See the module's docstring; ``features`` is ``D``, the numbers that are described."""
 
     features: int
+    exact: ClassVar[bool] = True
+    """Whether what is minimised is the negative log-likelihood."""
 
     @abstractmethod
     def sample(
@@ -58,12 +61,28 @@ class Density(nn.Module, ABC):
         """
         return -weighted_mean(self.log_prob(x, context), weight) / self.features
 
+    def terms(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, tuple[Tensor, int]]:
+        """What :meth:`loss` is the sum of, with the numbers of an event that each term describes; by name,
+        which is empty where there is one term.
+        """
+        return {"": (self.loss(x, context, weight, generator), self.features)}
+
     def fit(self, rows: Iterable[Rows]) -> None:
         """Start from training events, once before training; nothing for most densities.
 
         Args:
             rows: Batches of events, made one after the other as they are asked for.
         """
+
+
+MakeDensity = Callable[[Layout], Density]
+"""What a configuration gives in the place of a density: all but what it describes is set."""
 
 
 def first(rows: Iterable[Rows]) -> Rows:

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import IncompatibleError
+from simulacra.core import IncompatibleError, weighted_mean
 from simulacra.dynamics.autoregressive import Inverted, MaskedAutoregressive
 from simulacra.dynamics.flows import Flow, Step
 from simulacra.dynamics.splines import Spline
@@ -56,19 +56,21 @@ class Swapped(Spline):
         return self.spline(y, free)
 
 
-def inverted(twin: Flow) -> Flow:
-    """Inverse-autoregressive flow made of the blocks of a masked autoregressive one.
+def inverted(flow: Flow) -> Flow:
+    """A masked autoregressive flow itself, turned into an inverse-autoregressive one.
 
-    Args:
-        twin: Flow whose blocks have a :class:`Swapped` spline; used up. Of its steps only the autoregressive
-            blocks are trained, the others are the teacher's (:func:`copy_fixed_steps`).
+    Its blocks get a :class:`Swapped` spline and are all that is trained: the other steps are the teacher's
+    (:func:`copy_fixed_steps`).
     """
-    steps: list[Step] = []
-    for step in twin.steps:
-        assert isinstance(step, Step)
-        trained = isinstance(step, MaskedAutoregressive)
-        steps.append(Inverted(step) if trained else step.requires_grad_(False))
-    return Flow(twin.features, steps)
+    steps: list[nn.Module] = []
+    for step in flow.steps:
+        if isinstance(step, MaskedAutoregressive):
+            step.spline = Swapped(step.spline)
+            steps.append(Inverted(step))
+        else:
+            steps.append(step.requires_grad_(False))
+    flow.steps = nn.ModuleList(steps)
+    return flow
 
 
 def copy_fixed_steps(student: Flow, teacher: Flow) -> None:
@@ -160,6 +162,7 @@ def distil(
     z_context: Tensor | None,
     *,
     guided: bool,
+    weight: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Loss of a student, and what is watched.
 
@@ -167,10 +170,11 @@ def distil(
         student: Flow of :func:`inverted`.
         teacher: Its twin, in evaluation mode, with parameters that need no gradient.
         x: Data ``(B, D)``.
-        z: Noise ``(M, D)``.
+        z: Noise ``(B, D)``.
         x_context: Context of the data.
         z_context: Context of the noise.
         guided: Whether free numbers are compared too.
+        weight: Weights ``(B,)`` of the data, and of the noise at their conditions, or None.
 
     Returns:
         ``loss``; ``x_chain`` and ``z_chain``, the mean squares of ``x' - x`` and ``z' - z`` per number;
@@ -181,21 +185,23 @@ def distil(
     follow = towards_data(student, lead.end, x_context)
     own = towards_data(student, z, z_context)
     judged = towards_noise(teacher, own.end, z_context)
-    loss = 0.5 * (_chain(follow, lead, guided) + _chain(own, judged, guided))
+    chains = _chain(follow, lead, guided) + _chain(own, judged, guided)
     with torch.no_grad():
         start, found = z.square().sum(-1), judged.end.square().sum(-1)
         kl = 0.5 * (found - start) - own.log_det - judged.log_det
     return {
-        "loss": loss,
-        "x_chain": (follow.end - x).detach().square().mean(),
-        "z_chain": (judged.end - z).detach().square().mean(),
-        "kl": kl.mean() / student.features,
+        "loss": 0.5 * weighted_mean(chains, weight),
+        "x_chain": weighted_mean((follow.end - x).detach().square(), weight),
+        "z_chain": weighted_mean((judged.end - z).detach().square(), weight),
+        "kl": weighted_mean(kl, weight) / student.features,
     }
 
 
 def _chain(student: Path, teacher: Path, guided: bool) -> Tensor:
-    pairs = list(zip(student.states, teacher.states, strict=True))
+    """What the two differ by, per event and number ``(B,)``."""
+    states = zip(student.states, teacher.states, strict=True)
+    found = [(a - b).square().sum(-1) for a, b in states]
     if guided:
-        pairs += zip(student.numbers, teacher.numbers, strict=True)
-    rows = student.end.numel()
-    return torch.stack([(a - b).square().sum() for a, b in pairs]).sum() / rows
+        numbers = zip(student.numbers, teacher.numbers, strict=True)
+        found += [(a - b).square().sum((0, 2)) for a, b in numbers]
+    return torch.stack(found).sum(0) / student.end.shape[1]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import draws
+from simulacra.core import Layout, draws
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.mlp import MLP
@@ -253,8 +253,7 @@ class Flow(Density):
 
 
 def coupling_flow(
-    features: int,
-    context: int,
+    layout: Layout,
     blocks: int,
     spline: Spline,
     hidden: Sequence[int],
@@ -268,8 +267,7 @@ def coupling_flow(
     """Blocks of ActNorm, permutation and coupling, in this order.
 
     Args:
-        features: ``D``.
-        context: Width of the context, 0 for none.
+        layout: What is described.
         blocks: Number of couplings; each second permutation swaps the halves, so that both move before a new
             shuffle.
         spline: The elementwise map of all couplings.
@@ -280,6 +278,7 @@ def coupling_flow(
         bayesian: Makes the weights of all networks normally distributed, or None.
         seed: Seed of the shuffles.
     """
+    features, context = layout.features, layout.context
     generator = torch.Generator().manual_seed(seed)
     steps: list[Step] = []
     if affine is not None and context > 0:

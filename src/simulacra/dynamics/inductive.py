@@ -11,18 +11,18 @@ Reference: iCaloFlow, arXiv:2305.11934, section 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from simulacra.core import Layout, draws
+from simulacra.core.layout import Seen
 from simulacra.dynamics import density
 from simulacra.dynamics.flows import Flow
-from simulacra.dynamics.layer_chain import LayerChain
-
-Seen = Callable[[int, Tensor, Tensor], Tensor]
+from simulacra.dynamics.layer_chain import LayerChain, known
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ class Rows:
         flow: The flow.
         x: Layers ``(R, V)``.
         context: What steers the flow ``(R, C)``.
+        weight: Weight of the shower that each row is of ``(R,)``, or None.
     """
 
     flow: Flow
     x: Tensor
     context: Tensor
+    weight: Tensor | None = None
 
 
 def next_width(layers: int, width: int, given: int) -> int:
@@ -54,42 +56,50 @@ class InductiveChain(LayerChain):
         given: Width of ``c``.
         first: Flow of the first layer, context ``c, E_0``.
         next: Flow of the others, context :func:`next_width`.
-        seen: What the next layer sees of a generated one, as :meth:`LayerChain.seen`.
+        seen: What the next layer sees of a generated one (None: the layer itself).
+        each: How many of the layers ``n >= 1`` of each shower a training step draws, without replacement
+            (None: all).
     """
 
     def __init__(
-        self, layers: int, width: int, given: int, first: Flow, next: Flow, seen: Seen
+        self,
+        layers: int,
+        width: int,
+        given: int,
+        first: Flow,
+        next: Flow,
+        seen: Seen | None = None,
+        each: int | None = None,
     ) -> None:
-        super().__init__([width] * layers, history=1)
-        self.given = given
+        super().__init__([width] * layers, history=1, seen=seen)
+        self.given, self.each = given, each
         self.first, self.next = first, next
-        self._seen = seen
-
-    def seen(self, n: int, x: Tensor, context: Tensor) -> Tensor:
-        """See :class:`LayerChain`."""
-        return self._seen(n, x, context)
 
     def flow_of(self, n: int) -> Flow:
-        """See :class:`LayerChain`."""
         return self.first if n == 0 else self.next
 
     def steer(self, n: int, past: list[Tensor], context: Tensor) -> Tensor:
-        """See :class:`LayerChain`."""
         if n == 0:
             return context[:, : self.given + 1]
         number = torch.full((len(context),), n, device=context.device)
         return self._steer_next(past[-1], context, number)
 
     def rows(
-        self, x: Tensor, context: Tensor, each: int | None, generator: torch.Generator | None
+        self,
+        x: Tensor,
+        context: Tensor,
+        each: int | None,
+        generator: torch.Generator | None = None,
+        weight: Tensor | None = None,
     ) -> dict[str, Rows]:
         """What the flow of the first layer and that of the next ones describe, the true layer before each.
 
         Args:
             x: Showers ``(B, features)``.
             context: ``(B, given + L)``.
-            each: How many of the layers ``n >= 1`` of each shower are drawn, without replacement (None: all).
+            each: How many of the layers ``n >= 1`` of each shower are drawn.
             generator: Source of the draw.
+            weight: Weights of the showers ``(B,)``, or None.
 
         Returns:
             ``first`` with ``B`` rows and ``next`` with ``each * B``.
@@ -99,15 +109,44 @@ class InductiveChain(LayerChain):
         if each is None or each >= count:
             number = torch.arange(1, count + 1, device=x.device).expand(len(x), -1)
         else:
-            lots = torch.rand(len(x), count, generator=generator, device=x.device)
+            lots = draws.uniform((len(x), count), x, generator)
             number = 1 + lots.topk(each, dim=1).indices  # (B, each)
         row = torch.arange(len(x), device=x.device)[:, None].expand_as(number).flatten()
         number = number.flatten()
         steer = self._steer_next(layers[row, number - 1], context[row], number)
         return {
-            "first": Rows(self.first, layers[:, 0], self.steer(0, [], context)),
-            "next": Rows(self.next, layers[row, number], steer),
+            "first": Rows(self.first, layers[:, 0], self.steer(0, [], context), weight),
+            "next": Rows(
+                self.next, layers[row, number], steer, None if weight is None else weight[row]
+            ),
         }
+
+    def terms(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, tuple[Tensor, int]]:
+        """One per flow, each the mean over what it describes."""
+        width = self.widths[0]
+        numbers = {"first": width, "next": self.features - width}
+        rows = self.rows(x, known(context), self.each, generator, weight)
+        return {
+            name: (item.flow.loss(item.x, item.context, item.weight, generator), numbers[name])
+            for name, item in rows.items()
+        }
+
+    def loss(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Sum of the terms, so that both flows learn alike fast."""
+        terms = self.terms(x, context, weight, generator).values()
+        return torch.stack([value for value, _ in terms]).sum()
 
     def _steer_next(self, before: Tensor, context: Tensor, number: Tensor) -> Tensor:
         c, energies = context[:, : self.given], context[:, self.given :]
@@ -120,7 +159,30 @@ class InductiveChain(LayerChain):
     def fit(self, rows: Iterable[density.Rows]) -> None:
         """Data-dependent initialisation of both flows, of the second from one layer of each shower."""
         x, context, weight = density.first(rows)
-        assert context is not None
         generator = torch.Generator(device=x.device).manual_seed(0)
-        for item in self.rows(x, context, 1, generator).values():
-            item.flow.fit([(item.x, item.context, weight)])
+        for item in self.rows(x, known(context), 1, generator, weight).values():
+            item.flow.fit([(item.x, item.context, item.weight)])
+
+
+def inductive_chain(
+    layout: Layout,
+    flow: Callable[..., Flow],
+    first_hidden: Sequence[int],
+    next_hidden: Sequence[int],
+    layers_per_step: int | None = None,
+) -> InductiveChain:
+    """Chain of two flows of one kind.
+
+    Args:
+        layout: What is described, in layers that are all alike.
+        flow: Makes a flow from ``(layout, hidden=..., seed=...)``.
+        first_hidden: Widths of the networks of the flow of the first layer.
+        next_hidden: Widths of those of the flow of the other layers.
+        layers_per_step: See ``each`` of :class:`InductiveChain`.
+    """
+    layers, width, given = len(layout.layers), layout.layers[0], layout.given
+    first = flow(Layout(width, given + 1), hidden=first_hidden, seed=2)
+    following = flow(Layout(width, next_width(layers, width, given)), hidden=next_hidden, seed=3)
+    return InductiveChain(
+        layers, width, given, first, following, seen=layout.seen, each=layers_per_step
+    )

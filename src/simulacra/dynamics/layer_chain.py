@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from simulacra.core.layout import Seen
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.flows import Flow
 
@@ -27,9 +28,10 @@ class LayerChain(Density):
     Args:
         widths: Numbers that describe each layer.
         history: Layers ``h`` that each layer sees before it.
+        seen: What later layers see of a generated one, e.g. after a cut (None: the layer itself).
     """
 
-    def __init__(self, widths: Sequence[int], history: int) -> None:
+    def __init__(self, widths: Sequence[int], history: int, seen: Seen | None = None) -> None:
         super().__init__()
         if history < 0 or not widths:
             raise ValueError(
@@ -37,6 +39,7 @@ class LayerChain(Density):
             )
         self.widths = list(widths)
         self.history = history
+        self.seen = seen
         self.features = sum(widths)
 
     @abstractmethod
@@ -53,15 +56,11 @@ class LayerChain(Density):
             context: ``(B, C)``.
         """
 
-    def seen(self, n: int, x: Tensor, context: Tensor) -> Tensor:
-        """What later layers see of a generated layer ``n``, e.g. after a cut; by default the layer itself."""
-        return x
-
     def log_probs(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Log density ``(B, L)`` of every layer of ``x`` ``(B, features)``, given the true layers before."""
-        layers, known = self.split(x), _known(context)
+        layers, context = self.split(x), known(context)
         values = [
-            self.flow_of(n).log_prob(layer, self.steer(n, self._past(layers, n), known))
+            self.flow_of(n).log_prob(layer, self.steer(n, self._past(layers, n), context))
             for n, layer in enumerate(layers)
         ]
         return torch.stack(values, dim=-1)
@@ -86,25 +85,25 @@ class LayerChain(Density):
             truth: True showers ``(n, features)`` whose layers stand in for the generated ones before each
                 layer (None: free running).
         """
-        known = _known(context)
+        context = known(context)
         before = None if truth is None else self.split(truth)
         made: list[Tensor] = []
         shown: list[Tensor] = []
         for number in range(len(self.widths)):
             past = self._past(shown if before is None else before, number)
-            steered = self.steer(number, past, known)
+            steered = self.steer(number, past, context)
             layer = self.flow_of(number).sample(n, steered, generator)
             made.append(layer)
-            shown.append(self.seen(number, layer, known) if before is None else layer)
+            shown.append(layer if self.seen is None else self.seen(number, layer, context))
         return torch.cat(made, dim=-1)
 
     @torch.no_grad()
     def fit(self, rows: Iterable[Rows]) -> None:
         """Data-dependent initialisation of all layers' flows."""
         x, context, weight = first(rows)
-        layers, known = self.split(x), _known(context)
+        layers, context = self.split(x), known(context)
         for n, layer in enumerate(layers):
-            steered = self.steer(n, self._past(layers, n), known)
+            steered = self.steer(n, self._past(layers, n), context)
             self.flow_of(n).fit([(layer, steered, weight)])
 
     def split(self, x: Tensor) -> list[Tensor]:
@@ -115,7 +114,12 @@ class LayerChain(Density):
         return list(layers[max(0, n - self.history) : n])
 
 
-def _known(context: Tensor | None) -> Tensor:
+def known(context: Tensor | None) -> Tensor:
+    """The context, without which there is no chain.
+
+    Raises:
+        ValueError: If there is none.
+    """
     if context is None:
         raise ValueError("a chain of layers needs a context with the energies of all layers")
     return context
@@ -147,13 +151,11 @@ class CausalChain(LayerChain):
         self.flows = nn.ModuleList(flows)
 
     def flow_of(self, n: int) -> Flow:
-        """See :class:`LayerChain`."""
         flow = self.flows[n]
         assert isinstance(flow, Flow)
         return flow
 
     def steer(self, n: int, past: list[Tensor], context: Tensor) -> Tensor:
-        """See :class:`LayerChain`."""
         energy = context[:, self.given + n, None]
         steered: Tensor = self.embeddings[n](
             past, torch.cat([context[:, : self.given], energy], dim=-1)

@@ -21,89 +21,15 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-
 from simulacra.core import Spec
-from simulacra.dynamics.autoregressive import autoregressive_flow, layer_orders
-from simulacra.dynamics.flows import Flow
-from simulacra.dynamics.splines import Spline
-from simulacra.models.shower_flow import ShowerFlow
+from simulacra.models.shower_model import ShowerModel
 
 MOST_CELLS = 10_000
 """Cells that can be drawn one after the other in bearable time."""
 
 
-class CaloFlowTeacher(ShowerFlow):
-    """See the module's docstring.
-
-    Args:
-        spec: Layers or grid with a geometry and an incident energy.
-        given: Fields the generator is given (None: all conditions).
-        blocks: Masked autoregressive blocks of flow II.
-        hidden: Widths of its masked networks.
-        spline: Its elementwise map.
-        affine: Widths of the network that first takes means and widths at given conditions away (None: no
-            such step), in both flows.
-        actnorm: Whether an ActNorm precedes each block, in both flows.
-        dropout: Dropout of the masked networks of flow II.
-        energy_blocks: Masked autoregressive blocks of flow I.
-        energy_hidden: Widths of its masked networks.
-        energy_spline: Its elementwise map.
-        floor: Smallest resolved cell energy [spec.unit] (None: from the spec).
-        spread: Width of the noise in empty cells, in ``ln v``.
-        smear: Width of the noise on each layer's scale, in ``ln v``.
-        optimizer: Makes the optimizer.
-        scheduler: Makes the schedule.
-    """
-
-    energy_flow: Flow
-    shower_flow: Flow
-
-    def __init__(
-        self,
-        spec: Spec,
-        given: Sequence[str] | None,
-        blocks: int,
-        hidden: Sequence[int],
-        spline: Spline,
-        affine: Sequence[int] | None,
-        actnorm: bool,
-        dropout: float,
-        energy_blocks: int,
-        energy_hidden: Sequence[int],
-        energy_spline: Spline,
-        floor: float | None,
-        spread: float,
-        smear: float,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler] | None,
-    ) -> None:
-        super().__init__(spec, given, floor, spread, smear, optimizer, scheduler)
-        self.energy_flow = autoregressive_flow(
-            *self.energy_widths(),
-            energy_blocks,
-            energy_spline,
-            energy_hidden,
-            activation=nn.SiLU,
-            affine=affine,
-            actnorm=actnorm,
-            seed=1,
-        )
-        self.shower_flow = autoregressive_flow(
-            *self.shower_widths(),
-            blocks,
-            spline,
-            hidden,
-            orders=layer_orders(self.transform.geometry, blocks, seed=0),
-            activation=nn.SiLU,
-            dropout=dropout,
-            affine=affine,
-            actnorm=actnorm,
-        )
+class CaloFlowTeacher(ShowerModel):
+    """Masked autoregressive flows."""
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:

@@ -25,105 +25,59 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
 from simulacra.core import Latent, Spec
-from simulacra.dynamics.flows import coupling_flow
-from simulacra.dynamics.splines import Spline
+from simulacra.dynamics.flows import Flow
+from simulacra.models.optim import Optim
 from simulacra.models.posterior import Variational, undecayed
-from simulacra.models.shower_flow import ShowerFlow
+from simulacra.models.shower_model import MakeTransform, ShowerModel
 from simulacra.nn.variational import Bayesian
 
-STANDARD = Bayesian()
-"""Weights with a standard normal prior."""
 
-
-class CaloINN(Variational, ShowerFlow):
-    """See the module's docstring.
+class CaloINN(Variational, ShowerModel):
+    """Coupling flows with splines.
 
     Args:
         spec: Layers or grid with a geometry and an incident energy.
         given: Fields the generator is given (None: all conditions).
-        joint: One flow for layer energies and cells; otherwise the cells' flow follows one of the layer
-            energies.
-        blocks: Couplings of the cells' flow.
-        hidden: Widths of its steering networks.
-        spline: Its elementwise map.
-        affine: Widths of the network that first takes means and widths at given conditions away (None: no
-            such step).
-        dropout: Dropout of its steering networks.
-        energy_blocks: Couplings of the flow of the layer energies.
-        energy_hidden: Widths of its steering networks.
-        energy_spline: Its elementwise map.
-        floor: Smallest resolved cell energy [spec.unit] (None: from the spec).
-        spread: Width of the noise in empty cells, in ``ln v``.
-        smear: Width of the noise on each layer's scale, in ``ln v``.
-        optimizer: Makes the optimizer.
-        scheduler: Makes the schedule.
+        transform: Makes the transform.
+        energies: Makes the flow of the layer energies (None: that of the cells describes both).
+        cells: Makes the flow of the cells.
+        optim: What moves both.
         bayesian: Whether the weights of all networks are normally distributed.
-        weights: How they are then.
+        weights: How they are then; given to both flows as ``bayesian``.
     """
 
     def __init__(
         self,
         spec: Spec,
         given: Sequence[str] | None,
-        joint: bool,
-        blocks: int,
-        hidden: Sequence[int],
-        spline: Spline,
-        affine: Sequence[int] | None,
-        dropout: float,
-        energy_blocks: int,
-        energy_hidden: Sequence[int],
-        energy_spline: Spline,
-        floor: float | None,
-        spread: float,
-        smear: float,
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
-        scheduler: Callable[..., LRScheduler] | None,
-        bayesian: bool = False,
-        weights: Bayesian = STANDARD,
+        transform: MakeTransform,
+        energies: Callable[..., Flow] | None,
+        cells: Callable[..., Flow],
+        optim: Optim,
+        bayesian: bool,
+        weights: Bayesian,
     ) -> None:
-        made = undecayed(optimizer) if bayesian else optimizer
-        super().__init__(spec, given, floor, spread, smear, made, scheduler)
-        distributed = weights if bayesian else None
-        self.shower_flow = coupling_flow(
-            *self.shower_widths(joint),
-            blocks,
-            spline,
-            hidden,
-            activation=nn.LeakyReLU if joint else nn.SiLU,
-            dropout=dropout,
-            affine=affine,
-            bayesian=distributed,
-            seed=0,
-        )
-        self.energy_flow = (
-            None
-            if joint
-            else coupling_flow(
-                *self.energy_widths(),
-                energy_blocks,
-                energy_spline,
-                energy_hidden,
-                affine=energy_hidden,
-                bayesian=distributed,
-                seed=1,
-            )
+        if bayesian:
+            optim = Optim(undecayed(optim.optimizer), optim.scheduler)
+            cells = partial(cells, bayesian=weights)
+            energies = None if energies is None else partial(energies, bayesian=weights)
+        super().__init__(
+            spec, given, transform=transform, energies=energies, cells=cells, optim=optim
         )
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """The likelihood's loss; each flow's divergence per training event is scaled as its likelihood."""
+        """Also each flow's divergence per training event, scaled as its likelihood."""
         values = super()._loss(latent, generator)
         if not self.has_posterior:
             return values
-        flows = [flow for flow in (self.shower_flow, self.energy_flow) if flow is not None]
+        flows = self.parts().values()
         found = [self.divergence(flow) for flow in flows]
         scaled = [value / flow.features for value, flow in zip(found, flows, strict=True)]
         total = torch.stack(found).sum().detach()

@@ -22,14 +22,13 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Conditions, Latent, Spec, UserError
+from simulacra.core import Conditions, Field, Latent, Spec, UserError, draws, refuse_weights
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
     moment_distance,
@@ -38,12 +37,25 @@ from simulacra.dynamics.adversarial import (
 )
 from simulacra.models.base import GenerativeModule, Objective, frozen
 from simulacra.models.optim import Optim
-from simulacra.nn.image_gan import ImageCritic, ImageGenerator, normed_output, plain_output
-from simulacra.nn.resblocks import ConvDown2d, ConvUp2d, ResidualDown2d, ResidualUp2d
+from simulacra.nn.image_gan import ImageCritic, ImageGenerator
 from simulacra.transforms.image import ImageScaling
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-Schedule = Callable[..., LRScheduler] | None
+
+@dataclass(frozen=True)
+class ImageGANLoss:
+    """What the networks learn from each other.
+
+    Args:
+        penalty: Weight of the gradient penalty.
+        matching: Weight of the distance between means and widths of true and generated pixel statistics.
+        images: Images that a step sees, drawn from those of the batch (None: all).
+        n_critic: Critic steps per step of the network that generates.
+    """
+
+    penalty: float
+    matching: float
+    images: int | None
+    n_critic: int
 
 
 class PXDWGAN(GenerativeModule):
@@ -52,22 +64,12 @@ class PXDWGAN(GenerativeModule):
     Args:
         spec: Stacks of images without conditions.
         given: Must be empty (None: all conditions, of which there are none).
-        residual: Residual blocks (ResNet) in place of plain convolutions (ConvNet).
-        latent: Length of the latent vector.
-        start: Channels at the coarsest size.
-        channels: Channels after each of the generator's blocks, each of which doubles rows and columns.
-        critic_channels: Channels after each of the critic's blocks.
-        noise: Channels of noise at the input of every block of the generator.
-        detail: Channels of a further convolution at full size in the generator, 0 for none.
-        summary: Width of the layers through which the critic sees pixel statistics, 0 for none.
-        dequantise: Width of the uniform noise on true images in training, on the scale of the logarithm.
-        matching: Weight of the distance between means and widths of true and generated pixel statistics.
-        penalty: Weight of the gradient penalty.
-        images: Images that a step sees, drawn from those of the batch (None: all).
-        n_critic: Critic steps per generator step.
-        optimizer: Makes the generator's optimizer.
-        critic_optimizer: Makes the critic's.
-        scheduler: Makes the schedule of both, or None.
+        transform: Makes the transform.
+        net: Makes the network that generates from the size of an image.
+        critic: Makes the critic from the size of an image and the columns of its summary.
+        loss: What they learn from each other.
+        optim: What moves ``net``.
+        critic_optim: What moves the critic.
     """
 
     transform: ImageScaling
@@ -76,56 +78,23 @@ class PXDWGAN(GenerativeModule):
         self,
         spec: Spec,
         given: Sequence[str] | None,
-        residual: bool,
-        latent: int,
-        start: int,
-        channels: Sequence[int],
-        critic_channels: Sequence[int],
-        noise: int,
-        detail: int,
-        summary: int,
-        dequantise: float,
-        matching: float,
-        penalty: float,
-        images: int | None,
-        n_critic: int,
-        optimizer: MakeOptimizer,
-        critic_optimizer: MakeOptimizer,
-        scheduler: Schedule,
+        transform: Callable[[Spec, Sequence[Field]], ImageScaling],
+        net: Callable[[tuple[int, int]], ImageGenerator],
+        critic: Callable[[tuple[int, int], int], ImageCritic],
+        loss: ImageGANLoss,
+        optim: Optim,
+        critic_optim: Optim,
     ) -> None:
         super().__init__(spec, given)
         if self.given:
             raise UserError(
                 f"pxd_wgan is unconditional: given must be empty, got {list(self.given)}"
             )
-        self.transform = ImageScaling(
-            spec, self.given_fields, 2 ** max(len(channels), len(critic_channels)), dequantise
-        )
-        size = self.transform.size
-        up, down = (ResidualUp2d, ResidualDown2d) if residual else (ConvUp2d, ConvDown2d)
-        self.generator = ImageGenerator(
-            size,
-            latent,
-            start,
-            channels,
-            up,
-            normed_output if residual else plain_output,
-            noise,
-            detail,
-        )
-        self.critic = ImageCritic(
-            size, critic_channels, down, self.transform.summary_width if summary else 0, summary
-        )
-        self.summary = summary > 0
-        self.matching = matching
-        self.penalty = penalty
-        self.images = images
-        self.n_critic = n_critic
-        self.optimizer, self.critic_optimizer, self.schedule = (
-            optimizer,
-            critic_optimizer,
-            scheduler,
-        )
+        self.transform = transform(spec, self.given_fields)
+        self.net = net(self.transform.size)
+        self.critic = critic(self.transform.size, self.transform.summary_width)
+        self.terms = loss
+        self.optims = optim, critic_optim
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
@@ -138,33 +107,27 @@ class PXDWGAN(GenerativeModule):
         return None
 
     def objectives(self) -> dict[str, Objective]:
-        """Critic at every batch, generator at every ``n_critic``-th."""
+        """Critic at every batch, the network that generates at every ``n_critic``-th."""
+        optim, critic_optim = self.optims
+        every = self.terms.n_critic
         return {
-            "critic": Objective(
-                self.critic_loss,
-                list(self.critic.parameters()),
-                Optim(self.critic_optimizer, self.schedule),
-            ),
-            "generator": Objective(
-                self.generator_loss,
-                self.used_parameters(),
-                Optim(self.optimizer, self.schedule),
-                every=self.n_critic,
-            ),
+            "critic": Objective(self.critic_loss, list(self.critic.parameters()), critic_optim),
+            "generator": Objective(self.generator_loss, self.used_parameters(), optim, every=every),
         }
 
     def used_parameters(self) -> list[nn.Parameter]:
-        """The generator network's."""
-        return list(self.generator.parameters())
+        """Those of the network that generates."""
+        return list(self.net.parameters())
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
         """Independent images for every sensor of every event."""
-        images = self.generator(len(cond) * self.transform.sensors, generator)
+        images = self.net(len(cond) * self.transform.sensors, generator)
         return Latent({"image": images.unflatten(0, (len(cond), self.transform.sensors))[:, :, 0]})
 
     def score(self, images: Tensor) -> Tensor:
         """Critic's score ``(B, 1)`` of scaled single images ``(B, 1, rows, cols)``."""
-        return self.critic(images, self.transform.summary(images[:, 0]) if self.summary else None)
+        summary = None if self.critic.joint is None else self.transform.summary(images[:, 0])
+        return self.critic(images, summary)
 
     def critic_loss(
         self, latent: Latent, generator: torch.Generator | None = None
@@ -172,30 +135,31 @@ class PXDWGAN(GenerativeModule):
         """Wasserstein loss and gradient penalty over all images of the batch."""
         real = self._single_images(latent, generator)
         with torch.no_grad():
-            fake = self.generator(len(real), generator)
+            fake = self.net(len(real), generator)
         distance = wasserstein_critic_loss(self.score(real), self.score(fake))
         slope = gradient_penalty(self.score, real, fake, generator)
-        return {"loss": distance + self.penalty * slope, "distance": -distance, "penalty": slope}
+        loss = distance + self.terms.penalty * slope
+        return {"loss": loss, "distance": -distance, "penalty": slope}
 
     def generator_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Minus the critic's score, and the distance of the summary's moments."""
         real = self._single_images(latent, generator)
-        fake = self.generator(len(real), generator)
+        fake = self.net(len(real), generator)
         with frozen(self.critic):
             score = wasserstein_generator_loss(self.score(fake))
-        if not self.matching:
+        if not self.terms.matching:
             return {"loss": score, "score": -score}
         gap = moment_distance(
             self.transform.summary(real[:, 0]), self.transform.summary(fake[:, 0])
         )
-        return {"loss": score + self.matching * gap, "score": -score, "gap": gap}
+        return {"loss": score + self.terms.matching * gap, "score": -score, "gap": gap}
 
     def _single_images(self, latent: Latent, generator: torch.Generator | None) -> Tensor:
         """True images ``(n, 1, rows, cols)`` of a step, whatever their sensor."""
+        refuse_weights(latent.weight, "the batch normalisation of PXDWGAN")
         real = latent.x["image"].flatten(0, 1)[:, None]
-        if self.images is None or self.images >= len(real):
+        if self.terms.images is None or self.terms.images >= len(real):
             return real
-        chosen = torch.randperm(len(real), generator=generator, device=real.device)[: self.images]
-        return real[chosen]
+        return real[draws.permutation(len(real), real, generator)[: self.terms.images]]

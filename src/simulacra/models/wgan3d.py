@@ -23,15 +23,14 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
-from simulacra.core import Conditions, Latent, Spec, UserError
+from simulacra.core import Conditions, Field, Latent, Spec, UserError
 from simulacra.core.units import factor
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
@@ -40,11 +39,29 @@ from simulacra.dynamics.adversarial import (
 )
 from simulacra.models.base import GenerativeModule, Objective, frozen
 from simulacra.models.optim import Optim
-from simulacra.nn.shower_gan import EnergyConstrainer, ShowerCritic, ShowerGenerator
-from simulacra.transforms.volume import GridScaling, LinearScale, LogScale
+from simulacra.transforms.volume import GridScaling
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
-Schedule = Callable[..., LRScheduler] | None
+MakeTransform = Callable[[Spec, Sequence[Field]], GridScaling]
+"""From the data set and the given fields."""
+MakeNet = Callable[[Sequence[int], int], nn.Module]
+"""From the cells per axis and the columns that are seen beside the volume."""
+
+
+@dataclass(frozen=True)
+class ShowerGANLoss:
+    """What the networks learn from each other.
+
+    Args:
+        penalty: Weight of the gradient penalty.
+        penalty_share: Share of each batch that the penalty is taken on.
+        kappa: Weight of the constrainer's term [1/GeV^2].
+        n_critic: Critic steps per step of the network that generates.
+    """
+
+    penalty: float
+    penalty_share: float
+    kappa: float
+    n_critic: int
 
 
 class WGAN3D(GenerativeModule):
@@ -53,27 +70,14 @@ class WGAN3D(GenerativeModule):
     Args:
         spec: Grid data set with an incident energy.
         given: Fields the generator is given (None: all conditions).
-        latent: Length of the latent vector, uniform in (-1, 1).
-        width: Channels per input at the coarsest size.
-        channels: Channels of the generator's doublings.
-        head_stride: 1, or 2 for an output layer that doubles once more.
-        noise: Whether each cell has its own noise.
-        critic_channels: Channels of the critic's convolutions.
-        critic_depths: Their kernels along the depth.
-        critic_strides: Their strides along the depth.
-        critic_hidden: Widths of the critic's fully connected layers.
-        profiles: Whether the critic also sees the sums along the axes.
-        constrainer_channels: Channels of the constrainer's three convolutions.
-        constrainer_hidden: Width of its fully connected layer.
-        logarithmic: Whether the networks see ``ln(1 + x / cut)`` in place of the content in MeV.
-        penalty: Weight of the gradient penalty.
-        penalty_share: Share of each batch that the penalty is taken on.
-        kappa: Weight of the constrainer's term [1/GeV^2].
-        n_critic: Critic steps per generator step.
-        optimizer: Makes the generator's optimizer.
-        critic_optimizer: Makes the critic's.
-        constrainer_optimizer: Makes the constrainer's.
-        scheduler: Makes the schedule of all three, or None.
+        transform: Makes the transform.
+        net: Makes the network that generates.
+        critic: Makes the critic, which sees conditions and what the transform adds to them.
+        constrainer: Makes the constrainer from the cells per axis.
+        loss: What they learn from each other.
+        optim: What moves ``net``.
+        critic_optim: What moves the critic.
+        constrainer_optim: What moves the constrainer.
     """
 
     transform: GridScaling
@@ -82,55 +86,25 @@ class WGAN3D(GenerativeModule):
         self,
         spec: Spec,
         given: Sequence[str] | None,
-        latent: int,
-        width: int,
-        channels: Sequence[int],
-        head_stride: int,
-        noise: bool,
-        cell_gain: float,
-        critic_channels: Sequence[int],
-        critic_depths: Sequence[int],
-        critic_strides: Sequence[int],
-        critic_hidden: Sequence[int],
-        profiles: bool,
-        constrainer_channels: Sequence[int],
-        constrainer_hidden: int,
-        logarithmic: bool,
-        penalty: float,
-        penalty_share: float,
-        kappa: float,
-        n_critic: int,
-        optimizer: MakeOptimizer,
-        critic_optimizer: MakeOptimizer,
-        constrainer_optimizer: MakeOptimizer,
-        scheduler: Schedule,
+        transform: MakeTransform,
+        net: MakeNet,
+        critic: MakeNet,
+        constrainer: Callable[[Sequence[int]], nn.Module],
+        loss: ShowerGANLoss,
+        optim: Optim,
+        critic_optim: Optim,
+        constrainer_optim: Optim,
     ) -> None:
         super().__init__(spec, given)
         energy = spec.by_role("energy")
-        hit = spec.cut or spec.threshold or 1.0
-        scale = LogScale(hit) if logarithmic else LinearScale(factor("MeV", spec.unit))
-        self.transform = GridScaling(spec, self.given_fields, energy, scale, hit)
+        self.transform = transform(spec, self.given_fields)
         cond = self.transform.conditions.width
-        seen = cond + (self.transform.profile_width if profiles else 0)
-        self.generator = ShowerGenerator(
-            spec.shape, cond, latent, width, channels, head_stride, noise, cell_gain
-        )
-        self.critic = ShowerCritic(
-            spec.shape, seen, critic_channels, critic_depths, critic_strides, critic_hidden
-        )
-        self.constrainer = EnergyConstrainer(spec.shape, constrainer_channels, constrainer_hidden)
-        self.profiles = profiles
-        self.penalty = penalty
-        self.penalty_share = penalty_share
-        self.kappa = kappa
-        self.n_critic = n_critic
+        self.net = net(spec.shape, cond)
+        self.critic = critic(spec.shape, cond + self.transform.shown)
+        self.constrainer = constrainer(spec.shape)
+        self.terms = loss
         self.largest = float(energy.high or 1.0) * factor(energy.unit, "GeV")
-        self.optimizers_by_name = {
-            "critic": critic_optimizer,
-            "generator": optimizer,
-            "constrainer": constrainer_optimizer,
-        }
-        self.schedule = scheduler
+        self.optims = optim, critic_optim, constrainer_optim
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
@@ -142,39 +116,29 @@ class WGAN3D(GenerativeModule):
         return None
 
     def objectives(self) -> dict[str, Objective]:
-        """Critic and constrainer at every batch, generator at every ``n_critic``-th."""
-        nets = {"critic": self.critic, "generator": self.generator, "constrainer": self.constrainer}
-        losses = {
-            "critic": self.critic_loss,
-            "generator": self.generator_loss,
-            "constrainer": self.constrainer_loss,
-        }
-        every = {"critic": 1, "generator": self.n_critic, "constrainer": 1}
+        """Critic and constrainer at every batch, the network that generates at every ``n_critic``-th."""
+        optim, critic_optim, constrainer_optim = self.optims
+        every = self.terms.n_critic
+        critic, constrainer = self.critic.parameters(), self.constrainer.parameters()
         return {
-            name: Objective(
-                losses[name],
-                list(net.parameters()),
-                Optim(self.optimizers_by_name[name], self.schedule),
-                every=every[name],
-            )
-            for name, net in nets.items()
+            "critic": Objective(self.critic_loss, list(critic), critic_optim),
+            "generator": Objective(self.generator_loss, self.used_parameters(), optim, every=every),
+            "constrainer": Objective(self.constrainer_loss, list(constrainer), constrainer_optim),
         }
 
     def used_parameters(self) -> list[nn.Parameter]:
-        """The generator network's."""
-        return list(self.generator.parameters())
+        """Those of the network that generates."""
+        return list(self.net.parameters())
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
-        """One pass of the generator."""
+        """One pass of the network."""
         scaled = self.transform.condition(cond)
-        return Latent({"shower": self.generator(scaled, generator)}, scaled)
+        return Latent({"shower": self.net(scaled, generator)}, scaled)
 
     def score(self, shower: Tensor, latent: Latent) -> Tensor:
         """Critic's score ``(B, 1)`` of volumes for the conditions of ``latent``."""
-        seen = [_given(latent)]
-        if self.profiles:
-            seen.append(self.transform.profiles(shower, latent.x["energy"]))
-        return self.critic(shower, torch.cat(seen, dim=1))
+        shown = self.transform.show(shower, latent.x["energy"])
+        return self.critic(shower, torch.cat([_given(latent), *shown], dim=1))
 
     def critic_loss(
         self, latent: Latent, generator: torch.Generator | None = None
@@ -182,37 +146,39 @@ class WGAN3D(GenerativeModule):
         """Wasserstein loss and gradient penalty."""
         real = latent.x["shower"]
         with torch.no_grad():
-            fake = self.generator(_given(latent), generator)
-        distance = wasserstein_critic_loss(self.score(real, latent), self.score(fake, latent))
-        part = latent[: max(1, round(self.penalty_share * len(latent)))]
-        slope = gradient_penalty(
-            partial(self.score, latent=part), real[: len(part)], fake[: len(part)], generator
+            fake = self.net(_given(latent), generator)
+        distance = wasserstein_critic_loss(
+            self.score(real, latent), self.score(fake, latent), latent.weight
         )
-        return {"loss": distance + self.penalty * slope, "distance": -distance, "penalty": slope}
+        part = latent[: max(1, round(self.terms.penalty_share * len(latent)))]
+        slope = gradient_penalty(
+            partial(self.score, latent=part), real[: len(part)], fake[: len(part)], generator,
+            weight=part.weight,
+        )  # fmt: skip
+        loss = distance + self.terms.penalty * slope
+        return {"loss": loss, "distance": -distance, "penalty": slope}
 
     def generator_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Critic's score and the constrainer's term [GeV^2]."""
         energy = latent.x["energy"]
-        fake = self.generator(_given(latent), generator)
+        fake = self.net(_given(latent), generator)
         with frozen(self.critic, self.constrainer):
-            score = wasserstein_generator_loss(self.score(fake, latent))
+            score = wasserstein_generator_loss(self.score(fake, latent), latent.weight)
             misfit = (self.largest * self.constrainer(fake) - energy).square()
             with torch.no_grad():
                 expected = (self.largest * self.constrainer(latent.x["shower"]) - energy).square()
-        constraint = (misfit - expected).abs().mean()
-        return {"loss": score + self.kappa * constraint, "score": -score, "constraint": constraint}
+        constraint = latent.mean((misfit - expected).abs())
+        loss = score + self.terms.kappa * constraint
+        return {"loss": loss, "score": -score, "constraint": constraint}
 
     def constrainer_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Mean absolute error on true showers, in units of the largest energy."""
-        return {
-            "loss": (self.constrainer(latent.x["shower"]) - latent.x["energy"] / self.largest)
-            .abs()
-            .mean()
-        }
+        found = self.constrainer(latent.x["shower"]) - latent.x["energy"] / self.largest
+        return {"loss": latent.mean(found.abs())}
 
 
 def _given(latent: Latent) -> Tensor:

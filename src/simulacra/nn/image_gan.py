@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from simulacra.core import UserError, draws
 from simulacra.nn.mlp import MLP
 
 Block = Callable[[int, int], nn.Module]
@@ -43,6 +44,7 @@ class ImageGenerator(nn.Module):
         detail: int,
     ) -> None:
         super().__init__()
+        _check(size, len(channels))
         self.latent = latent
         self.noise = noise
         self.detail = detail
@@ -58,7 +60,7 @@ class ImageGenerator(nn.Module):
 
     def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """``n`` images ``(n, 1, rows, cols)``."""
-        z = torch.randn(n, self.latent, generator=generator, device=self.first.weight.device)
+        z = draws.normal((n, self.latent), self.first.weight, generator)
         h = self.first(z).unflatten(1, self.base)
         for block in self.blocks:
             h = block(self._noisy(h, generator))
@@ -71,9 +73,7 @@ class ImageGenerator(nn.Module):
         if not self.noise:
             return h
         shape = (len(h), self.noise, *h.shape[2:])
-        return torch.cat(
-            [h, torch.randn(shape, generator=generator, device=h.device, dtype=h.dtype)], dim=1
-        )
+        return torch.cat([h, draws.normal(shape, h, generator)], dim=1)
 
 
 class ImageCritic(nn.Module):
@@ -81,33 +81,42 @@ class ImageCritic(nn.Module):
 
     Args:
         size: Rows and columns, multiples of ``2 ** len(channels)``.
+        summary: Columns of the summary.
         channels: Channels after each block.
         block: Makes a block that halves rows and columns.
-        summary: Columns of the summary, 0 for none.
-        hidden: Width of the layer that joins the summary to the channels' means.
+        hidden: Width of the layers that see the summary, 0 for a critic without.
     """
 
     def __init__(
         self,
         size: tuple[int, int],
+        summary: int,
         channels: Sequence[int],
         block: Block,
-        summary: int,
         hidden: int,
     ) -> None:
         super().__init__()
+        _check(size, len(channels))
         self.blocks = nn.Sequential(
             *(block(a, b) for a, b in zip([1, *channels[:-1]], channels, strict=True))
         )
         self.last = nn.Linear(channels[-1] * math.prod(n // 2 ** len(channels) for n in size), 1)
         self.joint = (
-            MLP(summary, 1, [hidden, hidden], partial(nn.LeakyReLU, 0.2)) if summary else None
+            MLP(summary, 1, [hidden, hidden], partial(nn.LeakyReLU, 0.2)) if hidden else None
         )
 
     def forward(self, x: Tensor, summary: Tensor | None = None) -> Tensor:
         """Scores ``(B, 1)`` of ``(B, 1, rows, cols)`` and ``(B, K)``."""
         score = self.last(self.blocks(x).flatten(1))
         return score if self.joint is None else score + self.joint(summary)
+
+
+def _check(size: tuple[int, int], blocks: int) -> None:
+    if any(n % 2**blocks for n in size):
+        raise UserError(
+            f"{blocks} blocks halve images of {size[0]} x {size[1]} pixels unevenly: pad them to multiples "
+            f"of {2**blocks} with model.transform.stride"
+        )
 
 
 def _detail(in_channels: int, channels: int) -> list[nn.Module]:

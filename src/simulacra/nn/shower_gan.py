@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from simulacra.core import draws
 from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d, triple
 from simulacra.nn.mlp import MLP
 
@@ -25,6 +26,7 @@ class ShowerGenerator(nn.Module):
         channels: Channels after each doubling.
         head_stride: 1, or 2 for an output layer that doubles once more.
         noise: Whether each cell has its own Gaussian noise of learned width.
+        cell_gain: Factor on a learned bias per cell, 0 for none.
     """
 
     def __init__(
@@ -52,23 +54,14 @@ class ShowerGenerator(nn.Module):
 
     def forward(self, cond: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Volumes ``(B, 1, *sizes)``, non-negative, for conditions ``(B, C)``."""
-        z = (
-            torch.rand(
-                len(cond), self.latent, generator=generator, device=cond.device, dtype=cond.dtype
-            )
-            * 2
-            - 1
-        )
+        z = 2 * draws.uniform((len(cond), self.latent), cond, generator) - 1
         both = torch.cat([self.from_cond(_volume(cond)), self.from_latent(_volume(z))], dim=1)
         out = self.head(self.body(torch.relu(both)))
         if self.cells is not None:
             out = out + self.cell_gain * self.cells
         if self.noise:
             mean, log_width = out.chunk(2, dim=1)
-            cells = torch.randn(
-                mean.shape, generator=generator, device=cond.device, dtype=cond.dtype
-            )
-            out = mean + log_width.exp() * cells
+            out = mean + log_width.exp() * draws.normal(mean.shape, cond, generator)
         return torch.relu(out)
 
 

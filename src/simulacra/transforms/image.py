@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
 from simulacra.transforms.base import Batches, Map, Transform
 from simulacra.transforms.pxd import CentredPadding, LogCharge
 
@@ -110,8 +110,7 @@ class ImageScaling(Transform):
         """Scaled images, with noise in training mode."""
         y = self.scale(self.padding(batch.x.float()))
         if self.training and self.noise > 0:
-            draw = torch.rand(y.shape, generator=generator, device=y.device, dtype=y.dtype)
-            y = y + 2 * self.noise * draw
+            y = y + 2 * self.noise * draws.uniform(y.shape, y, generator)
         return Latent({"image": y}, self.condition(batch.conditions(self.conditions.names)))
 
     def summary(self, images: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from simulacra.core import Batch, Conditions, Field, Geometry, Latent, Spec
+from simulacra.core import Batch, Conditions, Field, Geometry, Latent, Layout, Spec, draws
 from simulacra.transforms.dequantise import ZeroFill
 from simulacra.transforms.maps import Logit, Moments, Streamed
 from simulacra.transforms.showers import ShowerTransform
@@ -48,7 +48,7 @@ class LogNormalFill(ZeroFill):
         """Logarithm ``ln(x / floor)`` where ``x >= floor``, else negative noise; same shape as ``x``."""
         fill: Tensor | float = 0.0
         if self.training or generator is not None:
-            fill = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+            fill = draws.normal(x.shape, x, generator)
         noise = (DECADE * (self.width * fill - self.gap)) + torch.zeros_like(x)
         real = x >= floor
         log = torch.log(torch.where(real, x / floor, 1.0))
@@ -104,15 +104,14 @@ class LayerImageTransform(ShowerTransform):
     Args:
         spec: Regular grid with an incident energy.
         given: Fields that the generator is given.
-        floor: Smallest resolved energy of a cell [spec.unit] (None: see
-            :class:`~simulacra.transforms.showers.ShowerTransform`).
-        gap: Decades between the floor and the noise in empty cells.
-        width: Width of that noise, in decades.
-        smear: Width of the noise on each layer's scale, in ``ln v``.
+        floor: As in :class:`~simulacra.transforms.showers.ShowerTransform`, like ``smear`` and ``veto``.
+        fill: Noise in empty cells.
+        smear: See ``floor``.
         decades: Decades below the largest cell of a layer.
         alpha: Distance from the ends of the logit.
         block: Rows and columns of the block of cells that sizes are padded to multiples of.
         rotate: Whether training showers are turned by a random number of cells along a periodic axis.
+        veto: See ``floor``.
     """
 
     cells: LayerLogit  # type: ignore[assignment]  # both are Streamed, which is all that the base uses
@@ -122,16 +121,16 @@ class LayerImageTransform(ShowerTransform):
         spec: Spec,
         given: Sequence[Field],
         floor: float | None,
-        gap: float,
-        width: float,
+        fill: LogNormalFill,
         smear: float,
         decades: float,
         alpha: float,
         block: tuple[int, int],
         rotate: bool,
+        veto: float | None = None,
     ) -> None:
-        super().__init__(spec, given, floor, smear=smear)
-        self.fill = LogNormalFill(gap, width)
+        super().__init__(spec, given, floor, smear=smear, veto=veto)
+        self.fill = fill
         self.cells = LayerLogit(self.geometry, decades, alpha)
         self.size = self.geometry.layers[0].shape
         rows, cols = (-n % b for n, b in zip(self.size, block, strict=True))
@@ -155,8 +154,15 @@ class LayerImageTransform(ShowerTransform):
         cells = images[..., : self.size[0], : self.size[1]].flatten(1)
         return super().inverse(Latent({**latent.x, "cells": cells}, latent.cond), cond, generator)
 
+    @property
+    def layout(self) -> Layout:
+        """With the padding; later layers see a generated one as it is."""
+        sizes = (self.padded[0] * self.padded[1],) * len(self.geometry)
+        context = self.conditions.width + len(sizes)
+        return Layout(sum(sizes), context, sizes, self.padded, self.periodic)
+
     def log_slope(self, cells: Tensor) -> Tensor:
-        """Log-determinant ``(B,)`` from ``ln v`` to the latent ``cells``, padding included."""
+        """As in the base, padding included."""
         return self.cells.log_slope(cells).sum(-1)
 
     def _pad(self, cells: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -175,9 +181,8 @@ class LayerImageTransform(ShowerTransform):
         axis = -2 + int(self.periodic or 0)
         images = batch.x.reshape(len(batch), -1, *self.size)
         count = images.shape[axis]
-        shift = torch.randint(
-            count, (len(batch), 1), generator=generator, device=batch.x.device
-        ) + torch.arange(count, device=batch.x.device)
+        first = draws.integers(0, count, (len(batch), 1), batch.x, generator)
+        shift = first + torch.arange(count, device=batch.x.device)
         index = (shift % count).view(len(batch), 1, *((count, 1) if axis == -2 else (1, count)))
         turned = images.gather(axis, index.expand_as(images))
         return Batch(turned.view(batch.x.shape), batch.cond, batch.event, batch.mask, batch.weight)

@@ -22,7 +22,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from simulacra.core import Batch, Conditions, Field, IncompatibleError, Latent, Spec, UserError
+from simulacra.core import (
+    Batch,
+    Conditions,
+    Field,
+    IncompatibleError,
+    Latent,
+    Spec,
+    UserError,
+    draws,
+)
 from simulacra.transforms.base import Batches, Map, Transform
 
 NOISE = 4e-3
@@ -127,8 +136,7 @@ class PixelScaling(Transform):
         """Latent images, with noise in training mode."""
         y = self.scale(self.padding(batch.x))
         if self.training and self.noise:
-            draw = torch.rand(y.shape, generator=generator, device=y.device, dtype=y.dtype)
-            y = y + 2 * self.noise * draw
+            y = y + 2 * self.noise * draws.uniform(y.shape, y, generator)
         return Latent({"image": y}, self.condition(batch.conditions(self.conditions.names)))
 
     def inverse(

@@ -14,12 +14,13 @@ floor, removes it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec
+from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError, draws
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.calo import LogEnergyFractions
@@ -42,6 +43,10 @@ class ShowerTransform(Transform):
             tenth of the public cut, without that the smallest positive cell of the training events).
         spread: Width of the noise in empty cells, in units of ``ln v``.
         smear: Width of the noise on each layer's scale, in units of ``ln v``.
+        veto: Largest generated ``E_tot / E_inc``; energies beyond are drawn again (None: no limit).
+
+    Raises:
+        UserError: If ``veto`` is not positive.
     """
 
     floor: Tensor
@@ -53,11 +58,14 @@ class ShowerTransform(Transform):
         floor: float | None = None,
         spread: float = 1.0,
         smear: float = 0.05,
+        veto: float | None = None,
     ) -> None:
         super().__init__(given)
+        if veto is not None and veto <= 0:
+            raise UserError(f"veto must be a positive E_tot / E_inc, got {veto}")
         if spec.geometry is None:
             raise ValueError(f"showers need a geometry, {spec.name} has none")
-        self.spec, self.geometry, self.smear = spec, spec.geometry, smear
+        self.spec, self.geometry, self.smear, self.veto = spec, spec.geometry, smear, veto
         self.made = tuple(
             field for field in spec.event if field.name not in {g.name for g in given}
         )
@@ -115,6 +123,34 @@ class ShowerTransform(Transform):
         known = {name: value for name, value in cond.values.items() if name in names}
         return Batch(x.unflatten(-1, self.spec.shape), known, event)
 
+    @property
+    def layout(self) -> Layout:
+        """How the latent cells lie, given conditions and the energies of the layers."""
+        sizes, layer = self.geometry.sizes, self.geometry.layers[0]
+        image, periodic = (layer.shape, layer.periodic) if self.geometry.regular else (None, None)
+        context = self.conditions.width + len(sizes)
+        return Layout(sum(sizes), context, sizes, image, periodic, self.seen)
+
+    def vetoed(self, energies: Tensor) -> Tensor:
+        """Which of generated ``energies`` ``(B, L + K)`` hold more than the veto allows, bool ``(B,)``."""
+        return self.energies.inverse(energies)[:, 0] > math.log(self.veto or math.inf)
+
+    def limited(self, energies: Tensor) -> Tensor:
+        """Generated ``energies`` with totals that are scaled down to the veto where they lie beyond."""
+        whole = self.energies.inverse(energies)
+        total, rest = whole.split([1, whole.shape[1] - 1], dim=-1)
+        limit = math.log(self.veto or math.inf)
+        return self.energies(torch.cat([total.clamp(max=limit), rest], dim=-1))
+
+    def seen(self, n: int, x: Tensor, context: Tensor) -> Tensor:
+        """Latent cells of a generated layer ``n`` ``(B, V)`` scaled to its energy and cut, as decoding leaves
+        them; ``context`` ends in the ``layers`` of the shower.
+        """
+        sizes = list(self.geometry.sizes)
+        mean, std = (value.split(sizes)[n] for value in (self.cells.mean, self.cells.std))
+        energies = self.layers.inverse(context[:, -len(self.geometry) :])
+        return (self.decoded(x * std + mean, energies[:, n : n + 1]) - mean) / std
+
     def context(self, energies: Tensor, cond: Conditions) -> Tensor:
         """The ``layers`` that belong to generated ``energies``: ``(B, L)``."""
         return self.layers(self._physical(energies, cond)[0])
@@ -152,6 +188,12 @@ class ShowerTransform(Transform):
         ]
         return torch.stack(logs).sum(0) - self.log_scale()
 
+    def log_slope(self, cells: Tensor) -> Tensor:
+        """Log-determinant ``(B,)`` from ``ln v`` to latent ``cells``, without the constants of
+        :meth:`log_scale`.
+        """
+        return cells.new_zeros(len(cells))
+
     def log_scale(self) -> Tensor:
         """Sum of the logarithms of the standard deviations that cells and energies are divided by."""
         return self.cells.log_scale() + self.energies.log_scale()
@@ -163,7 +205,7 @@ class ShowerTransform(Transform):
         cells = self.fill(x, self.floor, generator)
         layers = self.fill(self.geometry.layer_sums(x), self.floor, generator)
         if noisy and self.smear > 0:
-            shift = torch.randn(layers.shape, generator=generator, device=x.device, dtype=x.dtype)
+            shift = draws.normal(layers.shape, x, generator)
             cells = torch.where(
                 cells < 0, cells, (cells + self.geometry.spread(self.smear * shift)).abs()
             )

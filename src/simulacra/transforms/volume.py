@@ -85,25 +85,26 @@ class GridScaling(Transform):
     ``(B, 1)``.
 
     Args:
-        spec: Grid data set with shape ``(L, R, K)``.
+        spec: Grid data set with shape ``(L, R, K)`` and an incident energy.
         given: Fields that the generator is given.
-        energy: The field that holds the incident energy.
-        scale: Map of cell contents.
-        hit: Content at which a cell counts as half a hit in :meth:`profiles` [the data set's unit].
+        logarithmic: Whether cells are ``ln(1 + x / hit)`` with the public cut as ``hit``, else in MeV.
+        profiles: Whether a critic is shown the sums along the axes, where ``hit`` counts as half a hit.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, spec: Spec, given: Sequence[Field], energy: Field, scale: Map, hit: float
+        self, spec: Spec, given: Sequence[Field], logarithmic: bool, profiles: bool
     ) -> None:
         super().__init__(given)
         self.shape = spec.shape
-        self.energy = energy
-        self.scale = scale
-        self.hit = hit
-        self.to_gev = factor(energy.unit, "GeV")
+        self.energy = spec.by_role("energy")
+        self.hit = spec.cut or spec.threshold or 1.0
+        unit = factor("MeV", spec.unit)
+        self.scale: Map = LogScale(self.hit) if logarithmic else LinearScale(unit)
+        self.shown = self.profile_width if profiles else 0
+        self.to_gev = factor(self.energy.unit, "GeV")
         self.register_buffer("mean", torch.zeros(self.profile_width))
         self.register_buffer("std", torch.ones(self.profile_width))
 
@@ -130,6 +131,10 @@ class GridScaling(Transform):
     ) -> Batch:
         """Showers in the data set's unit."""
         return Batch(self.scale.inverse(latent.x["shower"][:, 0]), cond.values)
+
+    def show(self, shower: Tensor, energy: Tensor) -> list[Tensor]:
+        """What a critic is shown beside volumes and conditions: :meth:`profiles` or nothing."""
+        return [self.profiles(shower, energy)] if self.shown else []
 
     def profiles(self, shower: Tensor, energy: Tensor) -> Tensor:
         """Standardised sums over planes of energy and of soft hits, differentiable.

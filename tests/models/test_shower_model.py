@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -11,31 +10,28 @@ import torch
 from simulacra.core import Batch
 from simulacra.dynamics.autoregressive import MaskedAutoregressive
 from simulacra.dynamics.flows import Permute
-from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.caloflow_teacher import CaloFlowTeacher
 from simulacra.models.checkpoint import build
 from simulacra.models.realnvp import RealNVP
-from simulacra.models.shower_flow import ShowerFlow
-from support import composed, spec_of
+from simulacra.models.shower_model import ShowerModel
+from support import composed, made, spec_of
 from toy_showers import TOY, smoke_scores, toy
 
-adam = partial(torch.optim.AdamW, lr=4e-3)
+TRAINED = ("optim.optimizer.lr=4e-3", "optim.scheduler=null")
 
 
 def teacher() -> CaloFlowTeacher:
-    torch.manual_seed(0)
-    return CaloFlowTeacher(
-        TOY, None, blocks=3, hidden=[64], spline=RationalQuadratic(6, 8.0), affine=[32], actnorm=True,
-        dropout=0.0, energy_blocks=4, energy_hidden=[32], energy_spline=RationalQuadratic(6, 6.0),
-        floor=None, spread=1.0, smear=0.05, optimizer=adam, scheduler=None,
+    return made(
+        "caloflow_teacher", TOY, "cells.blocks=3", "cells.hidden=[64]", "cells.affine=[32]",
+        "cells.spline.bins=6", "energies.blocks=4", "energies.hidden=[32]", "energies.spline.bins=6",
+        "energies.spline.bound=6.0", *TRAINED,
     )  # fmt: skip
 
 
 def realnvp() -> RealNVP:
-    torch.manual_seed(0)
-    return RealNVP(
-        TOY, None, blocks=6, hidden=[64], limit=2.0, dropout=0.0, energy_blocks=6, energy_hidden=[32],
-        floor=None, spread=1.0, smear=0.05, optimizer=adam, scheduler=None,
+    return made(
+        "realnvp", TOY, "cells.blocks=6", "cells.hidden=[64]", "energies.blocks=6",
+        "energies.hidden=[32]", *TRAINED,
     )  # fmt: skip
 
 
@@ -49,7 +45,7 @@ def realnvp() -> RealNVP:
 def test_the_teachers_published_sizes_have_the_published_numbers_of_parameters(
     data: str, size: str, millions: float
 ):
-    config = composed("model", "model=caloflow_teacher", f"model.size={size}")
+    config = composed("model", "model=caloflow_teacher", f"model/size={size}")
     with torch.device("meta"):
         module = build(config, spec_of(data, None))
     count = sum(p.numel() for p in module.parameters())
@@ -57,7 +53,7 @@ def test_the_teachers_published_sizes_have_the_published_numbers_of_parameters(
 
 
 def test_the_teachers_orders_reverse_and_shuffle_within_each_layer():
-    flow = teacher().shower_flow
+    flow = teacher().cells
     orders = [step.order for step in flow.steps if isinstance(step, Permute)]
     assert len(orders) == 3
     assert all(torch.equal(order // 25, torch.arange(200) // 25) for order in orders)
@@ -67,7 +63,7 @@ def test_the_teachers_orders_reverse_and_shuffle_within_each_layer():
 
 
 @pytest.fixture(scope="module", params=[realnvp, teacher], ids=["realnvp", "caloflow_teacher"])
-def fitted(request: pytest.FixtureRequest) -> ShowerFlow:
+def fitted(request: pytest.FixtureRequest) -> ShowerModel:
     module = request.param().fit_transform([toy(256, 0), toy(256, 1)])
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -76,21 +72,21 @@ def fitted(request: pytest.FixtureRequest) -> ShowerFlow:
     return module
 
 
-def test_samples_encode_to_the_noise_that_made_them(fitted: ShowerFlow):
+def test_samples_encode_to_the_noise_that_made_them(fitted: ShowerModel):
     cond = toy(20, 2).conditions()
     with torch.no_grad():
         latent = fitted.eval().generate(cond, torch.Generator().manual_seed(1))
         layers = fitted.transform.context(latent.x["energies"], cond)
         context = torch.cat([latent.cond, layers], -1)
-        noise, _ = fitted.shower_flow(latent.x["cells"], context)
-        energies, _ = fitted.energy_flow(latent.x["energies"], latent.cond)
+        noise, _ = fitted.cells(latent.x["cells"], context)
+        energies, _ = fitted.energies(latent.x["energies"], latent.cond)
     generator = torch.Generator().manual_seed(1)
     for found in (energies, noise):
         expected = torch.randn(found.shape, generator=generator)
         assert (found - expected).abs().max() < 1e-3
 
 
-def test_log_prob_of_one_event_does_not_depend_on_the_others(fitted: ShowerFlow):
+def test_log_prob_of_one_event_does_not_depend_on_the_others(fitted: ShowerModel):
     batch = toy(8, 3)
     together = fitted.log_prob(batch)
     assert together.shape == (8,)
@@ -98,7 +94,7 @@ def test_log_prob_of_one_event_does_not_depend_on_the_others(fitted: ShowerFlow)
 
 
 def test_bits_per_dimension_are_those_of_logarithms_whatever_the_standardisation(
-    fitted: ShowerFlow,
+    fitted: ShowerModel,
 ):
     """A latent standard normal whose logarithms have width s costs log2(s sqrt(2 pi e)) bits a number."""
     latent = fitted.eval().encode(toy(64, 4))
@@ -115,17 +111,13 @@ def test_bits_per_dimension_do_not_depend_on_the_unit_of_energy():
         spec = TOY.with_(threshold=scale, cut=scale)
         batch = toy(64, 0)
         moved = Batch(scale * batch.x, {"incident_energy": scale * batch.cond["incident_energy"]})
-        torch.manual_seed(0)
-        module = RealNVP(
-            spec, None, blocks=2, hidden=[8], limit=2.0, dropout=0.0, energy_blocks=2,
-            energy_hidden=[8], floor=None, spread=1.0, smear=0.0, optimizer=adam, scheduler=None,
-        ).fit_transform([moved])  # fmt: skip
+        module = made("realnvp", spec, "transform.smear=0.0").fit_transform([moved])
         return float(module._loss(module.eval().encode(moved), None)["bits_per_dim"])
 
     assert bits(1.0) == pytest.approx(bits(1000.0), abs=1e-3)
 
 
-def test_some_layers_are_empty_and_no_cell_lies_below_the_threshold(fitted: ShowerFlow):
+def test_some_layers_are_empty_and_no_cell_lies_below_the_threshold(fitted: ShowerModel):
     made = fitted.sample(toy(64, 5).conditions(), generator=torch.Generator().manual_seed(0))
     sums = TOY.geometry.layer_sums(made.x.flatten(1))
     assert bool((sums == 0).any())

@@ -1,0 +1,15 @@
+"""Activations that a configuration can name: it may call what is simulacra's own, and nothing else."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def silu() -> nn.Module:
+    """``x sigmoid(x)``."""
+    return nn.SiLU()
+
+
+def leaky_relu() -> nn.Module:
+    """``x``, below zero a hundredth of it."""
+    return nn.LeakyReLU()
