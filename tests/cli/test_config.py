@@ -30,6 +30,8 @@ def test_every_model_has_every_size(size: str) -> None:
     chosen = OmegaConf.load(folder("conf") / "model" / "size" / f"{size}.yaml")
     for name in choices("model"):
         own = OmegaConf.load(folder("conf") / "model" / f"{name}.yaml")
+        if size == "published" and size not in own.sizes:
+            continue  # a model of our own
         config = OmegaConf.create({"model": OmegaConf.merge(own, chosen), "seed": 0})
         resolved = OmegaConf.to_container(config, resolve=True)["model"]
         assert (resolved["name"], resolved["size"]) == (name, size)

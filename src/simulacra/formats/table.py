@@ -166,8 +166,6 @@ class TableFormat(Format):
         if column.field.integer:
             check.refuse(values != np.round(values), values, "whole numbers")
         low, high = column.field.low, column.field.high
-        if column.weighs and low is None:
-            low = 0.0
         if not column.field.periodic:
             if low is not None:
                 check.refuse(values < np.float32(low), values, f"numbers at or above {low:g}")

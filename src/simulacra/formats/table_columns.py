@@ -104,6 +104,8 @@ def _column(name: str, settings: dict[str, Any]) -> Column:
         raise UserError(f"column {name!r} is used as {', '.join(get_args(Use))}, got {use!r}")
     classes = settings.pop("classes", None)
     labels = None if classes is None else tuple(str(label) for label in classes)
+    if settings.get("role") == "weight" and settings.get("low") is None:
+        settings["low"] = 0.0  # negative weights are for those who ask for them
     try:
         field = Field(name, classes=labels, **settings)
     except ValueError as error:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.special import ndtr, ndtri
+from torch.special import log_ndtr, ndtri
 
 from simulacra.core import Field
 from simulacra.transforms.quantile import QuantileMap
@@ -32,6 +32,8 @@ from simulacra.transforms.quantile import QuantileMap
 Array = NDArray[np.float64]
 MARGIN = 0.005
 """Share of an atom's interval on either side that no event is sent to, so that rounding does not leave it."""
+MOST = 6.0
+"""Normal score of the outermost knot, at most."""
 REST = 1e-9
 """Mass beside the atoms, at least, so that values that were never seen lie somewhere."""
 
@@ -74,13 +76,17 @@ class MixedQuantiles(nn.Module):
         events = torch.ones(len(x)) if weight is None else weight.abs()
         kept = (events > 0).cpu().numpy()
         w = events.double().cpu().numpy()[kept]
-        n = w.sum() ** 2 / np.square(w).sum()
-        top = float(ndtri(torch.tensor(1 - 0.5 / n, dtype=torch.float64)).clamp_min(0.1))
+        columns = [
+            np.unique(x[:, i].double().cpu().numpy()[kept], return_inverse=True)
+            for i in range(len(self.fields))
+        ]
+        masses = [np.bincount(place, w, len(values)) / w.sum() for values, place in columns]
+        outer = torch.tensor(min((min(m[0], m[-1]) for m in masses), default=1.0)).double()
+        top = float(-ndtri(outer / 2).clamp(-MOST, -0.1))
         self.smooth.level.copy_(torch.linspace(-top, top, self.smooth.level.numel()))
         self.mass.zero_()
         for i, field in enumerate(self.fields):
-            values, place = np.unique(x[:, i].double().cpu().numpy()[kept], return_inverse=True)
-            mass = np.bincount(place, w, len(values)) / w.sum()
+            (values, place), mass = columns[i], masses[i]
             if bool(self.whole[i]):
                 edges = np.stack([values - 0.5, values + 0.5], 1).flatten()
                 reach = np.cumsum(np.stack([np.zeros_like(mass), mass], 1).flatten())
@@ -104,17 +110,17 @@ class MixedQuantiles(nn.Module):
             (hit * self.mass).sum(-1)
             for hit in (at == self.value, self.value < at, self.value > at)
         )
-        lower = self._rest * ndtr(plain) + below + inner * own
-        upper = self._rest * ndtr(-plain) + above + (1 - inner) * own
+        lower = self._rest * _ndtr(plain) + below + inner * own
+        upper = self._rest * _ndtr(-plain) + above + (1 - inner) * own
         return torch.where(self._mixed, _normal(lower, upper), plain)
 
     def inverse(self, y: Tensor) -> Tensor:
         """Normal values to physical ones, float64 ``(B, K)``."""
         y = y.double()
         start, end = self._intervals()
-        at = ndtr(y)[..., None]
+        at = _ndtr(y)[..., None]
         below, above = (((end <= at) * self.mass).sum(-1), ((start > at) * self.mass).sum(-1))
-        lower, upper = (ndtr(y) - below) / self._rest, (ndtr(-y) - above) / self._rest
+        lower, upper = (_ndtr(y) - below) / self._rest, (_ndtr(-y) - above) / self._rest
         x = self.smooth.inverse(torch.where(self._mixed, _normal(lower, upper), y))
         inside = (at >= start) & (at < end)
         x = torch.where(inside.any(-1), (inside * self.value).sum(-1), x)
@@ -124,7 +130,7 @@ class MixedQuantiles(nn.Module):
         """Where the interval of each atom starts and ends, ``(K, A)``; empty for one that is not there."""
         before = (self.value[:, None, :] < self.value[:, :, None]) * self.mass[:, None, :]
         plain = self.smooth(self.value.T).T
-        start = self._rest[:, None] * ndtr(plain) + before.sum(-1)
+        start = self._rest[:, None] * _ndtr(plain) + before.sum(-1)
         return start, start + self.mass
 
     @property
@@ -150,7 +156,7 @@ class MixedQuantiles(nn.Module):
     def _place(self, i: int, x: Array, reach: Array, log: bool) -> None:
         """Knots of column ``i`` from the values of its distribution function at ``x``, both rising."""
         line = np.log(np.maximum(x, np.finfo(np.float32).tiny)) if log else x
-        levels = ndtr(self.smooth.level).cpu().numpy()
+        levels = _ndtr(self.smooth.level).cpu().numpy()
         knots = np.interp(levels, reach, line)
         share = np.diff(reach, prepend=0.0)
         mean = np.average(line, weights=share)
@@ -159,6 +165,11 @@ class MixedQuantiles(nn.Module):
         self.smooth.log[i] = log
         self.smooth.knots[i] = torch.from_numpy(knots + ramp)
         self.smooth.width[i] = width
+
+
+def _ndtr(y: Tensor) -> Tensor:
+    """Distribution function of a standard normal; torch's own is 0 from 8.3 standard deviations on."""
+    return log_ndtr(y).exp()
 
 
 def _normal(lower: Tensor, upper: Tensor) -> Tensor:
