@@ -41,7 +41,8 @@ def tiny(model: str) -> dict:
 @cache
 def spec_of(name: str, view: str | None) -> Spec:
     """What a data set shows through a view; opens no file."""
-    return data.build({**composed("data", f"data={name}"), "view": view}).spec
+    config = composed("data", f"data={name}")
+    return data.build(config if view is None else {**config, "view": view}).spec
 
 
 def trainable(model: str, events: EventDataModule, folder: Path) -> dict:
