@@ -7,7 +7,7 @@ import torch
 
 from jet_toys import CLASSES, generator, jet_spec, jets
 from simulacra.cli.build import build_model
-from simulacra.core import Conditions, UserError
+from simulacra.core import Conditions, Layout, UserError
 from simulacra.dynamics.kernel_density import KernelDensity
 from support import composed
 
@@ -21,7 +21,7 @@ def two_classes(n: int = 600) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_density_integrates_to_one_and_is_the_sum_of_the_kernels() -> None:
-    density = KernelDensity(1, 0, kernels=100, bandwidth=0.3)
+    density = KernelDensity(Layout(1, 0), kernels=100, bandwidth=0.3)
     y = torch.randn(50, 1, generator=generator())
     density.fit([(y, None, None)])
     grid = torch.linspace(-8, 8, 4001)[:, None]
@@ -36,7 +36,7 @@ def test_the_density_integrates_to_one_and_is_the_sum_of_the_kernels() -> None:
 
 def test_draws_have_the_moments_of_the_events_and_the_width_of_the_kernels() -> None:
     y, _ = two_classes()
-    density = KernelDensity(2, 0, kernels=1000, bandwidth=0.1)
+    density = KernelDensity(Layout(2, 0), kernels=1000, bandwidth=0.1)
     density.fit([(y, None, None)])
     made = density.sample(200_000, None, generator())
     assert torch.allclose(made.mean(0), y.mean(0), atol=0.03)
@@ -47,12 +47,12 @@ def test_draws_have_the_moments_of_the_events_and_the_width_of_the_kernels() -> 
 def test_negative_weights_are_refused() -> None:
     weight = torch.tensor([1.0, -0.5])
     with pytest.raises(UserError, match="takes no negative event weights"):
-        KernelDensity(2, 0, 4, 0.1).fit([(torch.randn(2, 2), None, weight)])
+        KernelDensity(Layout(2, 0), 4, 0.1).fit([(torch.randn(2, 2), None, weight)])
 
 
 def test_a_class_draws_from_its_own_events_alone() -> None:
     y, cond = two_classes()
-    density = KernelDensity(2, 2, kernels=1000, bandwidth=0.1)
+    density = KernelDensity(Layout(2, 2), kernels=1000, bandwidth=0.1)
     density.fit([(y, cond, None)])
     made = density.sample(4000, torch.eye(2)[torch.arange(4000) % 2], generator())
     for number, centre in enumerate((-2.0, 3.0)):
@@ -64,7 +64,7 @@ def test_a_class_draws_from_its_own_events_alone() -> None:
 def test_a_continuous_condition_prefers_events_near_it() -> None:
     cond = torch.rand(4000, 1, generator=generator())
     y = 5 * cond + 0.1 * torch.randn(4000, 1, generator=generator(1))
-    density = KernelDensity(1, 1, kernels=4000, bandwidth=0.05)
+    density = KernelDensity(Layout(1, 1), kernels=4000, bandwidth=0.05)
     density.fit([(y, cond, None)])
     wanted = torch.full((2000, 1), 0.5)
     made = density.sample(2000, wanted, generator())
@@ -73,7 +73,7 @@ def test_a_continuous_condition_prefers_events_near_it() -> None:
 
 
 def test_of_many_events_evenly_spaced_ones_are_kept() -> None:
-    density = KernelDensity(1, 0, kernels=5, bandwidth=1e-6)
+    density = KernelDensity(Layout(1, 0), kernels=5, bandwidth=1e-6)
     density.fit([(torch.arange(101.0)[:, None], None, None)])
     made = density.sample(500, None, generator()).round().unique()
     assert made.tolist() == [0, 25, 50, 75, 100]
@@ -81,9 +81,9 @@ def test_of_many_events_evenly_spaced_ones_are_kept() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(UserError, match="bandwidth > 0"):
-        KernelDensity(1, 0, kernels=5, bandwidth=0.0)
+        KernelDensity(Layout(1, 0), kernels=5, bandwidth=0.0)
     with pytest.raises(UserError, match="has seen no training events"):
-        KernelDensity(1, 0, kernels=5, bandwidth=0.1).sample(1, None)
+        KernelDensity(Layout(1, 0), kernels=5, bandwidth=0.1).sample(1, None)
 
 
 @pytest.mark.parametrize("name", ["mpgan", "epic_fm"])

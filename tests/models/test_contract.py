@@ -26,6 +26,7 @@ KINDS = [
     [("jetnet30", None), ("jetclass", None)],
     [("jetnet30", "image")],
     [("pxd_small", None)],
+    [("table", None)],
 ]
 PAIRS = [
     pytest.param((model, *kind), id="-".join(filter(None, (model, *kind))))

@@ -40,6 +40,7 @@ class Field:
             ``(B, 1)``.
         periodic: Whether ``high`` is the same place as ``low``, as of an angle; needs both bounds.
         role: What the quantity is to shared code, or None.
+        integer: Whether values are whole numbers, as of a count.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Field:
     classes: tuple[str, ...] | None = None
     periodic: bool = False
     role: Role | None = None
+    integer: bool = False
 
     def __post_init__(self) -> None:
         if self.periodic and (self.low is None or self.high is None):

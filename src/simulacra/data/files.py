@@ -40,11 +40,13 @@ class Found:
         train: Training files.
         test: Test files, empty where the training files must be split.
         embedded: Whether they are the sample in the package.
+        val: Validation files, empty where some of the training events are kept for validation.
     """
 
     train: tuple[Path, ...]
     test: tuple[Path, ...]
     embedded: bool = False
+    val: tuple[Path, ...] = ()
 
 
 def embedded_folder(name: str) -> Path:
@@ -58,6 +60,7 @@ def locate(
     root: Path | str | None,
     files: Mapping[str, Sequence[str] | None] | None,
     embedded: str | None,
+    parts: Sequence[str] = ("train", "test"),
 ) -> Found:
     """Find the files of data set ``name``.
 
@@ -65,15 +68,16 @@ def locate(
         name: Name of the data set, for messages.
         published: The public files.
         root: Folder below which public names are looked for, at any depth.
-        files: Lists ``train`` and ``test`` of other files, relative to ``root``.
+        files: Lists of other files by part, relative to ``root``.
         embedded: Folder of the package's sample, or None where there is none.
+        parts: Parts of which ``files`` may name some; ``train`` and ``test`` always, and ``val``.
 
     Raises:
         UserError: If nothing is found; it says what to download.
     """
     own = {part: list(names) for part, names in (files or {}).items() if names}
     if own:
-        return _own(name, own, None if root is None else Path(root))
+        return _own(name, own, None if root is None else Path(root), parts)
     if root is not None:
         return _below(name, published, Path(root))
     if embedded is not None:
@@ -104,10 +108,12 @@ def content_hash(path: Path, memory: Path) -> str:
     return digest
 
 
-def _own(name: str, files: Mapping[str, Sequence[str]], root: Path | None) -> Found:
-    unknown = sorted(set(files) - {"train", "test"})
-    if unknown or "train" not in files:
-        raise UserError(f"data.files of {name} takes the lists train and test, got {sorted(files)}")
+def _own(
+    name: str, files: Mapping[str, Sequence[str]], root: Path | None, parts: Sequence[str]
+) -> Found:
+    if not set(files) <= set(parts) or "train" not in files:
+        listed = " and ".join(parts)
+        raise UserError(f"data.files of {name} takes the lists {listed}, got {sorted(files)}")
     paths = {
         part: tuple(Path(item) if root is None else root / item for item in files[part])
         for part in files
@@ -115,7 +121,7 @@ def _own(name: str, files: Mapping[str, Sequence[str]], root: Path | None) -> Fo
     missing = [str(path) for part in paths.values() for path in part if not path.is_file()]
     if missing:
         raise UserError(f"data.files of {name} names files that do not exist: {', '.join(missing)}")
-    return Found(paths["train"], paths.get("test", ()))
+    return Found(paths["train"], paths.get("test", ()), val=paths.get("val", ()))
 
 
 def _below(name: str, published: Published, root: Path) -> Found:

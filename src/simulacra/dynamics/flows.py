@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Layout, draws
+from simulacra.core import Layout, UserError, draws
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.mlp import MLP
@@ -277,8 +277,13 @@ def coupling_flow(
         affine: Widths of the network of a first :class:`ContextAffine`, or None for none.
         bayesian: Makes the weights of all networks normally distributed, or None.
         seed: Seed of the shuffles.
+
+    Raises:
+        UserError: If there are fewer than two features.
     """
     features, context = layout.features, layout.context
+    if features < 2:
+        raise UserError(f"a coupling flow needs at least two columns, got {features}")
     generator = torch.Generator().manual_seed(seed)
     steps: list[Step] = []
     if affine is not None and context > 0:

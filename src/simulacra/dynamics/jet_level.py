@@ -16,7 +16,7 @@ import torch
 import zuko
 from torch import Tensor
 
-from simulacra.core import draws
+from simulacra.core import Layout, draws
 from simulacra.dynamics.density import Density
 
 
@@ -24,19 +24,22 @@ class JetLevelFlow(Density):
     """Conditional neural spline flow with an exact inverse.
 
     Args:
-        columns: ``K``, numbers per event.
-        cond: ``C``, width of the conditions, may be 0.
+        layout: Numbers per event ``K`` and width of the conditions ``C``, which may be 0.
         hidden: Width of the conditioner networks.
         transforms: Number of autoregressive spline transforms.
         bins: Number of bins of each spline.
     """
 
-    def __init__(self, columns: int, cond: int, hidden: int, transforms: int, bins: int) -> None:
+    def __init__(self, layout: Layout, hidden: int, transforms: int, bins: int) -> None:
         super().__init__()
-        self.features = columns
+        self.features = layout.features
         layers: Sequence[int] = (hidden, hidden)
         self.flow = zuko.flows.NSF(
-            columns, cond, bins=bins, transforms=transforms, hidden_features=layers
+            layout.features,
+            layout.context,
+            bins=bins,
+            transforms=transforms,
+            hidden_features=layers,
         )
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from simulacra.core import UserError, draws
+from simulacra.core import Layout, UserError, draws
 from simulacra.dynamics.density import Density, Rows
 
 
@@ -28,8 +28,7 @@ class KernelDensity(Density):
     """Stands where :class:`~simulacra.dynamics.jet_level.JetLevelFlow` does, without parameters.
 
     Args:
-        columns: ``K``, numbers per event.
-        cond: ``C``, width of the conditions, may be 0.
+        layout: Numbers per event ``K`` and width of the conditions ``C``, which may be 0.
         kernels: Training events that are kept, at most; of more, evenly spaced ones.
         bandwidth: Width of the kernels in standard deviations.
 
@@ -44,12 +43,13 @@ class KernelDensity(Density):
     log_weight: Tensor
     count: Tensor
 
-    def __init__(self, columns: int, cond: int, kernels: int, bandwidth: float) -> None:
+    def __init__(self, layout: Layout, kernels: int, bandwidth: float) -> None:
         super().__init__()
         if kernels < 1 or bandwidth <= 0:
             raise UserError(
                 f"a kernel density needs kernels >= 1 and bandwidth > 0, got {kernels} and {bandwidth}"
             )
+        columns, cond = layout.features, layout.context
         self.features, self.bandwidth = columns, bandwidth
         self.register_buffer("points", torch.zeros(kernels, columns))
         self.register_buffer("conditions", torch.zeros(kernels, cond))

@@ -31,11 +31,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Latent, Spec
+from simulacra.core import Latent, Layout, Spec
 from simulacra.dynamics.clouds import cloud_loss
+from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
-from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
+from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.cloud_diffusion import CloudDiffusion, MakeNet, bound
 from simulacra.models.latent_vector import NormalLatentVector, divergence, encoded, joined
 from simulacra.models.layered_cloud import LayeredCloud
@@ -65,7 +66,7 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
         spec: Spec,
         given: Sequence[str] | None,
         transform: MakeTransform,
-        numbers: MakeNumbers,
+        numbers: MakeDensity,
         latent: NormalLatentVector,
         net: MakeNet,
         process: Diffusion,
@@ -79,7 +80,7 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
             process=process, ranked=ranked, solver=solver, optim=optim,
         )  # fmt: skip
         self.encoder = latent.encoder(self.features, self.context_width, latent.width)
-        self.latent_flow = latent.flow(latent.width, self.context_width)
+        self.latent_flow = latent.flow(Layout(latent.width, self.context_width))
         self.kl = latent.kl
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:

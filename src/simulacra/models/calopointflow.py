@@ -30,11 +30,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Latent, Spec, draws
+from simulacra.core import Latent, Layout, Spec, draws
 from simulacra.dynamics.clouds import by_length
+from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.set_flows import SetFlow
 from simulacra.models.base import Objective
-from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
+from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.latent_vector import LatentVector, encoded, joined
 from simulacra.models.layered_cloud import LayeredCloud
 from simulacra.models.optim import Optim
@@ -58,14 +59,14 @@ class CaloPointFlow(LayeredCloud):
         spec: Spec,
         given: Sequence[str] | None,
         transform: MakeTransform,
-        numbers: MakeNumbers,
+        numbers: MakeDensity,
         latent: LatentVector,
         points: Callable[[int, int], SetFlow],
         optim: Optim,
     ) -> None:
         super().__init__(spec=spec, given=given, transform=transform, numbers=numbers)
         self.encoder = latent.encoder(self.features, self.context_width, latent.width)
-        self.latent_flow = latent.flow(latent.width, self.context_width)
+        self.latent_flow = latent.flow(Layout(latent.width, self.context_width))
         self.point_flow = points(self.features, self.context_width + latent.width)
         self.optim = optim
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from simulacra.core import Batch, Conditions, Latent, Spec
-from simulacra.dynamics.density import Density, Rows
+from simulacra.core import Batch, Conditions, Latent, Layout, Spec
+from simulacra.dynamics.density import MakeDensity, Rows
 from simulacra.models.base import GenerativeModule
 from simulacra.nn.sets import trim
 from simulacra.transforms.base import Batches
@@ -25,8 +25,6 @@ from simulacra.transforms.cloud import CloudTransform
 
 MakeTransform = Callable[[Spec, Sequence[str]], CloudTransform]
 """From the data set and the names of the given fields."""
-MakeNumbers = Callable[[int, int], Density]
-"""From the number of columns and the width of the conditions."""
 
 
 class CloudModel(GenerativeModule):
@@ -48,11 +46,11 @@ class CloudModel(GenerativeModule):
         spec: Spec,
         given: Sequence[str] | None,
         transform: MakeTransform,
-        numbers: MakeNumbers,
+        numbers: MakeDensity,
     ) -> None:
         super().__init__(spec, given)
         self.transform = transform(spec, self.given)
-        self.event_flow = numbers(self.transform.width, self.transform.conditions.width)
+        self.event_flow = numbers(Layout(self.transform.width, self.transform.conditions.width))
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from simulacra.core import Latent, Spec, draws
 from simulacra.dynamics.clouds import CloudNetwork, by_length, cloud_loss
+from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
 from simulacra.models.base import Objective
-from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimmed
+from simulacra.models.cloud import CloudModel, MakeTransform, trimmed
 from simulacra.models.optim import Optim
 
 MakeNet = Callable[[int, int], nn.Module]
@@ -48,7 +49,7 @@ class CloudDiffusion(CloudModel):
         spec: Spec,
         given: Sequence[str] | None,
         transform: MakeTransform,
-        numbers: MakeNumbers,
+        numbers: MakeDensity,
         net: MakeNet,
         process: Diffusion,
         ranked: bool,

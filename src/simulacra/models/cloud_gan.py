@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from simulacra.core import Latent, Spec
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.clouds import by_length
+from simulacra.dynamics.density import MakeDensity
 from simulacra.models.base import Objective, frozen
-from simulacra.models.cloud import CloudModel, MakeNumbers, MakeTransform, trimmed
+from simulacra.models.cloud import CloudModel, MakeTransform, trimmed
 from simulacra.models.optim import Optim
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator
 
@@ -44,7 +45,7 @@ class CloudGAN(CloudModel):
         spec: Spec,
         given: Sequence[str] | None,
         transform: MakeTransform,
-        numbers: MakeNumbers,
+        numbers: MakeDensity,
         net: MakeGenerator,
         critic: MakeCritic,
         optim: Optim,

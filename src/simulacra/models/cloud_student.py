@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from simulacra.core import IncompatibleError, Latent, Spec, draws
 from simulacra.dynamics.clouds import CloudNetwork, counted
+from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
 from simulacra.dynamics.students import Distillation
 from simulacra.models.base import GenerativeModule, Objective
-from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
+from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.cloud_diffusion import CloudDiffusion, MakeNet, bound
 from simulacra.models.optim import Optim
 from simulacra.models.teacher import Student, Teacher, copy_weights
@@ -52,7 +53,7 @@ class CloudStudent(Student, CloudDiffusion):
         given: Sequence[str] | None,
         teacher: str | None,
         transform: MakeTransform,
-        numbers: MakeNumbers,
+        numbers: MakeDensity,
         net: MakeNet,
         process: Diffusion,
         distillation: Distillation,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import draws
-from simulacra.dynamics.density import Density
+from simulacra.dynamics.density import MakeDensity
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class LatentVector:
         width: ``Z``, width of the vector.
         encoder: Makes the encoder from numbers per point, width of the context and ``Z``; it is called as
             ``encoder(points, mask, context)`` and gives means and logarithms of variances, each ``(B, Z)``.
-        flow: Makes the flow from ``Z`` and the width of the context.
+        flow: Makes the density of the vector.
     """
 
     width: int
     encoder: Callable[[int, int, int], nn.Module]
-    flow: Callable[[int, int], Density]
+    flow: MakeDensity
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ from torch import Tensor
 
 from simulacra.core import Latent, Spec, event_mean
 from simulacra.dynamics.adversarial import least_squares
+from simulacra.dynamics.density import MakeDensity
 from simulacra.models.base import frozen
-from simulacra.models.cloud import MakeNumbers, MakeTransform, trimmed
+from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.cloud_gan import CloudGAN, MakeGenerator
 from simulacra.models.optim import Optim
 from simulacra.nn.mean_field import MeanFieldCritic
@@ -75,7 +76,7 @@ class MDMA(CloudGAN):
         spec: Spec,
         given: Sequence[str] | None,
         transform: MakeTransform,
-        numbers: MakeNumbers,
+        numbers: MakeDensity,
         net: MakeGenerator,
         critic: Callable[[int, int], MeanFieldCritic],
         optim: Optim,

@@ -1,0 +1,130 @@
+"""Tables as text: a first line with the titles of the columns, then one line per event, separated by commas.
+
+Further columns of a file do not matter, and empty lines are passed over. Numbers are written with nine
+digits, from which a float32 comes back bit for bit. A title, or the name of a class, that begins with one of
+``= + - @`` is refused: a spreadsheet would run it as a formula. The text has no place for where events come
+from; HDF5 and Parquet have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from simulacra.core import Batch, FormatError, UserError
+from simulacra.core.files import cannot_write
+from simulacra.formats.base import Writer
+from simulacra.formats.table import Cells, TableFormat
+from simulacra.formats.table_columns import Column
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""First characters of a cell that a spreadsheet takes for a formula."""
+Rows = Iterator[list[str]]
+
+
+class TableCsv(TableFormat):
+    """See the module's docstring."""
+
+    def measure(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
+        with self._open(path) as (places, rows):
+            n = sum(1 for _ in rows)
+        return n, dict.fromkeys(places, (n,))
+
+    def cells(
+        self, path: Path, start: int, stop: int, step: int, columns: Sequence[Column]
+    ) -> Iterator[Cells]:
+        with self._open(path) as (places, rows):
+            wanted = itertools.islice(rows, start, stop)
+            while chunk := list(itertools.islice(wanted, step)):
+                yield {
+                    column.name: np.array([row[places[column.title]] for row in chunk])
+                    for column in columns
+                }
+
+    def writer(
+        self, path: Path | str, attributes: Mapping[str, str | int | float] | None = None
+    ) -> Writer:
+        return CsvWriter(path, self)
+
+    @contextlib.contextmanager
+    def _open(self, path: Path) -> Iterator[tuple[dict[str, int], Rows]]:
+        """Place of each column, by title, and the rows, which are checked as they pass."""
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.reader(file, strict=True)
+            try:
+                titles = [title.strip() for title in next(lines, [])]
+                places = {column.title: _place(path, titles, column) for column in self.table}
+                yield places, _rows(path, lines, len(titles))
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise FormatError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+
+
+class CsvWriter(Writer):
+    """Streams rows as text.
+
+    Args:
+        path: Where the file shall be.
+        format: Its columns.
+
+    Raises:
+        UserError: If a title or the name of a class would be run as a formula.
+    """
+
+    def __init__(self, path: Path | str, format: TableFormat) -> None:
+        super().__init__(path)
+        self.format = format
+        labels = [name for c in format.table if not c.numeric for name in c.field.classes or ()]
+        for cell in (*(column.title for column in format.table), *labels):
+            if cell.startswith(FORMULA):
+                raise UserError(
+                    f"{cell!r} is not written to a CSV file, where a spreadsheet would run it as a "
+                    "formula: give the column another key, or write HDF5 or Parquet"
+                )
+
+    def _append(self, batch: Batch) -> None:
+        cells = self.format.encode_cells(batch)
+        texts = [
+            [f"{value:.9g}" for value in values.tolist()] if values.dtype.kind == "f" else values
+            for values in (cells[column.name] for column in self.format.table)
+        ]
+        try:
+            csv.writer(self.file, lineterminator="\n").writerows(zip(*texts, strict=True))
+            self.file.flush()
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def _open(self) -> None:
+        self.file = self.temporary.open("w", newline="", encoding="utf-8")
+        titles = [column.title for column in self.format.table]
+        csv.writer(self.file, lineterminator="\n").writerow(titles)
+
+    def _close(self) -> None:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+
+    def _discard(self) -> None:
+        with contextlib.suppress(OSError):  # what could not be written is not written now either
+            self.file.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+def _place(path: Path, titles: list[str], column: Column) -> int:
+    count = titles.count(column.title)
+    if count != 1:
+        problem = "is missing" if not count else f"is there {count} times"
+        raise FormatError(f"{path}: column {column.title!r} {problem}, found {titles}")
+    return titles.index(column.title)
+
+
+def _rows(path: Path, lines: Rows, width: int) -> Rows:
+    for number, row in enumerate(filter(None, lines)):
+        if len(row) != width:
+            raise FormatError(f"{path}: row {number} has {len(row)} cells, expected {width}")
+        yield row

@@ -1,0 +1,48 @@
+r"""A residual network of vectors that are asked for at a time.
+
+.. math:: h_0 = W x, \qquad h_{l+1} = h_l + V_l\,\phi\bigl(U_l\,\phi(h_l) + T_l\,e\bigr),
+
+with :math:`e` an embedding of the time and the context that every block sees, and a linear map of the last
+:math:`\phi(h)`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from simulacra.core import Layout
+from simulacra.nn.fourier import FourierFeatures
+
+
+class TimedMLP(nn.Module):
+    """See the module's docstring.
+
+    Args:
+        layout: Numbers per event ``D`` and width of the context.
+        hidden: Width of ``h``.
+        blocks: Number of blocks.
+        frequencies: Fourier frequencies of the time.
+    """
+
+    def __init__(self, layout: Layout, hidden: int, blocks: int, frequencies: int) -> None:
+        super().__init__()
+        features, context = layout.features, layout.context
+        self.time = FourierFeatures(frequencies)
+        self.embed = nn.Linear(self.time.width + context, hidden)
+        self.first = nn.Linear(features, hidden)
+        self.inner = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
+        self.steer = nn.ModuleList(nn.Linear(hidden, hidden, bias=False) for _ in range(blocks))
+        self.outer = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
+        self.last = nn.Linear(hidden, features)
+
+    def forward(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(B, D)`` at numbers ``(B,)`` that tell the time, given ``(B, C)``, to ``(B, D)``."""
+        seen = self.time(t) if context is None else torch.cat([self.time(t), context], 1)
+        known = silu(self.embed(seen))
+        h = self.first(x)
+        for inner, steer, outer in zip(self.inner, self.steer, self.outer, strict=True):
+            h = h + outer(silu(inner(silu(h)) + steer(known)))
+        value: Tensor = self.last(silu(h))
+        return value
