@@ -76,6 +76,8 @@ class CsvWriter(Writer):
         UserError: If a title or the name of a class would be run as a formula.
     """
 
+    takes_weights = True  # where the table has a column for them, see TableFormat.encode_cells
+
     def __init__(self, path: Path | str, format: TableFormat) -> None:
         super().__init__(path)
         self.format = format

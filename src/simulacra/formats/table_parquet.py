@@ -77,6 +77,8 @@ class ParquetWriter(Writer):
         attributes: Provenance, stored in the metadata of the schema.
     """
 
+    takes_weights = True  # where the table has a column for them, see TableFormat.encode_cells
+
     def __init__(
         self, path: Path | str, format: TableFormat, attributes: Mapping[str, str | int | float]
     ) -> None:
