@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from simulacra.core import draws
+
 
 class ZeroFill(nn.Module):
     r"""Replace values below a floor with log-scale noise, :math:`x \to f e^{-s |n|}`, ``n`` standard normal
@@ -31,8 +33,8 @@ class ZeroFill(nn.Module):
     ) -> Tensor:
         """Logarithm ``ln(x / floor)`` where ``x >= floor``, else negative noise; same shape as ``x``."""
         if self.training or generator is not None:
-            draw = torch.rand if self.uniform else torch.randn
-            noise = draw(x.shape, generator=generator, device=x.device, dtype=x.dtype).abs()
+            draw = draws.uniform if self.uniform else draws.normal
+            noise = draw(x.shape, x, generator).abs()
         else:
             noise = torch.full_like(x, self.centre)
         real = x >= floor
@@ -58,9 +60,7 @@ class UniformNoise(nn.Module):
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Noisy copy in training mode or with a generator, else ``x`` plus half the width."""
         if self.training or generator is not None:
-            return x + self.width * torch.rand(
-                x.shape, generator=generator, device=x.device, dtype=x.dtype
-            )
+            return x + self.width * draws.uniform(x.shape, x, generator)
         return x + 0.5 * self.width
 
     def inverse(self, x: Tensor) -> Tensor:
