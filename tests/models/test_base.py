@@ -271,6 +271,11 @@ def test_checkpoints_that_must_not_be_loaded(tmp_path: Path) -> None:
 
     for name, change, sentence in [
         ("newer", {"simulacra": {**contents["simulacra"], "format_version": 99}}, "format 99"),
+        (
+            "older",
+            {"simulacra": {**contents["simulacra"], "format_version": 1}},
+            r"^\S+ was written before version 0\.2, [^\n]+: train again[^\n]+$",
+        ),
         ("foreign", {"simulacra": None}, "is not a simulacra checkpoint"),
         ("code", {"extra": Code()}, "objects other than tensors"),
     ]:

@@ -42,7 +42,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """The contents of a checkpoint file, on the CPU.
 
     Raises:
-        UserError: If the file is missing, damaged, not a simulacra checkpoint, of a newer format,
+        UserError: If the file is missing, damaged, not a simulacra checkpoint, of another format,
             or holds code.
     """
     file = Path(path)
@@ -69,7 +69,12 @@ def read(path: str | Path) -> dict[str, Any]:
     version = contents["simulacra"].get("format_version")
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise UserError(
-            f"{file} has checkpoint format {version}, this version reads up to {FORMAT_VERSION}: update it"
+            f"{file} has checkpoint format {version}, this version reads {FORMAT_VERSION}: update it"
+        )
+    if version < FORMAT_VERSION:
+        raise UserError(
+            f"{file} was written before version 0.2, whose models are composed otherwise: train again, or "
+            "use the version that wrote it"
         )
     return contents
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from simulacra.core import Conditions, Prior
 
-FORMAT_VERSION = 1
-"""Version of the ``simulacra`` entry of a checkpoint; readers refuse newer ones."""
+FORMAT_VERSION = 2
+"""Version of the ``simulacra`` entry of a checkpoint; readers refuse older and newer ones. Since 2 models are
+composed of parts."""
 
 log = logging.getLogger(__name__)
 
