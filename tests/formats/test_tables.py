@@ -43,6 +43,9 @@ def test_rows_come_back_bit_for_bit(suffix: str, tmp_path: Path) -> None:
     same(table.read(path, 250, 460), events[250:460])
     same(Batch.cat(list(table.iterate(path, 64))), events)
     assert max(len(batch) for batch in table.iterate(path, 64)) <= 64
+    kind = table.of(path)
+    parts = [kind.decode(part, path) for part in kind.cells(path, 250, 460, 64, kind.table)]
+    same(Batch.cat(parts), events[250:460])
     assert len(table.read(path, 5, 5)) == 0
     info = table.check(path)
     assert info.n == 700
