@@ -24,6 +24,10 @@ class ClassifierTest(ValidationJudge):
             return {}
         judged = data_of(trainer).judged
         score = boosted(
-            judged.features(found.truth), judged.features(found.generated), seed=self.seed
+            judged.features(found.truth),
+            judged.features(found.generated),
+            found.truth.weight,
+            found.generated.weight,
+            self.seed,
         )
         return {"val/boosted_auc": score.auc, "val/boosted_auc_error": score.error}

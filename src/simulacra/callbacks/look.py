@@ -1,4 +1,8 @@
-"""Truth and generated events side by side: same conditions, fixed noise, each event once over all ranks."""
+r"""Truth and generated events side by side: same conditions, fixed noise, each event once over all ranks.
+
+A generator that is asked with the conditions of weighted events draws :math:`x \sim p(x | c)` at conditions
+whose density is the weighted one: a generated event carries the weight of the event whose conditions it has.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ class Pair:
 
     Args:
         truth: Events of the data set.
-        generated: Generated events with the same conditions, position by position.
+        generated: Generated events with the same conditions and weights, position by position.
         seconds: Time that generating took, summed over the ranks.
         networks: The same of networks drawn from the module's posterior, where they were asked for.
     """
@@ -58,12 +62,30 @@ def pair(
         truth = chosen[mine]
         generator = torch.Generator(device=module.device).manual_seed(1_000_003 * seed + rank)
         start = time.perf_counter()
-        generated = module.sample(
-            truth.conditions(module.given), batch_size=batch_size, generator=generator
-        )
+        generated = imitate(module, truth, batch_size, generator)
         seconds = time.perf_counter() - start
         share = Pair(datamodule.native(truth), datamodule.native(generated), seconds)
     return _gather(share, n, rank, world)
+
+
+def imitate(
+    module: GenerativeModule,
+    truth: Batch,
+    batch_size: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Batch:
+    """Generate one event with the conditions of each true one, which hands on its weight.
+
+    Args:
+        module: The generator.
+        truth: True events in the form that the module generates.
+        batch_size: Events generated at once.
+        generator: Source of all randomness, on the module's device.
+    """
+    asked = truth.conditions(module.given)
+    made = module.sample(asked, batch_size=batch_size, generator=generator)
+    weight = None if truth.weight is None else truth.weight.to(made.x.device)
+    return replace(made, weight=weight)
 
 
 def _gather(share: Pair | None, n: int, rank: int, world: int) -> Pair | None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure as Drawing
 
+from simulacra.callbacks.look import imitate
 from simulacra.core import Batch, Conditions, IncompatibleError, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
@@ -48,7 +49,7 @@ class Generator:
         return self.datamodule.native(batch)
 
     def write(self, reference: str, events: int | None, path: Path, seed: int) -> float:
-        """Generate with the conditions of the first events of a file (None: all) into a file.
+        """Generate with the conditions and weights of the first events of a file (None: all) into a file.
 
         Returns:
             Time of generating per event [ms].
@@ -65,14 +66,14 @@ class Generator:
             for native in form.iterate(reference, self.batch_size):
                 view = self.datamodule.view
                 batch = native if view is None else view.forward(native)
-                asked = batch[: min(left, len(batch))].conditions(self.module.given)
-                if not len(asked):
+                truth = batch[: min(left, len(batch))]
+                if not len(truth):
                     break
                 start = time.perf_counter()
-                made = self.module.sample(asked, batch_size=self.batch_size, generator=noise)
+                made = imitate(self.module, truth, self.batch_size, noise)
                 seconds += time.perf_counter() - start
                 writer.append(self.datamodule.native(made))
-                left -= len(asked)
+                left -= len(truth)
         return 1e3 * seconds / max(wanted, 1)
 
 
