@@ -39,6 +39,8 @@ SHARED = math.sqrt(1 + FOLDS / (FOLDS - 1))
 """Growth of the error because folds share training events."""
 MIN_EVENTS = 50
 """Events per class below which no fold can be trained."""
+BINS = 255
+"""Values of a feature that the trees tell apart, scikit-learn's own number."""
 MOST_EVENTS = 20_000
 """Events per class that the judge sees at most, the first ones."""
 
@@ -86,6 +88,8 @@ def boosted(
     y = np.concatenate([np.zeros(len(generated)), np.ones(len(reference))])
     rows = [None if w is None else unequal(w) for w in (generated_weight, reference_weight)]
     weight = _weights((len(generated), len(reference)), rows)
+    if weight is not None:
+        x = _ranked(x)
     fold = _folds(
         [
             np.arange(len(sample)) if place is None else place.numpy()
@@ -144,11 +148,23 @@ def _model(iterations: int, seed: int) -> HistGradientBoostingClassifier:
 
 
 def _weights(sizes: Sequence[int], weights: Sequence[Tensor | None]) -> Array | None:
-    """All weights in a row; None where those of each sample are equal, as scikit-learn bins weighted features
-    a hundred times slower.
-    """
+    """All weights in a row; None where those of each sample are equal."""
     found = balanced(sizes, weights)
     return None if found is None else np.concatenate([part.numpy() for part in found])
+
+
+def _ranked(x: Array) -> Array:
+    """Features as numbers of quantile bins, as many as the trees see: scikit-learn's own bins of weighted
+    features take it ten times as long as the trees.
+    """
+    levels = np.linspace(0, 1, BINS + 1)[1:-1]
+    found = np.full_like(x, np.nan)
+    for column, ranks in zip(x.T, found.T, strict=True):
+        known = ~np.isnan(column)
+        if known.any():
+            edges = np.unique(np.quantile(column[known], levels, method="inverted_cdf"))
+            ranks[known] = np.searchsorted(edges, column[known], side="left")
+    return found
 
 
 def _folds(places: Sequence[NDArray[np.int64]], seed: int) -> NDArray[np.int64]:

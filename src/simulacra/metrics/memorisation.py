@@ -28,7 +28,7 @@ from torch import Tensor
 from simulacra.metrics.neighbours import nearest, radii
 from simulacra.metrics.prdc import standardised
 from simulacra.metrics.score import Figure, Judged, NotRun
-from simulacra.metrics.weighted import UNWEIGHTED, Weight, Weights, mean, worth
+from simulacra.metrics.weighted import UNWEIGHTED, Weight, Weights, mean, part, worth
 
 NEAR = 0.05
 """Share of true events that are near a training event, by definition."""
@@ -112,10 +112,10 @@ def memorisation_score(
     """
     if reference.training is None:
         raise NotRun("the training events of this sample are not known")
-    pair = [judged.between(0, min(events, len(judged))) for judged in (reference, generated)]
-    parts = [*pair, reference.training]
-    true, made, known = (judged.sample.features for judged in parts)
-    found = memorisation(true, made, known, (parts[0].weight, parts[1].weight, parts[2].weight))
+    true, made = (judged.sample.features[:events] for judged in (reference, generated))
+    weights = [part(judged.weight, slice(events)) for judged in (reference, generated)]
+    known = reference.training
+    found = memorisation(true, made, known.sample.features, (weights[0], weights[1], known.weight))
     return {f"memorisation/{name}": figure for name, figure in found.items()}
 
 

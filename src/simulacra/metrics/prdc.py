@@ -34,6 +34,7 @@ from simulacra.metrics.weighted import (
     Weights,
     deviation,
     mean,
+    part,
     sample_deviation,
     worth,
 )
@@ -136,9 +137,8 @@ def feature_prdc(
         events: Events of each kind at most, the first ones.
         k: Which neighbour ends a ball.
     """
-    pair = [judged.between(0, min(events, len(judged))) for judged in (reference, generated)]
-    real, fake = (judged.sample.features for judged in pair)
-    true, made = (judged.weight for judged in pair)
+    real, fake = (judged.sample.features[:events] for judged in (reference, generated))
+    true, made = (part(judged.weight, slice(events)) for judged in (reference, generated))
     scaled = [standardised(rows, real, true) for rows in (real, fake)]
     return _named(prdc(scaled[0], scaled[1], k, (true, made)))
 
