@@ -25,7 +25,7 @@ def sampled(
     centre = expected * (1 + shift * generator.standard_normal(BINS))
     factors = 1 + relative * generator.standard_normal((NETWORKS, BINS))
     counts = [generator.poisson(np.maximum(centre * item, 0)).astype(float) for item in factors]
-    return Band.counted(counts), generator.poisson(expected).astype(float)
+    return Band.counted([(n, n) for n in counts]), generator.poisson(expected).astype(float)
 
 
 def test_the_spread_is_that_of_the_networks_without_their_statistical_error():
@@ -47,8 +47,8 @@ def test_equal_networks_have_nearly_no_spread():
 
 def test_an_honest_band_covers_the_truth_in_two_thirds_of_the_bins():
     honest, small = (
-        figures([sampled(width, 1e4 * BINS, 2, shift=0.04)])["band/coverage"]
-        for width in (0.04, 0.004)
+        figures([(band, truth, truth)])["band/coverage"]
+        for band, truth in (sampled(width, 1e4 * BINS, 2, shift=0.04) for width in (0.04, 0.004))
     )
     assert honest.value == pytest.approx(ONE_SIGMA, abs=3 * honest.error)
     assert honest.floor == ONE_SIGMA
@@ -57,7 +57,7 @@ def test_an_honest_band_covers_the_truth_in_two_thirds_of_the_bins():
 
 def test_bins_without_truth_give_no_figure():
     band, truth = sampled(0.05, 1.0, 0)
-    assert figures([(band, truth)]) == {}
+    assert figures([(band, truth, truth)]) == {}
 
 
 def test_an_evaluation_gives_every_histogram_and_profile_a_band(toy):

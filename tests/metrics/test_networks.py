@@ -146,8 +146,10 @@ def test_parts_hold_every_event_once_and_folds_report_on_all() -> None:
 def test_labels_follow_their_inputs() -> None:
     classes = [torch.full((9, 1), float(k)) for k in range(3)]
     part, _, _ = split(classes, (1, 0, 0), rng())
-    values, labels = part.batch(torch.randperm(27, generator=rng(1))[:20], torch.device("cpu"))
+    chosen = torch.randperm(27, generator=rng(1))[:20]
+    values, labels, weight = part.batch(chosen, torch.device("cpu"))
     assert values[:, 0].tolist() == labels.tolist()
+    assert weight is None
     assert values.dtype == torch.float64
 
 

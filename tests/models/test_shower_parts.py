@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError
 from simulacra.dynamics.density import Density
-from simulacra.dynamics.diffusion import Diffusion, flow_matching
+from simulacra.dynamics.diffusion import flow_matching
+from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.flows import coupling_flow
 from simulacra.dynamics.kernel_density import KernelDensity
-from simulacra.dynamics.solvers import Midpoint, Solver
+from simulacra.dynamics.solvers import Midpoint
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.optim import Optim
 from simulacra.models.shower_model import ShowerModel
@@ -22,37 +23,15 @@ from simulacra.transforms.showers import ShowerTransform
 from toy_showers import TOY, distance, features, toy, train
 
 
-class CellDiffusion(Density):
-    """Flow matching of all cells by a network that sees noisy cells, context and time."""
+class CellNet(nn.Module):
+    """Sees noisy cells, context and time."""
 
-    exact = False
-
-    def __init__(self, layout: Layout, hidden: int, process: Diffusion, solver: Solver) -> None:
+    def __init__(self, layout: Layout, hidden: int) -> None:
         super().__init__()
-        self.features = layout.features
         self.net = MLP(layout.features + layout.context + 1, layout.features, [hidden, hidden])
-        self.process, self.solver = process, solver
 
-    def loss(
-        self,
-        x: Tensor,
-        context: Tensor | None = None,
-        weight: Tensor | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        noise = torch.randn(x.shape, generator=generator)
-        counts = None if weight is None else weight[:, None].expand_as(x)
-        return self.process.loss(self.network(context), x, noise, counts, generator)
-
-    def sample(
-        self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None
-    ) -> Tensor:
-        noise = torch.randn(n, self.features, generator=generator)
-        denoiser = self.process.denoiser(self.network(context))
-        return self.solver.sample(denoiser, noise, generator)
-
-    def network(self, context: Tensor | None) -> nn.Module:
-        return lambda x, t: self.net(torch.cat([x, context, t[:, None]], 1))
+    def forward(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
+        return self.net(torch.cat([x, context, t[:, None]], 1))
 
 
 def model(energies, cells) -> ShowerModel:
@@ -66,7 +45,7 @@ def flow(layout: Layout) -> Density:
 
 
 def diffusion(layout: Layout) -> Density:
-    return CellDiffusion(layout, 96, flow_matching(), Midpoint(8))
+    return DiffusionDensity(layout, partial(CellNet, hidden=96), flow_matching(), Midpoint(8))
 
 
 def test_a_part_is_told_what_it_describes_and_nothing_of_the_data_set():
@@ -97,7 +76,7 @@ def test_a_density_without_a_likelihood_has_a_loss_and_samples_but_no_bits():
 
 def test_a_kernel_density_may_draw_the_energies():
     def kernels(layout: Layout) -> Density:
-        return KernelDensity(layout.features, layout.context, kernels=200, bandwidth=0.1)
+        return KernelDensity(layout, kernels=200, bandwidth=0.1)
 
     module = model(kernels, flow).fit_transform([toy(200, 0)])
     assert {name.split(".")[0] for name, _ in module.named_parameters()} == {"cells"}

@@ -76,7 +76,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     for path, folder in zip(paths, folders, strict=True):
         events = samples[path]
         result = judge(events, networks=[samples[name] for name in members])
-        result.notes.update(differing(form.spec, reference, events.events))
+        result.notes.update(differing(form.spec, judge.reference, events))
         result.notes.update(ranked.notes(path))
         count = {"test/events": float(len(events))}
         figures = {**result.metrics, **ranked.figures(path), **count, **timing}
@@ -94,7 +94,7 @@ def listed(given: str | list[str]) -> list[str]:
     return [str(path) for path in (given if isinstance(given, list) else [given])]
 
 
-def differing(spec: Spec, reference: Events, generated: Events) -> dict[str, str]:
+def differing(spec: Spec, reference: Judged, generated: Judged) -> dict[str, str]:
     """Remarks on conditions that are distributed differently in two files, which are warnings, too."""
     found = {}
     for name, sigmas in different_conditions(spec, reference, generated).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from scipy import stats
 from simulacra.core import Batch, Spec, UserError
 from simulacra.formats.base import Format
 from simulacra.metrics.events import Events, chunks, conditions
+from simulacra.metrics.score import Judged
+from simulacra.metrics.weighted import Weight, probabilities, worth
 
 IN_MEMORY = 2**28
 """Bytes of dense float32 events above which a file is read in chunks, again for every pass."""
@@ -61,29 +64,50 @@ def open_events(form: Format, path: str, most: int | None) -> Events:
     return events
 
 
-def different_conditions(spec: Spec, reference: Events, generated: Events) -> dict[str, float]:
-    """Significance [standard deviations] by which each condition is distributed differently in two samples:
-    Kolmogorov and Smirnov's test, for classes the chi-squared test of their counts.
+def different_conditions(spec: Spec, reference: Judged, generated: Judged) -> dict[str, float]:
+    """Significance [standard deviations] by which each condition is distributed differently in two weighted
+    samples: Kolmogorov and Smirnov's test, for classes the chi-squared test of their counts.
     """
     size = max(1, IN_MEMORY // (16 * spec.n_voxels))
-    asked = [conditions(events, size).values for events in (reference, generated)]
+    asked = [conditions(sample.events, size).values for sample in (reference, generated)]
+    weights = reference.weight, generated.weight
     found = {}
     for field in spec.conditions:
         if all(field.name in values for values in asked) and field.dim == 1:
             pair = [values[field.name][:, 0].cpu().numpy() for values in asked]
-            found[field.name] = (_classes if field.classes else _smooth)(pair[0], pair[1])
+            found[field.name] = (_classes if field.classes else _smooth)(pair, weights)
     return found
 
 
-def _smooth(reference: NDArray[np.generic], generated: NDArray[np.generic]) -> float:
-    return _sigmas(float(stats.ks_2samp(reference, generated).pvalue))
+def _smooth(pair: Sequence[NDArray[np.generic]], weights: Sequence[Weight]) -> float:
+    if all(weight is None for weight in weights):
+        return _sigmas(float(stats.ks_2samp(*pair).pvalue))
+    at = np.sort(np.concatenate(pair))
+    first, second = (_reached(x, w, at) for x, w in zip(pair, weights, strict=True))
+    n, m = (worth(len(x), w) for x, w in zip(pair, weights, strict=True))
+    largest = float(np.abs(first - second).max())
+    return _sigmas(float(stats.kstwo.sf(largest, max(1, round(n * m / (n + m))))))
 
 
-def _classes(reference: NDArray[np.generic], generated: NDArray[np.generic]) -> float:
-    size = int(max(reference.max(), generated.max())) + 1
-    table = np.stack(
-        [np.bincount(part.astype(int), minlength=size) for part in (reference, generated)]
-    )
+def _reached(
+    values: NDArray[np.generic], weight: Weight, at: NDArray[np.generic]
+) -> NDArray[np.float64]:
+    """Distribution function of weighted values at some points."""
+    shares = probabilities(weight)
+    order = values.argsort()
+    steps = np.full(len(values), 1 / len(values)) if shares is None else shares[order]
+    reached = np.concatenate([[0.0], steps.cumsum()])
+    found: NDArray[np.float64] = reached[np.searchsorted(values[order], at, side="right")]
+    return found
+
+
+def _classes(pair: Sequence[NDArray[np.generic]], weights: Sequence[Weight]) -> float:
+    size = int(max(part.max() for part in pair)) + 1
+    table = np.stack([
+        np.bincount(values.astype(int), probabilities(weight), minlength=size)
+        * (1.0 if weight is None else worth(len(values), weight))
+        for values, weight in zip(pair, weights, strict=True)
+    ])  # fmt: skip
     table = table[:, table.sum(0) > 0]
     if table.shape[1] < 2:
         return 0.0

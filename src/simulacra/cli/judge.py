@@ -16,8 +16,8 @@ from simulacra.cli.publish import TWINS, publish, table
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
-from simulacra.metrics.boosted import effective
 from simulacra.metrics.suite import DEFAULT
+from simulacra.metrics.weighted import effective
 from simulacra.models.module import Module
 from simulacra.tracking.base import trackers
 
@@ -89,7 +89,7 @@ def weights(events: Batch) -> dict[str, float]:
     mean = float(weight.mean())
     return {
         "test/weight/mean": mean,
-        "test/weight/effective": effective(weight.numpy()) / len(events),
+        "test/weight/effective": effective(weight) / len(events),
         "test/weight/largest": float(weight.max()) / mean,
     }
 

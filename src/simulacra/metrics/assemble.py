@@ -13,10 +13,11 @@ from torch import Tensor
 
 from simulacra.metrics.band import Band
 from simulacra.metrics.binning import Binned, Counts
-from simulacra.metrics.compare import pearson
+from simulacra.metrics.compare import has_negative, pearson
 from simulacra.metrics.response import ratios, response_moments
 from simulacra.metrics.result import Array, Correlation, Histogram, ProfilePair, ResponsePoint
 from simulacra.metrics.sample import Column, Sample
+from simulacra.metrics.weighted import mean, unequal
 from simulacra.physics.base import Axis, Image
 
 CORRELATED = 60
@@ -61,8 +62,8 @@ def images(reference: Sample, generated: Sample) -> dict[str, tuple[Image, Image
     for name, image in reference.images.items():
         other = generated.images[name]
         found[name] = (
-            replace(image, values=image.values.double() / reference.events),
-            replace(other, values=other.values.double() / generated.events),
+            replace(image, values=image.values.double() / reference.weight.sum()),
+            replace(other, values=other.values.double() / generated.weight.sum()),
         )
     return found
 
@@ -70,6 +71,8 @@ def images(reference: Sample, generated: Sample) -> dict[str, tuple[Image, Image
 def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint, ...]:
     """Response per bin, where both samples have enough events."""
     points, pair = [], (reference, generated)
+    if any(has_negative(part.sample) for part in pair):
+        return ()
     for item, edges in reference.binning.response:
         p, q = (response_moments(part.sample, item, part.binning.core) for part in pair)
         if reference.sample.response is None or p is None or q is None:
@@ -77,7 +80,8 @@ def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint
         columns = [ratios(part.sample, item) for part in pair]
         counts = [Counts(column, edges) for column in columns]
         asked = reference.sample.response[0]
-        middle = float(asked[(asked >= item.low) & (asked < item.high)].mean())
+        inside = (asked >= item.low) & (asked < item.high)
+        middle = float(mean(asked[inside], unequal(reference.sample.weight[inside])))
         histogram = _drawn(pair, columns, counts, item.axis or Axis("seen / asked"), edges)
         points.append(ResponsePoint(item.name, middle, p, q, histogram))
     return tuple(points)
@@ -85,8 +89,10 @@ def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint
 
 def correlations(reference: Sample, generated: Sample) -> Correlation | None:
     """Pearson correlations between the bins of the first profile (layers, sensors), or of scalars
-    where there is none.
+    where there is none; None also where there are negative weights.
     """
+    if has_negative(reference) or has_negative(generated):
+        return None
     for name, profile in reference.profiles.items():
         pair = [sample.profiles[name].values for sample in (reference, generated)]
         names = tuple(f"{edge:g}" for edge in profile.edges[:-1].tolist())
@@ -126,14 +132,15 @@ def _histogram(
     columns = [part.sample.columns[name] for part in pair]
     counts = [part.counts(name) for part in pair]
     drawn = _drawn(pair, columns, counts, pair[0].binning.axes[name], edges)
-    several = [_inside(part, part.counts(name)) for part in networks]
-    return replace(drawn, band=Band.counted(several)) if several else drawn
+    several = [_counted(item, item.counts(name)) for item in networks]
+    band = Band.counted([(n[1:-1], v[1:-1]) for n, v in several]) if several else None
+    return replace(drawn, band=band)
 
 
-def _inside(part: Binned, counts: Counts) -> Array:
-    """Weighted counts within the range ``(bins,)``."""
-    found: Array = counts.of(part.sample.weight[None])[0].double().numpy()
-    return found[1:-1]
+def _counted(binned: Binned, counts: Counts) -> tuple[Array, Array]:
+    """Weighted counts and sums of squared weights ``(bins + 2,)``."""
+    weight = binned.sample.weight
+    return counts.of(weight[None])[0].numpy(), counts.of(weight.square()[None])[0].numpy()
 
 
 def _drawn(
@@ -143,15 +150,21 @@ def _drawn(
     axis: Axis,
     edges: Tensor,
 ) -> Histogram:
-    found = [
-        count.of(part.sample.weight[None])[0].numpy()
-        for count, part in zip(counts, pair, strict=True)
+    found = [_counted(binned, count) for binned, count in zip(pair, counts, strict=True)]
+    outside = [(_share(item, 0), _share(item, -1)) for item, _ in found]
+    undefined = [
+        float(binned.sample.weight[column.counts == 0].sum()) if column.undefined else 0.0
+        for binned, column in zip(pair, columns, strict=True)
     ]
-    outside = [(_share(item, 0), _share(item, -1)) for item in found]
-    undefined = columns[0].undefined, columns[1].undefined
-    inside = [item[1:-1] for item in found]
+    (p, p_variance), (q, q_variance) = ((n[1:-1], variance[1:-1]) for n, variance in found)
     return Histogram(
-        axis, np.asarray(edges), inside[0], inside[1], (outside[0], outside[1]), undefined
+        axis,
+        np.asarray(edges),
+        p,
+        q,
+        (outside[0], outside[1]),
+        (undefined[0], undefined[1]),
+        (p_variance, q_variance),
     )
 
 

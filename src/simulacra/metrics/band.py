@@ -21,7 +21,7 @@ from simulacra.metrics.score import Figure
 
 Array = NDArray[np.float64]
 FILLED = 10
-"""True counts below which a bin says nothing on a band."""
+"""Effective number of true values below which a bin says nothing on a band."""
 ONE_SIGMA = 0.6826894921370859
 
 
@@ -49,25 +49,25 @@ class Band:
         )
 
     @classmethod
-    def counted(cls, counts: Sequence[Array]) -> Band:
-        """Fractions per bin from counts ``(K,)`` with Poisson errors."""
-        totals = [max(float(item.sum()), 1.0) for item in counts]
-        pairs = list(zip(counts, totals, strict=True))
-        return cls.of([n / t for n, t in pairs], [np.sqrt(n) / t for n, t in pairs])
+    def counted(cls, counts: Sequence[tuple[Array, Array]]) -> Band:
+        """Fractions per bin from weighted counts ``(K,)`` and sums of squared weights ``(K,)``."""
+        found = [(n, v, float(n.sum()) or 1.0) for n, v in counts]
+        return cls.of([n / t for n, _, t in found], [np.sqrt(v) / t for _, v, t in found])
 
 
-def figures(bands: Iterable[tuple[Band, Array]]) -> dict[str, Figure]:
+def figures(bands: Iterable[tuple[Band, Array, Array]]) -> dict[str, Figure]:
     """``band/coverage``, the share of bins in which the truth lies within one standard deviation of the
     networks' mean, statistical errors included, and ``band/width``, the median spread over the mean.
 
     Args:
-        bands: Bands with the counts of the truth ``(K,)``.
+        bands: Bands with weighted counts and sums of squared weights of the truth ``(K,)``.
     """
     inside, widths = [], []
-    for band, truth in bands:
-        filled = truth >= FILLED
-        total = max(float(truth.sum()), 1.0)
-        error = np.sqrt(np.square(band.spread) + np.square(band.error) + truth / total**2)
+    for band, truth, variance in bands:
+        filled = np.square(truth) >= FILLED * variance  # the effective number of values
+        filled &= variance > 0
+        total = float(truth.sum()) or 1.0
+        error = np.sqrt(np.square(band.spread) + np.square(band.error) + variance / total**2)
         inside.append((np.abs(band.mean - truth / total) <= error)[filled])
         known = filled & (band.mean > 0)
         widths.append(band.spread[known] / band.mean[known])

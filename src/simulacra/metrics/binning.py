@@ -11,6 +11,7 @@ from torch import Tensor
 from simulacra.metrics.bins import bin_index, resolve
 from simulacra.metrics.response import response_bins
 from simulacra.metrics.sample import Column, Sample
+from simulacra.metrics.weighted import Weight, deviation
 from simulacra.physics.base import Axis, ObservableSet, ResponseBin
 
 
@@ -36,12 +37,14 @@ class Binning:
 
     @classmethod
     def of(cls, reference: Sample, observables: ObservableSet) -> Binning:
-        """Binning from the reference sample."""
+        """Binning from the reference sample, in which negative weights count by their size."""
         axes = observables.axes()
-        edges = {
-            name: resolve(axes[name], column.values) for name, column in reference.columns.items()
-        }
-        scales = {name: _scale(column.values) for name, column in reference.columns.items()}
+        edges, scales = {}, {}
+        for name, column in reference.columns.items():
+            weight = reference.weights(name)
+            weight = None if weight is None else weight.abs()
+            edges[name] = resolve(axes[name], column.values, weight)
+            scales[name] = _scale(column.values, weight)
         response = response_bins(reference, observables)
         defined = {name for name, column in reference.columns.items() if column.n}
         groups = {
@@ -105,10 +108,10 @@ class Binned:
         return self._found[name]
 
 
-def _scale(values: Tensor) -> float:
+def _scale(values: Tensor, weight: Weight) -> float:
     """Standard deviation, or for a constant its size, or 1."""
     if not len(values):
         return 1.0
-    deviation = float(values.std(unbiased=False))
+    found = float(deviation(values if weight is None else values.double(), weight))
     largest = float(values.abs().max())
-    return deviation if deviation > 1e-12 * largest else (largest or 1.0)
+    return found if found > 1e-12 * largest else (largest or 1.0)

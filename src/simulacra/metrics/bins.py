@@ -9,21 +9,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simulacra.metrics.weighted import Weight, part, quantiles, worth
 from simulacra.physics.base import Axis
 
 BLOCK = 2**17
 """Values that are binned at once, so that they stay in the processor's cache."""
 
 
-def resolve(axis: Axis, truth: Tensor) -> Tensor:
-    """Bin edges ``(bins + 1,)``, float64; ends that the axis leaves open come from the finite truth ``(n,)``.
+def resolve(axis: Axis, truth: Tensor, weight: Weight = None) -> Tensor:
+    """Bin edges ``(bins + 1,)``, float64; ends that the axis leaves open come from the finite truth ``(n,)``
+    with weights ``(n,)`` above 0.
 
     An open range spans the truth from its 0.1 % to its 99.9 % quantile, widened by a twentieth (in
     logarithmic axes from the smallest to the largest value, as in the CaloChallenge).  Few events
-    fill fewer bins: where both ends are open, at most ``2 n^(1/3)`` (Rice's rule), at least 10.  If
+    fill fewer bins: where both ends are open, at most ``2 n^(1/3)`` (Rice's rule, ``n`` the effective
+    number of values), at least 10.  If
     the truth holds few whole numbers only, bins are centred on them.
     """
-    values = truth[truth > 0] if axis.log else truth
+    values, weight = (truth[truth > 0], part(weight, truth > 0)) if axis.log else (truth, weight)
+    n = worth(len(values), weight)
     if axis.low is not None and axis.high is not None:
         low, high = axis.low, axis.high
     elif not len(values):
@@ -32,38 +36,42 @@ def resolve(axis: Axis, truth: Tensor) -> Tensor:
         low = float(values.min()) if axis.low is None else axis.low
         high = float(values.max()) if axis.high is None else axis.high
     else:
-        whole = _whole(values, axis)
+        whole = _whole(values, axis, weight)
         if whole is not None:
             return whole
-        low, high = _quantiles(values)
+        low, high = _quantiles(values, weight)
         margin = (high - low) / 20
         low = low - margin if axis.low is None else axis.low
         high = high + margin if axis.high is None else axis.high
     if high - low <= 1e-12 * max(abs(low), abs(high)):  # a constant observable
         low, high = (low, low * 10) if axis.log else (low - 0.5, low + 0.5)
-    bins = _bins(axis, len(values))
+    bins = _bins(axis, n)
     if axis.log:
         return torch.logspace(math.log10(low), math.log10(high), bins + 1, dtype=torch.float64)
     return torch.linspace(low, high, bins + 1, dtype=torch.float64)
 
 
-def _bins(axis: Axis, n: int) -> int:
+def _bins(axis: Axis, n: float) -> int:
     if axis.low is not None or axis.high is not None:
         return axis.bins
     return min(axis.bins, max(10, round(2 * n ** (1 / 3))))
 
 
-def _quantiles(values: Tensor) -> tuple[float, float]:
+def _quantiles(values: Tensor, weight: Weight) -> tuple[float, float]:
+    if weight is not None:
+        low, high = (float(quantiles(ends, [0.001], weight)) for ends in (values, -values))
+        return low, -high
     ordered = values.sort().values
     cut = len(ordered) // 1000
     return float(ordered[cut]), float(ordered[len(ordered) - 1 - cut])
 
 
-def _whole(values: Tensor, axis: Axis) -> Tensor | None:
-    low, high = _quantiles(values)
+def _whole(values: Tensor, axis: Axis, weight: Weight) -> Tensor | None:
+    low, high = _quantiles(values, weight)
     if axis.low is not None or axis.high is not None or not bool((values == values.round()).all()):
         return None
-    step = max(1, -(-int(high - low + 1) // _bins(axis, len(values))))
+    n = worth(len(values), weight)
+    step = max(1, -(-int(high - low + 1) // _bins(axis, n)))
     count = -(-int(high - low + 1) // step)
     return low - 0.5 + step * torch.arange(count + 1, dtype=torch.float64)
 

@@ -22,6 +22,7 @@ from simulacra.metrics.columns import one_of_each, table
 from simulacra.metrics.sample import Sample
 from simulacra.metrics.score import Figure, Judged, NotRun, TwoSampleMetric
 from simulacra.metrics.wasserstein import wasserstein
+from simulacra.metrics.weighted import UNWEIGHTED, Weight, Weights, part
 
 BATCHES, SIZE = 10, 50_000
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -42,6 +43,7 @@ def batched_wasserstein(
     batches: int = BATCHES,
     size: int = SIZE,
     generator: torch.Generator | None = None,
+    weights: Weights = UNWEIGHTED,
 ) -> Tensor:
     """W1 of every observable in every batch.
 
@@ -51,6 +53,7 @@ def batched_wasserstein(
         batches: Number of batches.
         size: Events per batch, at most.
         generator: Randomness of the shuffling.
+        weights: Weights of the true and of the generated events, which stay with them.
 
     Returns:
         Distances ``(F, batches)`` in standard deviations of the reference.
@@ -62,21 +65,37 @@ def batched_wasserstein(
     if size < 2:
         fewest = min(len(reference), len(generated))
         raise NotRun(f"{batches} batches need {2 * batches} events of each kind, got {fewest}")
-    mean = reference.nanmean(0)
-    scale = (reference - mean).square().nanmean(0).sqrt()
+    mean = _nanmean(reference, weights[0])
+    scale = _nanmean((reference - mean).square(), weights[0]).sqrt()
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
     parts = []
-    for rows in (reference, generated):
+    for rows, weight in zip((reference, generated), weights, strict=True):
         order = torch.randperm(len(rows), generator=generator)[: size * batches]
-        parts.append(((rows[order] - mean) / scale).split(size))
+        scaled = ((rows[order] - mean) / scale).split(size)
+        parts.append(
+            [(x, part(weight, index)) for x, index in zip(scaled, order.split(size), strict=True)]
+        )
     return torch.stack([
-        torch.stack([_distance(p[:, f], q[:, f]) for p, q in zip(*parts, strict=True)])
+        torch.stack([_distance(p, q, f) for p, q in zip(*parts, strict=True)])
         for f in range(reference.shape[1])
     ])  # fmt: skip
 
 
-def _distance(reference: Tensor, generated: Tensor) -> Tensor:
-    return wasserstein(*(values[values.isfinite()] for values in (reference, generated)))
+def _nanmean(values: Tensor, weight: Weight) -> Tensor:
+    """Mean ``(F,)`` of the finite ones of ``(N, F)`` over weighted events."""
+    if weight is None:
+        return values.nanmean(0)
+    return weight @ values.nan_to_num() / (weight @ values.isfinite().double())
+
+
+def _distance(
+    reference: tuple[Tensor, Weight], generated: tuple[Tensor, Weight], column: int
+) -> Tensor:
+    kept = []
+    for rows, weight in (reference, generated):
+        finite = rows[:, column].isfinite()
+        kept.append((rows[finite, column], part(weight, finite)))
+    return wasserstein(kept[0][0], kept[1][0], kept[0][1], kept[1][1])
 
 
 def combine(distances: Tensor) -> Figure:
@@ -122,7 +141,8 @@ def caloclouds_score(
     """
     generator = torch.Generator().manual_seed(seed)
     pair = [observables(judged.sample, generator) for judged in (reference, generated)]
-    distances = batched_wasserstein(pair[0], pair[1], batches, size, generator)
+    weights = reference.weight, generated.weight
+    distances = batched_wasserstein(pair[0], pair[1], batches, size, generator, weights)
     found, start = {}, 0
     for name, members in {**GROUPS, "hits": ("hit_energy",)}.items():
         found[f"caloclouds/{name}"] = combine(distances[start : start + len(members)])

@@ -3,7 +3,10 @@ r"""Every observable figure of two samples, with its statistical error.
 Errors come from a Poisson bootstrap of whole events: replica :math:`r` multiplies the weight of
 each event by a Poisson(1) number, the same for all observables, so that the error of a mean over
 observables keeps their correlation. Response and resolution have the textbook errors
-:math:`\sigma/\sqrt n` and :math:`\sqrt{(\mu_4 - \sigma^4)/(4\sigma^2 n)}`.
+:math:`\sigma/\sqrt n` and :math:`\sqrt{(\mu_4 - \sigma^4)/(4\sigma^2 n)}`, with the effective :math:`n`.
+
+Where events have negative weights, distances and mean profiles remain; separation powers, correlations,
+response and resolution take no negative weights.
 """
 
 from __future__ import annotations
@@ -58,27 +61,33 @@ def compare(
     """
     binning, samples = reference.binning, (reference.sample, generated.sample)
     weights = [_replicas(sample.weight, replicas, generator) for sample in samples]
+    positive = not any(map(has_negative, samples))
     found: dict[str, Tensor] = {}
     standardised = []
     for name in binning.edges:
         pair = [sample.columns[name] for sample in samples]
         if not pair[0].n:
             continue
-        counts = reference.counts(name), generated.counts(name)
-        found[f"separation/{name}"] = _separations(*counts, *weights)
+        if positive:
+            counts = reference.counts(name), generated.counts(name)
+            found[f"separation/{name}"] = _separations(*counts, *weights)
         distances = _distances(pair[0], pair[1], *weights)
         found[f"w1/{name}"] = distances
         if pair[1].n:
             standardised.append(_fill(distances, replicas + 1) / binning.scales[name])
-    for name, members in binning.groups.items():
+    for name, members in binning.groups.items() if positive else ():
         parts = [_fill(found[f"separation/{item}"], replicas + 1) for item in members]
         found[f"separation_mean/{name}"] = torch.stack(parts).mean(0)
     if standardised:
         found["w1_mean"] = torch.stack(standardised).mean(0)
     found |= _profiles(*samples, *weights)
-    bins = [item for item, _ in binning.response]
-    values, errors = deviations(*samples, bins, binning.core)
-    found |= _response_shapes(*samples, binning, *weights)
+    values: dict[str, float] = {}
+    errors: dict[str, float] = {}
+    if positive:
+        found |= _correlations(*samples, *weights)
+        bins = [item for item, _ in binning.response]
+        values, errors = deviations(*samples, bins, binning.core)
+        found |= _response_shapes(*samples, binning, *weights)
     for key, replica in found.items():
         values[key] = float(replica[0])
         if len(replica) > 1:
@@ -89,15 +98,25 @@ def compare(
     )
 
 
+def has_negative(sample: Sample) -> bool:
+    """Whether some events have negative weights."""
+    return bool((sample.weight < 0).any())
+
+
 def _profiles(reference: Sample, generated: Sample, *weights: Tensor) -> dict[str, Tensor]:
-    """Deviation of each mean profile, and of the correlations within the first."""
-    found: dict[str, Tensor] = {}
+    """Deviation of each mean profile."""
+    return {
+        f"profile/{name}": _deviation(profile.values, generated.profiles[name].values, *weights)
+        for name, profile in reference.profiles.items()
+    }
+
+
+def _correlations(reference: Sample, generated: Sample, *weights: Tensor) -> dict[str, Tensor]:
+    """Deviation of the correlations within the first profile."""
     for name, profile in reference.profiles.items():
         pair = profile.values, generated.profiles[name].values
-        if not found:
-            found["correlation"] = _decorrelation(*pair, *weights)
-        found[f"profile/{name}"] = _deviation(*pair, *weights)
-    return found
+        return {"correlation": _decorrelation(*pair, *weights)}
+    return {}
 
 
 def _replicas(weight: Tensor, replicas: int, generator: torch.Generator | None) -> Tensor:

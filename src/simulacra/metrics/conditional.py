@@ -23,6 +23,7 @@ from simulacra.metrics.response import MIN_EVENTS, deviations
 from simulacra.metrics.sample import Sample
 from simulacra.metrics.score import Figure, Judged, NotRun
 from simulacra.metrics.wasserstein import distance, union
+from simulacra.metrics.weighted import Weight, quantiles
 from simulacra.physics.base import ResponseBin
 
 REPLICAS = 10
@@ -55,7 +56,8 @@ class Conditional:
         """Bins of the response, or where there is none four with equal numbers of true events."""
         bins = [item for item, _ in binning.response]
         if not bins and reference.response is None and column in reference.columns:
-            bins = quartiles(reference.columns[column].values, column)
+            values = reference.columns[column].values
+            bins = quartiles(values, column, reference.weights(column))
         return cls(bins, binning.scales, binning.core, column)
 
     def __call__(self, reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
@@ -76,9 +78,14 @@ class Conditional:
         return found | largest_deviations(*pair, self.bins, self.core)
 
 
-def quartiles(values: Tensor, name: str) -> list[ResponseBin]:
-    """Four bins with equal numbers of values, the first and last open outwards."""
-    inner = torch.quantile(values.double(), torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
+def quartiles(values: Tensor, name: str, weight: Weight = None) -> list[ResponseBin]:
+    """Four bins with equal weights of values, the first and last open outwards."""
+    levels = [0.25, 0.5, 0.75]
+    inner = (
+        torch.quantile(values.double(), torch.tensor(levels, dtype=torch.float64))
+        if weight is None
+        else quantiles(values, levels, weight)
+    )
     edges = [-math.inf, *inner.tolist(), math.inf]
     texts = [f"{edge:.3g}" for edge in edges[1:-1]]
     names = [

@@ -9,7 +9,8 @@ energyflow. The missing momentum is a further particle at distance 1 from all ot
 
 **COV** is the number of real jets that are the nearest of some generated jet, divided by the number of
 generated jets; **MMD** the mean over real jets of the distance to the nearest generated jet: 100 jets of
-each, ten times, as in jetnet 0.2.5 (arXiv:2106.11535, appendix C).
+each, ten times, as in jetnet 0.2.5 (arXiv:2106.11535, appendix C). They count jets, so that weighted ones are
+drawn in proportion to their weights.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from simulacra.metrics.jets import clouds, tensors
 from simulacra.metrics.score import Figure, Judged, NotRun, TwoSampleMetric, mean_and_spread
+from simulacra.metrics.weighted import UNWEIGHTED, Weights, probabilities
 
 Array = NDArray[np.float64]
 
@@ -57,7 +59,12 @@ def matching_distance(distances: Tensor) -> float:
 
 
 def cov_mmd(
-    reference: Tensor, generated: Tensor, samples: int = 100, batches: int = 10, seed: int = 42
+    reference: Tensor,
+    generated: Tensor,
+    samples: int = 100,
+    batches: int = 10,
+    seed: int = 42,
+    weights: Weights = UNWEIGHTED,
 ) -> dict[str, Figure]:
     """``cov`` and ``mmd``: means over batches and their errors.
 
@@ -67,6 +74,7 @@ def cov_mmd(
         samples: Jets drawn from each per batch, with replacement.
         batches: Number of batches.
         seed: Seed of the draws.
+        weights: Weights of the real and of the generated jets, in proportion to which they are drawn.
     """
     if not len(reference) or not len(generated):
         raise NotRun(f"COV and MMD need jets, got {len(reference)} and {len(generated)}")
@@ -74,8 +82,10 @@ def cov_mmd(
     covered, matched = [], []
     for _ in range(batches):
         real, fake = (
-            jets[torch.from_numpy(rng.choice(len(jets), size=samples))]
-            for jets in (reference, generated)
+            jets[torch.from_numpy(rng.choice(len(jets), size=samples, p=shares))]
+            for jets, shares in zip(
+                (reference, generated), map(probabilities, weights), strict=True
+            )
         )
         distances = emds(fake, real)
         covered.append(coverage(distances))
@@ -108,7 +118,7 @@ def cov_mmd_score(
 ) -> dict[str, Figure]:
     """``cov`` and ``mmd``; arguments as for :func:`cov_mmd`."""
     pair = clouds(reference.events), clouds(generated.events)
-    return cov_mmd(*pair, samples, batches, seed)
+    return cov_mmd(*pair, samples, batches, seed, (reference.weight, generated.weight))
 
 
 def _figure(values: list[float]) -> Figure:

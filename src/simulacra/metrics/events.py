@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from simulacra.core import Batch, Conditions
 
@@ -42,6 +43,36 @@ class Window:
 
     def __getitem__(self, index: range, /) -> Batch:
         return self.events[range(self.start + index.start, self.start + index.stop, index.step)]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Some events of others, in their order.
+
+    Args:
+        events: The others.
+        index: Positions ``(n,)``, int64, rising.
+    """
+
+    events: Events
+    index: Tensor
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, index: range, /) -> Batch:
+        wanted = self.index[index.start : index.stop : index.step]
+        if not len(wanted):
+            return self.events[range(0)]
+        parts, stop = [], int(wanted[-1]) + 1
+        for start in range(
+            int(wanted[0]), stop, len(wanted)
+        ):  # as many are in memory as are asked for
+            end = min(start + len(wanted), stop)
+            inside = wanted[(wanted >= start) & (wanted < end)]
+            if len(inside):
+                parts.append(self.events[range(start, end)][inside - start])
+        return Batch.cat(parts)
 
 
 def conditions(events: Events, size: int) -> Conditions:

@@ -8,7 +8,8 @@ is less truth than that, or none (then the reference is cut into halves), the fi
 .. math:: \left(\frac{1/N + 1/M}{1/n + 1/m}\right)^{p},
 
 with :math:`p = 1` for separation powers, which grow like the squared deviation, and :math:`p =
-1/2` for distances and relative deviations; a scaled floor is marked.
+1/2` for distances and relative deviations; a scaled floor is marked. Numbers of weighted events are effective
+ones.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from simulacra.metrics.binning import Binned, Binning
 from simulacra.metrics.compare import compare
 from simulacra.metrics.sample import Sample
 from simulacra.metrics.score import Figure, Judged, NotRun, Score
+from simulacra.metrics.weighted import effective
 
 DRAWS = 3
 """Disjoint parts of the truth that a floor is averaged over, at most."""
@@ -53,7 +55,7 @@ def pairs(
     Args:
         reference: The truth that the generated sample is compared with.
         truth: Independent truth, or None.
-        size: Number of generated events.
+        size: Effective number of generated events.
     """
     if truth is not None and len(truth) >= size:
         count = min(DRAWS, len(truth) // size)
@@ -74,7 +76,8 @@ def floors(reference: Sample, truth: Sample | None, size: int, binning: Binning)
         found = compare(Binned(first, binning), Binned(second, binning))
         for key, value in found.values.items():
             draws.setdefault(key, []).append(value)
-    sizes = len(chosen[0][0]), len(chosen[0][1])
+    sizes = effective(chosen[0][0].weight), effective(chosen[0][1].weight)
+    wanted = effective(reference.weight), float(size)
     values = {}
     for key, drawn in draws.items():
         signed = key.startswith(("response/", "resolution/"))
@@ -82,7 +85,7 @@ def floors(reference: Sample, truth: Sample | None, size: int, binning: Binning)
             math.sqrt(sum(v * v for v in drawn) / len(drawn)) if signed else sum(drawn) / len(drawn)
         )
         figure = Figure(mean, power=1.0 if key.startswith("separation") else 0.5)
-        values[key] = figure.scaled(sizes, (len(reference), size))
+        values[key] = figure.scaled(sizes, wanted)
     return Floors(values, kind)
 
 
@@ -95,5 +98,5 @@ def score_floors(
         found = score(first, second, seed)
     except NotRun:
         return {}
-    sizes, wanted = (len(first), len(second)), (len(reference), size)
+    sizes, wanted = (first.effective, second.effective), (reference.effective, float(size))
     return {key: figure.scaled(sizes, wanted) for key, figure in found.items()}

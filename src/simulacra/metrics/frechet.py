@@ -12,6 +12,8 @@ over batches of the unbiased quadratic MMD with the kernel :math:`(x \cdot y / d
 Events are drawn with replacement by numpy's default generator in the order of jetnet 0.2.5, so that the same
 files and seed give the same figures as there.  The CaloChallenge calls FPD with ``min_samples=10_000`` and
 KPD with ``batch_size=10_000``.
+
+Both figures need equal weights, so that weighted events are drawn in proportion to their weights.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from scipy.optimize import curve_fit
 from torch import Tensor
 
 from simulacra.metrics.score import Figure, Judged, TwoSampleMetric
+from simulacra.metrics.weighted import UNWEIGHTED, Weights, probabilities
 
 POINTS = 10
 """Sample sizes that the line of FPD goes through."""
@@ -48,6 +51,7 @@ def fpd(
     max_samples: int = 50_000,
     normalise: bool = True,
     seed: int = 42,
+    weights: Weights = UNWEIGHTED,
 ) -> Figure:
     """Fréchet physics distance, extrapolated to infinitely many events.
 
@@ -62,6 +66,7 @@ def fpd(
         max_samples: Events per draw at the last.
         normalise: Whether to scale the features.
         seed: Seed of the draws.
+        weights: Weights above 0 of the true and of the generated events, which are drawn in proportion.
 
     Returns:
         Intercept and its error from the fit.
@@ -71,11 +76,12 @@ def fpd(
     real, fake = real - centre, fake - centre
     sizes = (1 / np.linspace(1 / min_samples, 1 / max_samples, POINTS)).astype(np.int64)
     rng = np.random.default_rng(seed)
+    samples = list(zip((real, fake), map(probabilities, weights), strict=True))
     means = []
     for size in sizes:
         values = []
         for _ in range(PAIRS):
-            drawn = [_moments(x, _draw(rng, len(x), int(size))) for x in (real, fake)]
+            drawn = [_moments(x, _draw(rng, len(x), int(size), p)) for x, p in samples]
             values.append(frechet(*drawn[0], *drawn[1]))
         means.append(np.mean(values))
     found, covariance = curve_fit(_line, 1 / sizes, means, bounds=([0, 0], [np.inf, np.inf]))
@@ -90,6 +96,7 @@ def kpd(
     batch_size: int = 5000,
     normalise: bool = True,
     seed: int = 42,
+    weights: Weights = UNWEIGHTED,
 ) -> Figure:
     """Kernel physics distance: median over batches, and half of their central 67.45 % range.
 
@@ -103,12 +110,14 @@ def kpd(
         batch_size: Events drawn from each sample per batch.
         normalise: Whether to scale the features.
         seed: Seed of the first batch; each further one adds 1000.
+        weights: See :func:`fpd`.
     """
     real, fake = _scaled(reference, generated, normalise)
+    samples = list(zip((real, fake), map(probabilities, weights), strict=True))
     values = []
     for number in range(batches):
         rng = np.random.default_rng(seed + 1000 * number)
-        drawn = [(x, _draw(rng, len(x), batch_size)) for x in (real, fake)]
+        drawn = [(x, _draw(rng, len(x), batch_size, p)) for x, p in samples]
         values.append(_mmd(*drawn[0], *drawn[1]))
     low, high = np.percentile(values, SPREAD)
     return Figure(float(np.median(values)), float(high - low) / 2, power=1.0, draws=batch_size)
@@ -187,9 +196,12 @@ def feature_distances(
         draws: Seed of the draws.
     """
     pair = features(reference), features(generated)
+    weights = reference.weight, generated.weight
     return {
-        "fpd": fpd(*pair, min_samples=min_samples, max_samples=max_samples, seed=draws),
-        "kpd": kpd(*pair, batch_size=batch_size, seed=draws),
+        "fpd": fpd(
+            *pair, min_samples=min_samples, max_samples=max_samples, seed=draws, weights=weights
+        ),
+        "kpd": kpd(*pair, batch_size=batch_size, seed=draws, weights=weights),
     }
 
 
@@ -210,9 +222,9 @@ def _scaled(reference: Tensor, generated: Tensor, normalise: bool) -> tuple[Arra
     return real / scale, fake / scale
 
 
-def _draw(rng: np.random.Generator, events: int, size: int) -> Counts:
+def _draw(rng: np.random.Generator, events: int, size: int, shares: Array | None) -> Counts:
     """How often each event is drawn: sums over draws are sums over events with these weights."""
-    return np.bincount(rng.choice(events, size=size), minlength=events)
+    return np.bincount(rng.choice(events, size=size, p=shares), minlength=events)
 
 
 def _drawn(values: Array, counts: Counts) -> tuple[Array, Array]:

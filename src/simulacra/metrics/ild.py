@@ -28,6 +28,7 @@ from simulacra.metrics.response import MIN_EVENTS, Peak, peak
 from simulacra.metrics.sample import Sample
 from simulacra.metrics.score import Figure, Judged, NotRun, TwoSampleMetric
 from simulacra.metrics.separation import separation
+from simulacra.metrics.weighted import Weight, effective, unequal
 
 SHAPES = (
     *("m1_x", "m1_y", "m1_z", "m2_x", "m2_y", "m2_z"),
@@ -142,11 +143,11 @@ def energy_score(
     energies = energies or ()
     for energy in sorted({*energies, *histograms}):
         pair = [at_energy(j.sample, energy * unit, window * unit) for j in (reference, generated)]
-        if min(len(rows) for rows in pair) < MIN_EVENTS:
+        if min(len(rows) for rows, _ in pair) < MIN_EVENTS:
             continue
         name = f"{energy:g}GeV"
         if energy in energies:
-            p, q = (peak(rows[:, 0]) for rows in pair)
+            p, q = (peak(rows[:, 0], weight=weight) for rows, weight in pair)
             found[f"mu90/{name}"] = _deviation(p, q, "mean")
             found[f"sigma90/{name}"] = _deviation(p, q, "width")
         if energy in histograms:
@@ -156,12 +157,15 @@ def energy_score(
     return found
 
 
-def at_energy(sample: Sample, energy: float, window: float) -> Tensor:
-    """Visible energy and number of hits ``(n, 2)`` of the first showers within a window of energy."""
+def at_energy(sample: Sample, energy: float, window: float) -> tuple[Tensor, Weight]:
+    """Visible energy and number of hits ``(n, 2)`` of the first showers within a window of energy, and their
+    weights.
+    """
     if sample.response is None:
         raise NotRun("linearity and resolution need an incident energy")
-    inside = ((sample.response[0] - energy).abs() < window).nonzero()[:, 0]
-    return table(sample, [name for name, _, _ in HISTOGRAMS.values()])[inside[:SHOWERS_PER_ENERGY]]
+    inside = ((sample.response[0] - energy).abs() < window).nonzero()[:SHOWERS_PER_ENERGY, 0]
+    found = table(sample, [name for name, _, _ in HISTOGRAMS.values()])
+    return found[inside], unequal(sample.weight[inside])
 
 
 def _deviation(reference: Peak, generated: Peak, name: str) -> Figure:
@@ -171,12 +175,18 @@ def _deviation(reference: Peak, generated: Peak, name: str) -> Figure:
     return Figure(abs(q / p - 1), math.hypot(errors[1] / p, errors[0] * q / p**2))
 
 
-def _histograms(reference: Tensor, generated: Tensor, name: str) -> dict[str, Figure]:
+def _histograms(
+    reference: tuple[Tensor, Weight], generated: tuple[Tensor, Weight], name: str
+) -> dict[str, Figure]:
     """Separation powers in 100 bins, with the error of counting."""
     found = {}
     for position, (key, (_, low, high)) in enumerate(HISTOGRAMS.items()):
         edges = torch.linspace(low, high, 101, dtype=torch.float64)
-        counts = [histogram(rows[:, position], edges)[1:-1] for rows in (reference, generated)]
+        counts = []
+        for rows, weight in (reference, generated):
+            found_counts = histogram(rows[:, position], edges, weight)[1:-1]
+            size = 1.0 if weight is None else effective(weight) / float(weight.sum())
+            counts.append(found_counts * size)  # of as many events as they are worth
         if min(float(part.sum()) for part in counts):
             value = float(separation(counts[0], counts[1]))
             found[f"separation/{key}/{name}"] = Figure(value, _counting(*counts), power=1.0)

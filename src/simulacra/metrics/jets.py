@@ -7,7 +7,8 @@ features (:math:`10^{-3}`) and over the polynomials (:math:`10^{-5}`).
 
 Each is measured between 50,000 jets drawn with replacement from either sample, five times; value and error
 are mean and standard deviation over the five, as in the library jetnet 0.2.5, whose draws numpy's default
-generator repeats with a seed. Particles whose features are all 0 are padding, as there.
+generator repeats with a seed; weighted jets are drawn in proportion to their weights. Particles whose
+features are all 0 are padding, as there.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra.metrics.score import Events, Figure, Judged, NotRun, TwoSampleMetric, chunks
 from simulacra.metrics.wasserstein import distance, union
+from simulacra.metrics.weighted import UNWEIGHTED, Weights, probabilities
 from simulacra.physics.efp import N4_D4, efps
 from simulacra.physics.jets import four_momentum
 
@@ -39,23 +42,29 @@ class Draws:
         samples: Jets drawn from each sample, with replacement.
         batches: Number of draws.
         seed: Seed of the draws.
+        weights: Weights of the real and of the generated jets, in proportion to which they are drawn.
     """
 
     samples: int = 50_000
     batches: int = 5
     seed: int = 42
+    weights: Weights = UNWEIGHTED
 
     def counts(self, n: int, m: int) -> list[tuple[Tensor, Tensor]]:
         """How often each jet of either sample is drawn, float64 ``(n,)`` and ``(m,)`` per batch."""
         if not n or not m:
             raise NotRun(f"W1 distances of jets need jets in both samples, got {n} and {m}")
         generator = np.random.default_rng(self.seed)
+        p, q = map(probabilities, self.weights)
         return [
-            (self._counts(n, generator), self._counts(m, generator)) for _ in range(self.batches)
+            (self._counts(n, generator, p), self._counts(m, generator, q))
+            for _ in range(self.batches)
         ]
 
-    def _counts(self, n: int, generator: np.random.Generator) -> Tensor:
-        drawn = generator.choice(n, size=self.samples)
+    def _counts(
+        self, n: int, generator: np.random.Generator, shares: NDArray[np.float64] | None
+    ) -> Tensor:
+        drawn = generator.choice(n, size=self.samples, p=shares)
         return torch.from_numpy(np.bincount(drawn, minlength=n)).double()
 
     def figure(self, distances: Tensor) -> Figure:
@@ -116,7 +125,8 @@ def w1_score(
     r"""``w1m``, ``w1p``, ``w1p/<feature>``, ``w1efp`` and ``w1efp/<polynomial>``.
 
     The published error is the spread between draws of :math:`n` jets from the same :math:`N` and :math:`M`;
-    here it is widened by :math:`\sqrt{1 + n (1/N + 1/M) / 2}` for the spread between samples.
+    here it is widened by :math:`\sqrt{1 + n (1/N + 1/M) / 2}` for the spread between samples, with effective
+    numbers of jets.
 
     Args:
         reference: Real jets.
@@ -126,11 +136,11 @@ def w1_score(
         batches: Number of draws.
     """
     pair = clouds(reference.events), clouds(generated.events)
-    draws = Draws(samples, batches, seed)
+    draws = Draws(samples, batches, seed, (reference.weight, generated.weight))
     figures = {"w1m": w1m(*pair, draws)}
     for key, found in (("w1p", w1p(*pair, draws)), ("w1efp", w1efp(*pair, draws))):
         figures |= _named(key, found)
-    widened = math.sqrt(1 + samples * (1 / len(reference) + 1 / len(generated)) / 2)
+    widened = math.sqrt(1 + samples * (1 / reference.effective + 1 / generated.effective) / 2)
     return {
         key: figure if figure.error is None else replace(figure, error=widened * figure.error)
         for key, figure in figures.items()

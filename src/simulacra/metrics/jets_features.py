@@ -23,6 +23,7 @@ from simulacra.metrics.columns import poisson_weights, spread
 from simulacra.metrics.jets import clouds
 from simulacra.metrics.sample import Column
 from simulacra.metrics.score import Figure, Judged, NotRun
+from simulacra.metrics.weighted import UNWEIGHTED, Weight, Weights, quantiles
 from simulacra.physics.efp import D4, efps
 
 OBSERVABLES = {"etarel": "etarel", "phirel": "phirel", "ptrel": "ptrel", "mass": "mass_rel"}
@@ -39,22 +40,30 @@ def polynomials(jets: Judged) -> Tensor:
     return efps(clouds(jets.events), D4)
 
 
-def kl_histogram(reference: Tensor, generated: Tensor, edges: Tensor) -> float:
+def kl_histogram(
+    reference: Tensor, generated: Tensor, edges: Tensor, weights: Weights = UNWEIGHTED
+) -> float:
     """Kullback-Leibler divergence of the generated from the reference histogram [nats].
 
     Args:
         reference: Real values ``(N,)``.
         generated: Generated values ``(M,)``.
         edges: Edges of the bins, rising; beyond the outer ones are two more, open bins.
+        weights: Weights of the real and of the generated values.
     """
     values = reference.double(), generated.double()
-    shares = [_shares(torch.bucketize(x, edges, right=True), None, len(edges) + 1) for x in values]
+    shares = [
+        _shares(torch.bucketize(x, edges, right=True), weight, len(edges) + 1)
+        for x, weight in zip(values, weights, strict=True)
+    ]
     return float(_divergence(*shares))
 
 
-def kl_edges(reference: Tensor) -> Tensor:
+def kl_edges(reference: Tensor, weight: Weight = None) -> Tensor:
     """The edges of the module's docstring; equal ones count once."""
     levels = torch.linspace(TAIL, 1 - TAIL, EDGES, dtype=torch.float64)
+    if weight is not None:
+        return quantiles(reference, levels.tolist(), weight).unique()
     ordered = reference.double().sort().values
     position = levels * (len(ordered) - 1)
     low = position.long()
@@ -70,24 +79,25 @@ def kl_score(reference: Judged, generated: Judged, seed: int) -> dict[str, Figur
         columns = [s.columns[name] for s in pair if name in s.columns and s.columns[name].n]
         if len(columns) < len(pair):
             raise NotRun(f"KL divergences of jets need {name} in both samples")
-        weights = [poisson_weights(s.weight, REPLICAS, seed + i) for i, s in enumerate(pair)]
-        found[f"kl/{key}"] = _figure(columns, weights)
+        replicas = [poisson_weights(s.weight, REPLICAS, seed + i) for i, s in enumerate(pair)]
+        weights = reference.sample.weights(name), generated.sample.weights(name)
+        found[f"kl/{key}"] = _figure(columns, replicas, weights)
     return found
 
 
-def _figure(columns: Sequence[Column], weights: Sequence[Tensor]) -> Figure:
+def _figure(columns: Sequence[Column], drawn: Sequence[Tensor], weights: Weights) -> Figure:
     first, second = columns
-    edges = kl_edges(first.values)
+    edges = kl_edges(first.values, weights[0])
     bins = [torch.bucketize(column.values, edges, right=True) for column in columns]
     owners = [column.event for column in columns]
     replicas = []
-    for pair in zip(*weights, strict=True):
+    for pair in zip(*drawn, strict=True):
         shares = [
             _shares(index, weight[owner], len(edges) + 1)
             for index, owner, weight in zip(bins, owners, pair, strict=True)
         ]
         replicas.append(float(_divergence(*shares)))
-    value = kl_histogram(first.values, second.values, edges)
+    value = kl_histogram(first.values, second.values, edges, weights)
     return Figure(value, spread(replicas), power=1.0)
 
 

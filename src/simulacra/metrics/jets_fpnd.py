@@ -20,6 +20,7 @@ from simulacra.metrics.frechet import Array, frechet
 from simulacra.metrics.jets import clouds
 from simulacra.metrics.particlenet import ParticleNet, load
 from simulacra.metrics.score import Figure, Judged, NotRun
+from simulacra.metrics.weighted import Weight, part, probabilities
 
 JETS, PARTICLES = 50_000, 30
 SCALE = (1.6211985349655151, 0.520724892616272, 0.8934717178344727)
@@ -38,7 +39,9 @@ def activations(jets: Tensor, network: ParticleNet) -> Array:
         return torch.cat([network(part) for part in scaled.split(BATCH)]).double().numpy()
 
 
-def fpnd(jets: Tensor, network: ParticleNet, mean: Array, covariance: Array) -> float:
+def fpnd(
+    jets: Tensor, network: ParticleNet, mean: Array, covariance: Array, weight: Weight = None
+) -> float:
     """Distance of generated jets ``(B, 30, 3)`` from real ones.
 
     Args:
@@ -46,9 +49,12 @@ def fpnd(jets: Tensor, network: ParticleNet, mean: Array, covariance: Array) -> 
         network: With published weights.
         mean: Mean of the activations on real jets ``(256,)``.
         covariance: Their covariance ``(256, 256)``.
+        weight: Weights of the generated jets.
     """
     found = activations(jets[:JETS], network)
-    return frechet(mean, covariance, found.mean(0), np.cov(found, rowvar=False))
+    shares = probabilities(part(weight, slice(JETS)))
+    middle = found.mean(0) if shares is None else shares @ found
+    return frechet(mean, covariance, middle, np.cov(found, rowvar=False, aweights=shares))
 
 
 def fpnd_score(
@@ -81,7 +87,8 @@ def fpnd_score(
     mean, covariance = (
         _statistics(folder / f"{classes[0]}_{name}.txt") for name in ("mu", "sigma")
     )
-    value = fpnd(jets, load(folder / "pnet_state_dict.pt"), mean, covariance)
+    network = load(folder / "pnet_state_dict.pt")
+    value = fpnd(jets, network, mean, covariance, generated.weight)
     return {"fpnd": Figure(value, power=1.0)}
 
 

@@ -12,17 +12,23 @@ A generator that favours the middle of the distribution also has more; diversity
 
 **Duplicates**: the same within one sample.  Of the first :math:`n = \min(N, M)` events of each kind, the
 share of generated events whose nearest other generated event is nearer than the 1 % quantile of the truth's.
+
+Of weighted events :math:`s` is the share of the weight, the quantile that of the truth's weight, and
+:math:`N` and :math:`M` are effective numbers. Duplicates count neighbours and take no weights of true or
+generated events.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from simulacra.metrics.neighbours import nearest, radii
 from simulacra.metrics.prdc import standardised
 from simulacra.metrics.score import Figure, Judged, NotRun
+from simulacra.metrics.weighted import UNWEIGHTED, Weight, Weights, mean, part, worth
 
 NEAR = 0.05
 """Share of true events that are near a training event, by definition."""
@@ -32,17 +38,23 @@ MIN_EVENTS = 200
 """Events below which the quantiles are those of a handful."""
 
 
-def memorisation(reference: Tensor, generated: Tensor, training: Tensor) -> dict[str, Figure]:
+def memorisation(
+    reference: Tensor,
+    generated: Tensor,
+    training: Tensor,
+    weights: tuple[Weight, Weight, Weight] = (None, None, None),
+) -> dict[str, Figure]:
     """Shares of generated events that lie too near to training events, and to one another.
 
     Args:
         reference: Features of true events that were not trained on ``(N, F)``.
         generated: Features of generated events ``(M, F)``.
         training: Features of the training events ``(T, F)``.
+        weights: Weights of the true, generated and training events.
 
     Returns:
         ``share`` (0.05 for a perfect generator) with its error, ``significance`` of its excess in standard
-        deviations, and ``duplicates`` (0.01).
+        deviations, and ``duplicates`` (0.01; NaN and a note of weighted events).
 
     Raises:
         NotRun: With fewer than 200 events of a kind.
@@ -52,14 +64,22 @@ def memorisation(reference: Tensor, generated: Tensor, training: Tensor) -> dict
         raise NotRun(
             f"memorisation needs {MIN_EVENTS} true, generated and training events, got {sizes}"
         )
-    known, true, made = (standardised(x, training) for x in (training, reference, generated))
-    share, expected = _nearer(nearest(made, known), nearest(true, known), NEAR)
-    n, m = len(true), len(made)
+    true_weight, made_weight, known_weight = weights
+    known, true, made = (
+        standardised(x, training, known_weight) for x in (training, reference, generated)
+    )
+    near = nearest(made, known), nearest(true, known)
+    share, expected = _nearer(*near, NEAR, (made_weight, true_weight))
+    n, m = worth(len(true), true_weight), worth(len(made), made_weight)
     deviation = math.sqrt(expected * (1 - expected) * (1 / n + 1 / m))
     return {
         "share": Figure(share, math.sqrt(share * (1 - share) / m), floor=expected),
         "significance": Figure((share - expected) / deviation, 1.0, floor=0.0),
-        "duplicates": duplicates(true, made),
+        "duplicates": (
+            duplicates(true, made)
+            if true_weight is None and made_weight is None
+            else Figure(math.nan, floor=math.nan, note="takes no weights: it counts neighbours")
+        ),
     }
 
 
@@ -93,12 +113,26 @@ def memorisation_score(
     if reference.training is None:
         raise NotRun("the training events of this sample are not known")
     true, made = (judged.sample.features[:events] for judged in (reference, generated))
-    found = memorisation(true, made, reference.training.sample.features)
+    weights = [part(judged.weight, slice(events)) for judged in (reference, generated)]
+    known = reference.training
+    found = memorisation(true, made, known.sample.features, (weights[0], weights[1], known.weight))
     return {f"memorisation/{name}": figure for name, figure in found.items()}
 
 
-def _nearer(distances: Tensor, truth: Tensor, share: float) -> tuple[float, float]:
-    """Shares of generated and of true events within the truth's quantile; ties count as within."""
-    quantile = truth.sort().values[max(0, math.ceil(share * len(truth)) - 1)]
-    within = [float((d <= quantile).double().mean()) for d in (distances, truth)]
+def _nearer(
+    distances: Tensor, truth: Tensor, share: float, weights: Weights = UNWEIGHTED
+) -> tuple[float, float]:
+    """Shares of generated and of true events, with their weights, within the truth's quantile; ties count as
+    within.
+    """
+    ordered, order = truth.sort()
+    if weights[1] is None:
+        quantile = ordered[max(0, math.ceil(share * len(truth)) - 1)]
+    else:
+        reached = weights[1][order].cumsum(0)
+        quantile = ordered[int(torch.searchsorted(reached, share * reached[-1]))]
+    within = [
+        float(mean((d <= quantile).double(), weight))
+        for d, weight in zip((distances, truth), weights, strict=True)
+    ]
     return within[0], within[1]

@@ -30,6 +30,7 @@ from simulacra.metrics.boosted import hanley_mcneil
 from simulacra.metrics.inputs import Inputs, Source
 from simulacra.metrics.score import Figure, Judged, NotRun
 from simulacra.metrics.training import Part, Recipe, fit, outputs, split
+from simulacra.metrics.weighted import UNWEIGHTED, Weight, Weights, deviation, mean, part, worth
 
 MIN_EVENTS = 10_000
 """Events per class below which the scores are not meaningful."""
@@ -70,6 +71,7 @@ def network_test(
     seed: int = 0,
     network: Network = dense,
     recipe: Recipe | None = None,
+    weights: Weights = UNWEIGHTED,
 ) -> tuple[Figure, Figure]:
     """Train and report.
 
@@ -81,6 +83,8 @@ def network_test(
         seed: Seed of the first training.
         network: What is trained.
         recipe: How.
+        weights: Weights of the true and of the generated events; the published figures are those of equal
+            ones.
 
     Returns:
         AUC and JSD: mean and standard deviation of the trainings; of one training its value and its error
@@ -91,7 +95,9 @@ def network_test(
     for number in range(trainings):
         turn, own = (number / trainings, seed) if recipe.rotate else (0.0, seed + number)
         generator = torch.Generator().manual_seed(own)
-        train, select, report = split([generated, reference], proportions, generator, turn)
+        train, select, report = split(
+            [generated, reference], proportions, generator, turn, weights=weights[::-1]
+        )
         built = initialised(
             network, len(train.batch(torch.arange(1), torch.device("cpu"))[0][0]), seed + number
         )
@@ -153,6 +159,7 @@ class NetworkScore:
             seed,
             self.network,
             self.recipe,
+            (reference.weight, generated.weight),
         )
         note = TOO_FEW if few else None
         return {
@@ -166,20 +173,20 @@ class NetworkScore:
 def _report(
     network: nn.Module, select: Part, report: Part, recipe: Recipe
 ) -> tuple[Figure, Figure]:
-    scores, labels = _scores(network, report)
+    scores, labels, weight = _scores(network, report)
     if recipe.calibrate:
         calibration = IsotonicRegression(out_of_bounds="clip", y_min=CLIP, y_max=1 - CLIP)
         scores = calibration.fit(*_scores(network, select)).predict(scores)
-    auc = float(roc_auc_score(labels, scores))
-    true = int(labels.sum())
+    auc = float(roc_auc_score(labels, scores, sample_weight=weight))
     chosen = np.where(labels == 1, scores, 1 - scores).clip(min=np.finfo(np.float64).tiny)
-    bits = np.log2(chosen)
-    error = hanley_mcneil(auc, true, len(labels) - true)
-    spread = float(bits.std()) / math.sqrt(len(labels))
-    return Figure(auc, error, power=0.0), Figure(float(1 + bits.mean()), spread, power=0.0)
+    bits = torch.from_numpy(np.log2(chosen))
+    true, made = (torch.from_numpy(labels == k) for k in (1, 0))
+    error = hanley_mcneil(auc, *(worth(int(k.sum()), part(weight, k)) for k in (true, made)))
+    spread = float(deviation(bits, weight)) / math.sqrt(worth(len(bits), weight))
+    return Figure(auc, error, power=0.0), Figure(float(1 + mean(bits, weight)), spread, power=0.0)
 
 
-def _scores(network: nn.Module, part: Part) -> tuple[Array, Array]:
-    """Probability of truth, and the label of each event."""
-    logits, labels = outputs(network, part)
-    return logits[:, 0].sigmoid().numpy(), labels.double().numpy()
+def _scores(network: nn.Module, part: Part) -> tuple[Array, Array, Weight]:
+    """Probability of truth, label and weight of each event."""
+    logits, labels, weight = outputs(network, part)
+    return logits[:, 0].sigmoid().numpy(), labels.double().numpy(), weight

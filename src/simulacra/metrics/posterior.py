@@ -4,8 +4,8 @@ One classifier is trained to tell :math:`K` generated samples apart and is then 
 
 .. math:: \ell_k = \frac1N \sum_i \log p(k \mid x_i), \qquad x_i \text{ true}.
 
-The higher the better; :math:`-\log K` for all where the samples are equal.  Values depend on the set of
-samples: they rank its members and mean nothing outside of it.
+or their weighted mean. The higher the better; :math:`-\log K` for all where the samples are equal.
+Values depend on the set of samples: they rank its members and mean nothing outside of it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from simulacra.core import UserError
 from simulacra.metrics.inputs import Inputs, Source
 from simulacra.metrics.networks import MIN_EVENTS, TOO_FEW, dense, initialised
-from simulacra.metrics.score import Figure, Judged, NotRun
+from simulacra.metrics.score import Figure, Judged, NotRun, refuse_negative
 from simulacra.metrics.training import Part, Recipe, fit, outputs, split
+from simulacra.metrics.weighted import Weight, deviation, mean, worth
 
 SPLIT = (3.0, 1.0, 0.0)
 """Of training and selection part; what reports is the truth."""
@@ -35,6 +36,8 @@ def log_posterior(
     trainings: int = 1,
     seed: int = 0,
     recipe: Recipe | None = None,
+    weights: Mapping[str, Weight] | None = None,
+    reference_weight: Weight = None,
 ) -> dict[str, Figure]:
     """Mean over true events of the log-probability of each sample.
 
@@ -46,6 +49,8 @@ def log_posterior(
         trainings: Independent trainings.
         seed: Seed of the first training.
         recipe: How it is trained.
+        weights: Weights of the events of each sample by name; None: in each all weigh the same.
+        reference_weight: Those of the truth.
 
     Returns:
         Mean and standard deviation over the trainings; of one training the error of the mean over events.
@@ -55,12 +60,17 @@ def log_posterior(
     """
     if len(generated) < 2:
         raise UserError(f"a log-posterior compares several samples, got {sorted(generated)}")
+    classes = list(generated.values())
+    own = [weights[name] for name in generated] if weights else []
     found = [
-        _train(list(generated.values()), reference, network, seed + number, recipe or Recipe())
-        for number in range(trainings)
+        _train(classes, own, reference, network, seed + turn, recipe or Recipe())
+        for turn in range(trainings)
     ]
-    values = torch.stack([logs.mean(0) for logs in found])  # (trainings, K)
-    errors = values.std(0) if trainings > 1 else found[0].std(0) / math.sqrt(len(reference))
+    values = torch.stack([mean(logs, reference_weight) for logs in found])  # (trainings, K)
+    n = worth(len(reference), reference_weight)
+    errors = (
+        values.std(0) if trainings > 1 else deviation(found[0], reference_weight) / math.sqrt(n - 1)
+    )
     return {
         name: Figure(float(value), float(error), power=0.0, floor=-math.log(len(generated)))
         for name, value, error in zip(generated, values.mean(0), errors, strict=True)
@@ -93,6 +103,7 @@ class Posterior:
         Raises:
             NotRun: With fewer than 10,000 events of a kind, unless forced.
         """
+        refuse_negative(reference, *generated.values())
         few = min(map(len, [reference, *generated.values()])) < MIN_EVENTS
         if few and not self.force:
             raise NotRun(f"{TOO_FEW}: a log-posterior needs {MIN_EVENTS} of each kind")
@@ -103,6 +114,8 @@ class Posterior:
             trainings=self.trainings,
             seed=seed,
             recipe=self.recipe,
+            weights={name: sample.weight for name, sample in generated.items()},
+            reference_weight=reference.weight,
         )
         note = f"relative to the {len(generated)} samples judged together"
         label = f"{note}, {TOO_FEW}" if few else note
@@ -111,6 +124,7 @@ class Posterior:
 
 def _train(
     classes: Sequence[Inputs],
+    weights: Sequence[Weight],
     reference: Inputs,
     network: Callable[..., nn.Module],
     seed: int,
@@ -119,7 +133,7 @@ def _train(
     """Log-probabilities of one training ``(N, K)``."""
     generator = torch.Generator().manual_seed(seed)
     smallest = min(len(source) for source in classes)
-    train, select, _ = split(classes, SPLIT, generator, most=smallest)
+    train, select, _ = split(classes, SPLIT, generator, most=smallest, weights=weights)
     inputs = train.batch(torch.arange(1), torch.device("cpu"))[0].shape[1]
     built = initialised(lambda width: network(width, outputs=len(classes)), inputs, seed)
     trained = fit(built, train, select, recipe, generator)

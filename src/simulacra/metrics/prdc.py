@@ -11,6 +11,11 @@ sample, :math:`N` true events :math:`x_i` and :math:`M` generated :math:`y_j`,
 Truth has density 1, and precision and recall that depend on the dimension.  A generator that collapses onto
 few modes has, in many dimensions, a density far above 1 (10 to 1000) with a low recall; one that spreads too
 far has a low precision and density.
+
+The events whose shares are taken may have weights: of generated ones :math:`P` and :math:`D` are weighted
+means, of true ones :math:`R`. A ball counts neighbours, which no weight can stand for; a figure with the
+balls of a weighted sample (:math:`P`, :math:`D`, :math:`C` of a weighted truth, :math:`R` of weighted
+generated events) is left out and says so.
 """
 
 from __future__ import annotations
@@ -23,15 +28,28 @@ from torch import Tensor
 
 from simulacra.metrics.neighbours import Rows, blocks, radii
 from simulacra.metrics.score import Figure, Judged, NotRun, TwoSampleMetric
+from simulacra.metrics.weighted import (
+    UNWEIGHTED,
+    Weight,
+    Weights,
+    deviation,
+    mean,
+    part,
+    sample_deviation,
+    worth,
+)
 from simulacra.physics.calo import CalorimeterObservables
 
 NEAREST = 5
 """The CaloChallenge's ``k``."""
 ROUNDING = 1e-6
 """Relative deviation below which a feature is constant."""
+NO_WEIGHTS = "takes no weights of the {} events: their balls end at the k-th nearest one"
 
 
-def prdc(reference: Rows, generated: Rows, k: int = NEAREST) -> dict[str, Figure]:
+def prdc(
+    reference: Rows, generated: Rows, k: int = NEAREST, weights: Weights = UNWEIGHTED
+) -> dict[str, Figure]:
     """The four figures; rows may be tensors ``(N, F)`` or features that are read block by block.
 
     The errors are binomial; the density's is that of the mean over generated events.
@@ -40,10 +58,15 @@ def prdc(reference: Rows, generated: Rows, k: int = NEAREST) -> dict[str, Figure
         reference: Features of the truth ``(N, F)``.
         generated: Features of generated events ``(M, F)``.
         k: Which neighbour ends a ball.
+        weights: Weights of the true and of the generated events; NaN and a note stand for figures that take
+            none of them.
 
     Raises:
-        NotRun: If a sample has no ``k``-th neighbour.
+        NotRun: If a sample has no ``k``-th neighbour, or both have weights.
     """
+    true, made = weights
+    if true is not None and made is not None:
+        raise NotRun("precision and recall take no weights of both samples: they count neighbours")
     n, m = len(reference), len(generated)
     if min(n, m) <= k:
         raise NotRun(
@@ -58,12 +81,16 @@ def prdc(reference: Rows, generated: Rows, k: int = NEAREST) -> dict[str, Figure
         found[rows] |= (distance < fake[None, columns]).any(1)
         nearest[rows] = torch.minimum(nearest[rows], distance.amin(1))
     density = holds.double() / k
-    return {
-        "precision": _share(holds > 0),
-        "recall": _share(found),
-        "density": Figure(float(density.mean()), float(density.std()) / math.sqrt(m), power=0.0),
-        "coverage": _share(nearest < real),
+    spread = float(sample_deviation(density, made)) / math.sqrt(worth(m, made))
+    figures = {
+        "precision": _share(holds > 0, made),
+        "recall": _share(found, true),
+        "density": Figure(float(mean(density, made)), spread, power=0.0),
+        "coverage": _share(nearest < real, None),
     }
+    if true is not None:
+        figures |= dict.fromkeys(("precision", "density", "coverage"), _left_out("true"))
+    return figures if made is None else {**figures, "recall": _left_out("generated")}
 
 
 class PRDC(TwoSampleMetric):
@@ -95,7 +122,7 @@ def shower_prdc(
         k: Which neighbour ends a ball.
     """
     real, fake = (LogCells.of(judged, events) for judged in (reference, generated))
-    return _named(prdc(real, fake, k))
+    return _named(prdc(real, fake, k, (real.showers.weight, fake.showers.weight)))
 
 
 def feature_prdc(
@@ -111,7 +138,9 @@ def feature_prdc(
         k: Which neighbour ends a ball.
     """
     real, fake = (judged.sample.features[:events] for judged in (reference, generated))
-    return _named(prdc(standardised(real, real), standardised(fake, real), k))
+    true, made = (part(judged.weight, slice(events)) for judged in (reference, generated))
+    scaled = [standardised(rows, real, true) for rows in (real, fake)]
+    return _named(prdc(scaled[0], scaled[1], k, (true, made)))
 
 
 @dataclass(frozen=True)
@@ -145,19 +174,23 @@ class LogCells:
         return self.observables.log_cells(self.showers.events[chosen])
 
 
-def standardised(features: Tensor, by: Tensor) -> Tensor:
-    """Features ``(N, F)`` minus the mean and over the deviation of others, float64; one that is constant
-    there up to float32's rounding is only shifted.
+def standardised(features: Tensor, by: Tensor, weight: Weight = None) -> Tensor:
+    """Features ``(N, F)`` minus the mean and over the deviation of others (with weights), float64; one that
+    is constant there up to float32's rounding is only shifted.
     """
     values = by.double()
-    deviation = values.std(0, unbiased=False)
-    varies = deviation > ROUNDING * values.abs().amax(0)
-    return (features.double() - values.mean(0)) / torch.where(varies, deviation, 1.0)
+    scale = deviation(values, weight)
+    varies = scale > ROUNDING * values.abs().amax(0)
+    return (features.double() - mean(values, weight)) / torch.where(varies, scale, 1.0)
 
 
-def _share(chosen: Tensor) -> Figure:
-    share = float(chosen.double().mean())
-    return Figure(share, math.sqrt(share * (1 - share) / len(chosen)), power=0.0)
+def _share(chosen: Tensor, weight: Weight) -> Figure:
+    share = float(mean(chosen.double(), weight))
+    return Figure(share, math.sqrt(share * (1 - share) / worth(len(chosen), weight)), power=0.0)
+
+
+def _left_out(kind: str) -> Figure:
+    return Figure(math.nan, floor=math.nan, note=NO_WEIGHTS.format(kind))
 
 
 def _named(figures: dict[str, Figure]) -> dict[str, Figure]:

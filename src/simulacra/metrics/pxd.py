@@ -21,6 +21,7 @@ from simulacra.formats.pxd_sensors import COLS, ROWS
 from simulacra.metrics.columns import poisson_weights, spread, table
 from simulacra.metrics.sample import Sample
 from simulacra.metrics.score import Figure, Judged, NotRun, TwoSampleMetric
+from simulacra.metrics.weighted import part
 from simulacra.physics.pxd import correlation_difference
 from simulacra.physics.pxd_reference import pxd_reference
 
@@ -56,13 +57,14 @@ def sensor_scores(reference: Judged, generated: Judged, seed: int) -> dict[str, 
             f"got {fewest} events of {first.shape[1]}"
         )
     generator = torch.Generator().manual_seed(seed)
-    draws = [
-        correlation_difference(
-            first[_draw(len(first), generator)], second[_draw(len(second), generator)]
-        )
-        for _ in range(REPLICAS)
-    ]
-    return {"sensor_correlation": Figure(correlation_difference(first, second), spread(draws))}
+    weights = reference.weight, generated.weight
+    draws = []
+    for _ in range(REPLICAS):
+        p, q = (_draw(len(rows), generator) for rows in (first, second))
+        drawn = part(weights[0], p), part(weights[1], q)
+        draws.append(correlation_difference(first[p], second[q], *drawn))
+    value = correlation_difference(first, second, *weights)
+    return {"sensor_correlation": Figure(value, spread(draws))}
 
 
 def sensors(sample: Sample) -> list[int]:

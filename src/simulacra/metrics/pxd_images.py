@@ -4,7 +4,8 @@ The published figures use an InceptionV3 trained to tell the 40 sensors apart, w
 and 2048 features of single-channel images resized to 299 x 299 pixels (bilinear), of 16,000 images. Any other
 network gives figures that do not compare with those; they carry the network's name: ``fid/<name>`` is the
 Fréchet distance of the features' means and covariances, ``kid/<name>`` the unbiased squared MMD with the
-kernel :math:`(x \cdot y / d + 1)^3`, mean and standard deviation over ten subsets.
+kernel :math:`(x \cdot y / d + 1)^3`, mean and standard deviation over ten subsets. Every image of a weighted
+event has its weight, also in a subset.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.nn.functional import interpolate
 
 from simulacra.metrics.frechet import frechet
 from simulacra.metrics.score import Events, Figure, Judged, NotRun, TwoSampleMetric, chunks
+from simulacra.metrics.weighted import UNWEIGHTED, Weight, Weights, mean, moments, part
 
 Extractor = Callable[[Tensor], Tensor]
 """Images ``(n, 1, size, size)`` of charges [ADU] to features ``(n, F)``."""
@@ -59,9 +61,14 @@ class ImageDistance:
             image_features(judged.events, self.extractor, self.images, self.size)
             for judged in (reference, generated)
         )
+        sensors = reference.observables.spec.shape[0]
+        true, made = (
+            part(judged.weight, torch.arange(len(rows)) // sensors)
+            for judged, rows in ((reference, real), (generated, fake))
+        )
         return {
-            f"fid/{self.name}": Figure(frechet_distance(real, fake), power=1.0),
-            f"kid/{self.name}": kernel_distance(real, fake, seed),
+            f"fid/{self.name}": Figure(frechet_distance(real, fake, (true, made)), power=1.0),
+            f"kid/{self.name}": kernel_distance(real, fake, seed, (true, made)),
         }
 
 
@@ -80,18 +87,17 @@ def image_features(events: Events, extractor: Extractor, images: int, size: int)
     return torch.cat(found)
 
 
-def frechet_distance(reference: Tensor, generated: Tensor) -> float:
+def frechet_distance(reference: Tensor, generated: Tensor, weights: Weights = UNWEIGHTED) -> float:
     """Squared Fréchet distance of the Gaussians that fit features ``(n, F)`` and ``(m, F)``."""
-    moments = []
-    for rows in (reference, generated):
-        if len(rows) < 2:
-            raise NotRun(f"the Fréchet distance needs two images of each kind, got {len(rows)}")
-        values = rows.double()
-        moments += [values.mean(0).numpy(), values.T.cov().reshape(values.shape[1], -1).numpy()]
-    return frechet(*moments)
+    fewest = min(len(reference), len(generated))
+    if fewest < 2:
+        raise NotRun(f"the Fréchet distance needs two images of each kind, got {fewest}")
+    return frechet(*moments(reference, weights[0]), *moments(generated, weights[1]))
 
 
-def kernel_distance(reference: Tensor, generated: Tensor, seed: int = 0) -> Figure:
+def kernel_distance(
+    reference: Tensor, generated: Tensor, seed: int = 0, weights: Weights = UNWEIGHTED
+) -> Figure:
     """Unbiased squared MMD of features ``(n, F)`` and ``(m, F)``, mean and deviation over subsets."""
     size = min(SUBSET, len(reference), len(generated))
     if size < 2:
@@ -99,12 +105,12 @@ def kernel_distance(reference: Tensor, generated: Tensor, seed: int = 0) -> Figu
     generator = torch.Generator().manual_seed(seed)
     draws = []
     for _ in range(SUBSETS):
-        x, y = (
-            rows[torch.randperm(len(rows), generator=generator)[:size]].double()
-            for rows in (reference, generated)
+        (x, u), (y, v) = (
+            _subset(rows, weight, size, generator)
+            for rows, weight in zip((reference, generated), weights, strict=True)
         )
-        within = sum(_off_diagonal(z) for z in (x, y))
-        draws.append(within - 2 * float(_kernel(x, y).mean()))
+        within = _off_diagonal(x, u) + _off_diagonal(y, v)
+        draws.append(within - 2 * float(mean(mean(_kernel(x, y), u), v)))
     values = torch.tensor(draws, dtype=torch.float64)
     spread = float(values.std())
     return Figure(float(values.mean()), spread if math.isfinite(spread) else None, power=1.0)
@@ -122,7 +128,19 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
     return (x @ y.T / x.shape[1] + 1) ** 3
 
 
-def _off_diagonal(x: Tensor) -> float:
+def _subset(
+    rows: Tensor, weight: Weight, size: int, generator: torch.Generator
+) -> tuple[Tensor, Weight]:
+    """``size`` of the rows, drawn without replacement, float64, and their weights."""
+    chosen = torch.randperm(len(rows), generator=generator)[:size]
+    return rows[chosen].double(), part(weight, chosen)
+
+
+def _off_diagonal(x: Tensor, weight: Weight) -> float:
     kernel = _kernel(x, x)
+    if weight is not None:
+        pairs = weight[:, None] * weight[None]
+        pairs.fill_diagonal_(0)
+        return float((kernel * pairs).sum() / pairs.sum())
     n = len(x)
     return float((kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1)))

@@ -3,7 +3,8 @@ r"""Response and resolution: mean and relative width of what is seen over what w
 Where only the shortest interval with a share of the events counts (with 0.9: :math:`\mu_{90}` and
 :math:`\sigma_{90}` of arXiv:2005.05334, function ``fit90`` of its code), errors are the published
 :math:`\sigma/\sqrt n` of the mean and :math:`\sigma/\sqrt{2n}` of the width. Where all events count, the
-latter is the textbook's :math:`\sqrt{(\mu_4 - \sigma^4)/(4\sigma^2 n)}`.
+latter is the textbook's :math:`\sqrt{(\mu_4 - \sigma^4)/(4\sigma^2 n)}`. Of weighted events :math:`n` is the
+effective number.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from simulacra.metrics.bins import resolve
 from simulacra.metrics.sample import Column, Sample
+from simulacra.metrics.weighted import Weight, mean, unequal, worth
 from simulacra.physics.base import Axis, ObservableSet, ResponseBin
 
 RESPONSE_BINS = 6
@@ -38,7 +41,8 @@ def response_bins(
         inside = (asked >= item.low) & (asked < item.high)
         if int(inside.sum()) >= MIN_EVENTS:
             axis = item.axis or Axis("seen / asked", bins=20)
-            found.append((item, resolve(axis, (seen / asked)[inside])))
+            weight = unequal(reference.weight[inside].abs())
+            found.append((item, resolve(axis, (seen / asked)[inside], weight)))
     return tuple(found)
 
 
@@ -78,30 +82,52 @@ class Peak:
     width_error: float
 
 
-def peak(values: Tensor, share: float = 0.9) -> Peak:
-    """Mean and standard deviation of values ``(n,)`` in the shortest interval with a share of them."""
-    kept = shortest(values.double(), share)
-    mean, width = float(kept.mean()), float(kept.std(unbiased=False))
+def peak(values: Tensor, share: float = 0.9, weight: Weight = None) -> Peak:
+    """Mean and standard deviation of values ``(n,)`` in the shortest interval with a share of the weight."""
+    kept, kept_weight = shortest(values.double(), share, weight)
+    middle = mean(kept, kept_weight)
+    width = float(
+        kept.std(unbiased=False)
+        if kept_weight is None
+        else mean((kept - middle).square(), kept_weight).sqrt()
+    )
     if share < 1:
-        n = len(values) - round(len(values) * (1 - share))
-        return Peak(n, mean, width / math.sqrt(n), width, width / math.sqrt(2 * n))
-    n, fourth = len(kept), float((kept - mean).pow(4).mean())
-    error = math.sqrt(max(0.0, fourth - width**4) / (4 * width**2 * n)) if width else 0.0
-    return Peak(n, mean, width / math.sqrt(n), width, error)
+        n = worth(len(values), weight)
+        n -= round(n * (1 - share))
+        error = width / math.sqrt(2 * n)
+    else:
+        n, fourth = worth(len(kept), weight), float(mean((kept - middle).pow(4), kept_weight))
+        error = math.sqrt(max(0.0, fourth - width**4) / (4 * width**2 * n)) if width else 0.0
+    return Peak(round(n), float(middle), width / math.sqrt(n), width, error)
 
 
-def shortest(values: Tensor, share: float) -> Tensor:
-    """Values of the shortest interval that holds a share of them.
+def shortest(values: Tensor, share: float, weight: Weight = None) -> tuple[Tensor, Weight]:
+    """Values of the shortest interval that holds a share of the weight, and their weights.
 
-    As in the public code, the interval is chosen by the distance to the value behind its last one, and the
-    number of values left out is rounded down.
+    As in the public code, the interval is chosen by the distance to the value behind its last one. The number
+    of values left out is rounded down; where they have weights, the last one counts in part instead.
     """
-    ordered = values.sort().values
+    ordered, order = values.sort()
+    if weight is not None:
+        return _shortest(ordered, weight[order], share) if share < 1 else (ordered, weight[order])
     left = int(len(ordered) * (1 - share))
     if not left:
-        return ordered
+        return ordered, None
     start = int((ordered[-left:] - ordered[:left]).argmin())
-    return ordered[start : start + len(ordered) - left]
+    return ordered[start : start + len(ordered) - left], None
+
+
+def _shortest(ordered: Tensor, weight: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    after = weight.cumsum(0)
+    before, slack = after - weight, 1e-9 * after[-1]
+    behind = torch.searchsorted(after, before + share * after[-1] + slack, right=True)
+    starts = (behind < len(ordered)).nonzero()[:, 0]
+    if not len(starts):
+        return ordered, weight
+    start = int(starts[(ordered[behind[starts]] - ordered[starts]).argmin()])
+    inside = (before[start] + share * after[-1] - before[start:]).clamp(min=0)
+    kept = torch.minimum(weight[start:], inside)
+    return ordered[start:][kept > 0], kept[kept > 0]
 
 
 def response_moments(sample: Sample, item: ResponseBin, core: float) -> Moments | None:
@@ -111,10 +137,11 @@ def response_moments(sample: Sample, item: ResponseBin, core: float) -> Moments 
     if sample.response is None:
         return None
     asked, seen = sample.response
-    ratio = (seen / asked)[(asked >= item.low) & (asked < item.high)]
+    inside = (asked >= item.low) & (asked < item.high)
+    ratio = (seen / asked)[inside]
     if len(ratio) < MIN_EVENTS:
         return None
-    found = peak(ratio, core)
+    found = peak(ratio, core, unequal(sample.weight[inside]))
     if found.mean <= 0 or found.width <= 0:
         return None
     return Moments(

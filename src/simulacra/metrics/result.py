@@ -26,7 +26,9 @@ class Histogram:
         generated: Weighted counts of generated events ``(bins,)``.
         outside: Fractions of values under and over the range, of the truth and of generated events
             ``((under, over), (under, over))``.
-        undefined: Events in which the observable is NaN, of the truth and generated.
+        undefined: Weight of the events in which the observable is NaN, of the truth and generated.
+        variances: Sums of squared weights ``(bins,)`` behind ``reference`` and ``generated``; the counts
+            themselves where all weights are 1.
         band: Fractions per bin of several networks, where there are some.
     """
 
@@ -35,7 +37,8 @@ class Histogram:
     reference: Array
     generated: Array
     outside: tuple[tuple[float, float], tuple[float, float]]
-    undefined: tuple[int, int]
+    undefined: tuple[float, float]
+    variances: tuple[Array, Array]
     band: Band | None = None
 
 

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, UserError
+from simulacra.core.weights import check_weight
 from simulacra.metrics.events import Events, chunks
+from simulacra.metrics.weighted import Weight, unequal
 from simulacra.physics.base import Image, ObservableSet, Profile, Ragged
 
 CHUNK_VALUES = 2**24
@@ -73,13 +75,14 @@ class Sample:
     """All that metrics and plots need of some events.
 
     Args:
-        events: Number of events ``N``.
+        events: Number of events ``N``; those of weight 0 are left out.
         weight: Event weights ``(N,)``, float64.
         columns: Observables by name.
         features: High-level classifier inputs ``(N, F)``, float64.
         profiles: Profiles with values ``(N, K)`` by name.
-        images: Images summed over the events by name.
+        images: Images summed over the weighted events by name.
         response: Asked and seen value ``(N,)`` each, or None.
+        position: Place of each event ``(N,)`` among all that were read, int64; None: none was left out.
     """
 
     events: int
@@ -89,14 +92,23 @@ class Sample:
     profiles: dict[str, Profile]
     images: dict[str, Image]
     response: tuple[Tensor, Tensor] | None
+    position: Tensor | None = None
 
     def __len__(self) -> int:
         return self.events
 
+    def weights(self, name: str) -> Weight:
+        """Weight of each value of an observable ``(n,)``; None where all events weigh the same."""
+        weight = unequal(self.weight)
+        return None if weight is None else weight[self.columns[name].event]
+
     def between(self, start: int, stop: int) -> Sample:
-        """The events ``[start, stop)``; images stay those of all events."""
+        """The events ``[start, stop)``; images stay those of all events, places count from the first."""
         columns = {name: column.between(start, stop) for name, column in self.columns.items()}
-        return self._part(columns, slice(start, stop))
+        found = self._part(columns, slice(start, stop))
+        if start and found.position is not None:
+            return replace(found, position=found.position - found.position[:1])
+        return found
 
     def take(self, index: Tensor) -> Sample:
         """The events ``index`` ``(k,)``, in that order; images stay those of all events."""
@@ -113,29 +125,50 @@ class Sample:
             None if self.response is None else (self.response[0][index], self.response[1][index])
         )
         return Sample(
-            len(weight), weight, columns, self.features[index], profiles, self.images, response
+            len(weight),
+            weight,
+            columns,
+            self.features[index],
+            profiles,
+            self.images,
+            response,
+            None if self.position is None else self.position[index],
         )
 
 
 def reduce(events: Events, observables: ObservableSet) -> Sample:
-    """Compute everything in chunks of events.
+    """Compute everything in chunks of events; those of weight 0 are left out.
 
     Raises:
-        UserError: If there are no events.
+        UserError: If there are no events, weights are not finite, or their sum is not above 0.
     """
     if not len(events):
         raise UserError("there are no events to evaluate: the sample is empty")
     step = max(1, CHUNK_VALUES // max(1, observables.spec.n_voxels))
     parts: list[_Part] = []
     images: dict[str, Image] = {}
-    for batch in chunks(events, step):
-        on_cpu = batch.to("cpu")
+    kept: list[Tensor] = []
+    for number, batch in enumerate(chunks(events, step)):
+        weight = batch.weight_or_one().cpu()
+        check_weight(weight, len(batch), signed=True)
+        present = weight.nonzero()[:, 0]
+        kept.append(present + number * step)
+        if not len(present):
+            continue
+        on_cpu = (batch if len(present) == len(batch) else batch[present]).to("cpu")
         parts.append(_chunk(on_cpu, observables))
         for name, image in observables.images(on_cpu).items():
             before = images[name].values if name in images else 0.0
             images[name] = replace(image, values=image.values.double() + before)
         _trim()
-    return _join(parts, images)
+    total = float(sum(part.weight.double().sum() for part in parts))
+    if not total > 0:
+        raise UserError(
+            f"the weights of {len(events)} events sum to {total:g}, which gives no distribution: "
+            "they must sum to more than 0"
+        )
+    position = torch.cat(kept)
+    return _join(parts, images, None if len(position) == len(events) else position)
 
 
 def _trim() -> None:
@@ -164,7 +197,7 @@ def _chunk(batch: Batch, observables: ObservableSet) -> _Part:
             for name, value in observables(batch).items()
         }
         return _Part(
-            torch.ones(len(batch)) if batch.weight is None else batch.weight,
+            batch.weight_or_one(),
             found,
             observables.features(batch),
             observables.profiles(batch),
@@ -172,7 +205,7 @@ def _chunk(batch: Batch, observables: ObservableSet) -> _Part:
         )
 
 
-def _join(parts: list[_Part], images: dict[str, Image]) -> Sample:
+def _join(parts: list[_Part], images: dict[str, Image], position: Tensor | None) -> Sample:
     first = parts[0]
     weight = torch.cat([part.weight for part in parts]).double()
     columns = {
@@ -194,7 +227,7 @@ def _join(parts: list[_Part], images: dict[str, Image]) -> Sample:
         else None
     )
     features = torch.cat([part.features for part in parts]).double()
-    return Sample(len(weight), weight, columns, features, profiles, images, response)
+    return Sample(len(weight), weight, columns, features, profiles, images, response, position)
 
 
 def _column(parts: list[Tensor | Ragged]) -> Column:

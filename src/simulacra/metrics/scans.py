@@ -24,7 +24,8 @@ from simulacra.core import Batch, Conditions, Field
 from simulacra.metrics.conditional import mean_distance
 from simulacra.metrics.events import conditions
 from simulacra.metrics.sample import Sample, reduce
-from simulacra.metrics.score import Figure, Judged, NotRun
+from simulacra.metrics.score import Figure, Judged, NotRun, refuse_negative
+from simulacra.metrics.weighted import effective, mean, sample_deviation, worth
 
 Generate = Callable[[Conditions, int], Batch]
 """``generate(conditions, seed)``: events with the noise of that seed."""
@@ -117,7 +118,11 @@ def scan(
         base: All conditions of the events ``(n,)`` whose noise is kept; ``field`` is overwritten.
         trained: Range of the training.
         seed: Seed of the noise.
+
+    Raises:
+        NotRun: If true events have negative weights.
     """
+    refuse_negative(reference)
     samples = []
     for value in values:
         column = torch.full_like(base.values[field.name], float(value))
@@ -157,10 +162,11 @@ def _curve(
 
 
 def _mean(sample: Sample, name: str) -> tuple[float, float]:
-    values = sample.columns[name].values.double()
+    values, weight = sample.columns[name].values.double(), sample.weights(name)
     if len(values) < 2:
         return math.nan, math.nan
-    return float(values.mean()), float(values.std() / math.sqrt(len(values)))
+    error = float(sample_deviation(values, weight)) / math.sqrt(worth(len(values), weight))
+    return float(mean(values, weight)), error
 
 
 def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[Tensor, Tensor]:
@@ -177,7 +183,8 @@ def _figures(
 ) -> dict[str, Figure]:
     deviations, errors = [], []
     for curve in curves:
-        width = float(reference.sample.columns[curve.name].values.double().std())
+        column, weight = reference.sample.columns[curve.name], reference.sample.weights(curve.name)
+        width = float(sample_deviation(column.values.double(), weight))
         if not width > 0:
             continue
         at = torch.searchsorted(values.double(), curve.truth[0])
@@ -240,15 +247,17 @@ class Regions:
             ]
             if min(map(len, pair)) >= MIN_EVENTS:
                 figure = mean_distance(pair[0], pair[1], self.scales, seed)
-                floor = self._floor(pair[0], len(pair[1]), seed)
+                floor = self._floor(pair[0], effective(pair[1].weight), seed)
                 found[f"region/{name}/w1_mean"] = replace(figure, floor=floor)
         return found
 
-    def _floor(self, reference: Sample, size: int, seed: int) -> float:
+    def _floor(self, reference: Sample, size: float, seed: int) -> float:
         """From halves of the reference: independent truth may lack what was held out of training."""
-        n, half = len(reference), len(reference) // 2
-        parts = reference.between(0, half), reference.between(half, n)
-        return mean_distance(*parts, self.scales, seed).scaled((half, n - half), (n, size))
+        n = len(reference)
+        parts = reference.between(0, n // 2), reference.between(n // 2, n)
+        found = effective(parts[0].weight), effective(parts[1].weight)
+        wanted = effective(reference.weight), size
+        return mean_distance(*parts, self.scales, seed).scaled(found, wanted)
 
     def _masks(self, judged: Judged) -> dict[str, Tensor]:
         asked = conditions(judged.events, CHUNK).values[self.field][:, 0].double()

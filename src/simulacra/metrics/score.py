@@ -17,8 +17,9 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from simulacra.core import UserError
-from simulacra.metrics.events import Events, Window, chunks
+from simulacra.metrics.events import Events, Kept, Window, chunks
 from simulacra.metrics.sample import Sample, reduce
+from simulacra.metrics.weighted import Weight, effective, unequal
 from simulacra.physics.base import ObservableSet
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "chunks",
     "judged",
     "mean_and_spread",
+    "refuse_negative",
 ]
 
 
@@ -58,6 +60,16 @@ class Judged:
     def __len__(self) -> int:
         return len(self.events)
 
+    @property
+    def weight(self) -> Weight:
+        """Event weights ``(N,)``, float64; None where all events weigh the same."""
+        return unequal(self.sample.weight)
+
+    @property
+    def effective(self) -> float:
+        """Effective number of events."""
+        return effective(self.sample.weight)
+
     def between(self, start: int, stop: int) -> Judged:
         """The events ``[start, stop)``."""
         return replace(
@@ -68,12 +80,25 @@ class Judged:
 
 
 def judged(events: Events, observables: ObservableSet) -> Judged:
-    """Reduce events, chunk by chunk.
+    """Reduce events, chunk by chunk; those of weight 0 are left out.
 
     Raises:
-        UserError: If there are none.
+        UserError: If there are none, or their weights are none.
     """
-    return Judged(events, reduce(events, observables), observables)
+    sample = reduce(events, observables)
+    kept = events if sample.position is None else Kept(events, sample.position)
+    return Judged(kept, sample, observables)
+
+
+def refuse_negative(*samples: Judged) -> None:
+    """Scores compare densities, and a sample with negative weights may have none.
+
+    Raises:
+        NotRun: If an event has a negative weight.
+    """
+    negative = sum(int((item.sample.weight < 0).sum()) for item in samples)
+    if negative:
+        raise NotRun(f"it takes no negative weights, which {negative} events have")
 
 
 @dataclass(frozen=True)
@@ -97,8 +122,8 @@ class Figure:
     floor: float | None = None
     note: str | None = None
 
-    def scaled(self, found: tuple[int, int], wanted: tuple[int, int]) -> float:
-        """The value, as a floor from samples of sizes ``found``, at the sizes ``wanted``."""
+    def scaled(self, found: tuple[float, float], wanted: tuple[float, float]) -> float:
+        """The value, as a floor from samples of effective sizes ``found``, at the sizes ``wanted``."""
         extra = 0.0 if self.draws is None else 2 / self.draws
         have, want = (sum(1 / n for n in sizes) + extra for sizes in (found, wanted))
         return self.value * math.pow(want / have, self.power)

@@ -9,7 +9,8 @@ along z, x, y in cells, and the profiles along z, x, y: positions of all hits, w
 
 Note:
     Hits of a profile are dealt to the splits at random, one by one, so that a file is read once and never
-    held; splits have equal sizes only up to a fluctuation of the square root of their size.
+    held; splits have equal sizes only up to a fluctuation of the square root of their size. Weights stay with
+    the values that are dealt.
 """
 
 from __future__ import annotations
@@ -23,6 +24,15 @@ from simulacra.metrics.columns import table
 from simulacra.metrics.sample import Sample
 from simulacra.metrics.score import Events, Figure, Judged, NotRun, TwoSampleMetric, chunks
 from simulacra.metrics.wasserstein import wasserstein
+from simulacra.metrics.weighted import (
+    UNWEIGHTED,
+    Weight,
+    Weights,
+    mean,
+    part,
+    sample_deviation,
+    unequal,
+)
 
 SPLITS = 10
 AXES = ("z", "x", "y")
@@ -36,6 +46,7 @@ def split_wasserstein(
     generated: Tensor,
     splits: int = SPLITS,
     generator: torch.Generator | None = None,
+    weights: Weights = UNWEIGHTED,
 ) -> Tensor:
     """W1 in each split.
 
@@ -44,6 +55,7 @@ def split_wasserstein(
         generated: Values ``(m,)``.
         splits: Number of splits.
         generator: Randomness of the shuffling.
+        weights: Weights of the true and of the generated values.
 
     Returns:
         Distances ``(splits,)`` in standard deviations of the reference.
@@ -53,17 +65,21 @@ def split_wasserstein(
     """
     # sorted, so that the seed alone says who meets whom, and not the order of the file
     kept = [
-        values[torch.isfinite(values)].double().sort().values for values in (reference, generated)
+        _sorted(values, weight)
+        for values, weight in zip((reference, generated), weights, strict=True)
     ]
-    shortest = min(len(values) for values in kept)
+    shortest = min(len(values) for values, _ in kept)
     if shortest < 2 * splits:
         raise NotRun(f"{splits} splits need at least {2 * splits} values, got {shortest}")
-    mean, scale = kept[0].mean(), _scale(kept[0])
-    parts = []
-    for values in kept:
-        order = torch.randperm(len(values), generator=generator)[:shortest]
-        parts.append(((values[order] - mean) / scale).split(-(-shortest // splits)))
-    return torch.stack([wasserstein(p, q) for p, q in zip(*parts, strict=True)])
+    middle, scale, size = mean(*kept[0]), _scale(*kept[0]), -(-shortest // splits)
+    dealt: list[list[tuple[Tensor, Weight]]] = []
+    for values, weight in kept:
+        order = torch.randperm(len(values), generator=generator)[:shortest].split(size)
+        dealt.append([((values[at] - middle) / scale, part(weight, at)) for at in order])
+    return torch.stack([
+        wasserstein(p, q, p_weight, q_weight)
+        for (p, p_weight), (q, q_weight) in zip(*dealt, strict=True)
+    ])  # fmt: skip
 
 
 class SplitWasserstein(TwoSampleMetric):
@@ -97,18 +113,22 @@ def dealt_profiles(
         generator: Randomness of the dealing.
 
     Returns:
-        For each axis the energy ``(splits, positions)`` and the number of all hits ``(positions,)``.
+        For each axis the energy ``(splits, positions)`` and the number of all hits ``(positions,)``, both
+        with the weights of the events.
     """
     energy: dict[str, Tensor] = {}
     number: dict[str, Tensor] = {}
     for batch in chunks(events, CHUNK):
         places = (batch.x > cut).nonzero()
         values = batch.x[tuple(places.T)].double()
+        weight = None if batch.weight is None else batch.weight.double()[places[:, 0]]
+        values = values if weight is None else values * weight
         split = (torch.rand(len(places), generator=generator, dtype=torch.float64) / share).long()
         dealt = split < splits
         for axis, (name, size) in enumerate(zip(AXES, batch.x.shape[1:], strict=True), start=1):
             at = places[:, axis]
-            number[name] = number.get(name, 0) + torch.bincount(at, minlength=size)
+            counts = torch.bincount(at, weight, minlength=size)
+            number[name] = number.get(name, 0) + counts
             found = torch.bincount(
                 split[dealt] * size + at[dealt], values[dealt], minlength=splits * size
             )
@@ -147,8 +167,9 @@ def profile_wasserstein(
     found = {}
     for name, counts in number.items():
         place = torch.arange(len(counts), dtype=torch.float64)
-        mean = (counts * place).sum() / counts.sum()
-        scale = ((counts * (place - mean).square()).sum() / (counts.sum() - 1)).sqrt()
+        middle = (counts * place).sum() / counts.sum()
+        variance = (counts * (place - middle).square()).sum() / counts.sum()
+        scale = (variance * hits[0] / (hits[0] - 1)).sqrt()
         shape = [energy / energy.sum(1, keepdim=True) for energy in (p[name], q[name])]
         found[name] = (shape[0] - shape[1]).cumsum(1)[:, :-1].abs().sum(1) / scale
     return found
@@ -169,10 +190,12 @@ def split_score(
     generator = torch.Generator().manual_seed(seed)
     pair = [observables(judged.sample, cut) for judged in (reference, generated)]
     draws = {
-        name: split_wasserstein(values, pair[1][name], splits, generator)
-        for name, values in pair[0].items()
+        name: split_wasserstein(
+            values, pair[1][name][0], splits, generator, (weight, pair[1][name][1])
+        )
+        for name, (values, weight) in pair[0].items()
     }
-    hits = [int(values["occupancy"].sum()) for values in pair]
+    hits = [int(values["occupancy"][0].sum()) for values in pair]
     profiles = profile_wasserstein(
         reference.events, generated.events, cut, (hits[0], hits[1]), splits, seed
     )
@@ -181,16 +204,18 @@ def split_score(
     return found | {"w1_split": _figure(torch.stack(list(draws.values())).mean(0))}
 
 
-def observables(sample: Sample, cut: float) -> dict[str, Tensor]:
-    """The observables of one value per shower, and the spectrum of hits."""
+def observables(sample: Sample, cut: float) -> dict[str, tuple[Tensor, Weight]]:
+    """The observables of one value per shower, and the spectrum of hits, each with the values' weights."""
     names = ("e_tot_over_e_inc", "n_hit", *(f"{m}_{axis}" for m in ("m1", "m2") for axis in AXES))
     values = table(sample, names)
     found = {"energy_ratio": values[:, 0], "occupancy": values[:, 1]}
     for number, axis in enumerate(AXES):
         found[f"mean_{axis}"] = values[:, 2 + number]
         found[f"std_{axis}"] = values[:, 5 + number].sqrt()
-    spectrum = sample.columns["hit_energy"].values
-    return found | {"hit_energy": spectrum[spectrum >= cut]}
+    weight, spectrum = unequal(sample.weight), sample.columns["hit_energy"].values
+    above = spectrum >= cut
+    hits = {"hit_energy": (spectrum[above], part(sample.weights("hit_energy"), above))}
+    return {name: (values, weight) for name, values in found.items()} | hits
 
 
 def _figure(draws: Tensor | Sequence[float]) -> Figure:
@@ -198,6 +223,13 @@ def _figure(draws: Tensor | Sequence[float]) -> Figure:
     return Figure(float(values.mean()), float(values.std()))
 
 
-def _scale(values: Tensor) -> Tensor:
-    deviation = values.std()
-    return deviation if float(deviation) > 0 else torch.ones_like(deviation)
+def _sorted(values: Tensor, weight: Weight) -> tuple[Tensor, Weight]:
+    """Finite values in rising order, float64, and their weights."""
+    finite = torch.isfinite(values)
+    ordered, order = values[finite].double().sort()
+    return ordered, part(part(weight, finite), order)
+
+
+def _scale(values: Tensor, weight: Weight) -> Tensor:
+    found = sample_deviation(values, weight)
+    return found if float(found) > 0 else torch.ones_like(found)

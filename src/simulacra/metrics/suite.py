@@ -16,13 +16,13 @@ from simulacra.metrics import band
 from simulacra.metrics.assemble import correlations, histograms, images, profiles, response_points
 from simulacra.metrics.binning import Binned, Binning
 from simulacra.metrics.boosted import boosted_score
-from simulacra.metrics.compare import MOST_VALUES, compare
+from simulacra.metrics.compare import MOST_VALUES, compare, has_negative
 from simulacra.metrics.conditional import Conditional
 from simulacra.metrics.events import Events
 from simulacra.metrics.floors import Floors, floors, score_floors
 from simulacra.metrics.result import EvaluationResult, Histogram
 from simulacra.metrics.sample import Sample
-from simulacra.metrics.score import Figure, Judged, NotRun, Score, judged
+from simulacra.metrics.score import Figure, Judged, NotRun, Score, judged, refuse_negative
 from simulacra.physics.base import ObservableSet
 
 DEFAULT: Mapping[str, Score] = {"boosted": boosted_score}
@@ -94,14 +94,18 @@ class Evaluator:
         found, several = self._judged(generated), [self._judged(item) for item in networks]
         binned = Binned(found.sample, self.binning)
         members = [Binned(item.sample, self.binning) for item in several]
-        floor = self.floors(len(found))
+        floor = self.floors(round(found.effective))
         notes = {"floor": _FLOORS[floor.kind], **_thinned(self.reference.sample, found.sample)}
+        if has_negative(self.reference.sample) or has_negative(found.sample):
+            notes["weights"] = _NEGATIVE
         metrics = self._observables(binned, floor)
         hists = histograms(self.binned, binned, members)
-        bands = [(h.band, h.reference) for h in hists.values() if h.band is not None]
+        bands = [
+            (h.band, h.reference, h.variances[0]) for h in hists.values() if h.band is not None
+        ]
         metrics |= flat(band.figures(bands).items(), "")
         for name, histogram in hists.items():
-            metrics |= _losses(name, histogram, len(found), len(self.reference))
+            metrics |= _losses(name, histogram, found.sample, self.reference.sample)
         for name in self.scores:
             metrics |= self._score(name, found, notes)
         return EvaluationResult(
@@ -122,7 +126,7 @@ class Evaluator:
         return events if isinstance(events, Judged) else judged(events, self.observables)
 
     def floors(self, size: int) -> Floors:
-        """Floors of the observables' figures for ``size`` generated events, computed once per size."""
+        """Floors of the observables' figures for ``size`` (effective) generated events, once per size."""
         if size not in self._floors:
             truth = None if self.truth is None else self.truth.sample
             self._floors[size] = floors(self.reference.sample, truth, size, self.binning)
@@ -139,6 +143,7 @@ class Evaluator:
     def _score(self, name: str, generated: Judged, notes: dict[str, str]) -> dict[str, float]:
         score = self.scores[name]
         try:
+            refuse_negative(self.reference, generated)
             figures = score(self.reference, generated, self.seed)
         except NotRun as reason:
             notes[name] = f"not run: {reason}"
@@ -146,7 +151,7 @@ class Evaluator:
         notes |= {key: figure.note for key, figure in figures.items() if figure.note is not None}
         measured: dict[str, float] = {}
         if any(figure.floor is None for figure in figures.values()):
-            key = name, len(generated)
+            key = name, round(generated.effective)
             if key not in self._score_floors:
                 self._score_floors[key] = score_floors(
                     score, self.reference, self.truth, key[1], self.seed
@@ -164,6 +169,7 @@ _FLOORS = {
     "scaled": "reference against less independent truth than generated events, scaled by (1/N + 1/M)",
     "halves": "halves of the reference, scaled by (1/N + 1/M)",
 }
+_NEGATIVE = "some are negative: separation powers, correlations, response and resolution take no such weights"
 
 
 def evaluate(
@@ -209,7 +215,9 @@ def _twins(key: str, figure: Figure, floor: float | None) -> dict[str, float]:
     return finite if key in finite else {}
 
 
-def _losses(name: str, histogram: Histogram, generated: int, reference: int) -> dict[str, float]:
+def _losses(
+    name: str, histogram: Histogram, generated: Sample, reference: Sample
+) -> dict[str, float]:
     """Shares of events that the histogram cannot show, where there are any; the floor is the
     truth's share.
     """
@@ -218,8 +226,9 @@ def _losses(name: str, histogram: Histogram, generated: int, reference: int) -> 
     if any(map(sum, outside)):
         found |= _twins(f"outside/{name}", Figure(sum(outside[1])), sum(outside[0]))
     if any(undefined):
-        share = Figure(undefined[1] / generated)
-        found |= _twins(f"undefined/{name}", share, undefined[0] / reference)
+        share = Figure(undefined[1] / float(generated.weight.sum()))
+        floor = undefined[0] / float(reference.weight.sum())
+        found |= _twins(f"undefined/{name}", share, floor)
     return found
 
 

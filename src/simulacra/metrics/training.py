@@ -3,6 +3,9 @@
 Events of each class are shuffled and split into a training, a selection and a report part.  Adam minimises
 the cross-entropy (one output: the logit of class 1; more: one logit per class); after each epoch the accuracy
 on the selection part decides whether the weights are kept.  Everything is float64.
+
+Events may have weights, which enter the means of loss, accuracy and standardisation; the classes then have
+equal sums.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulacra.core import UserError
+from simulacra.core.weights import weighted_mean
 from simulacra.metrics.inputs import Inputs
+from simulacra.metrics.weighted import Weight, balanced, part
 
 EVALUATED = 1000
 """Events that are evaluated at once."""
@@ -54,20 +59,24 @@ class Part:
         classes: Inputs of each class.
         label: Class of each event ``(n,)``, int64.
         row: Its row in the inputs of that class ``(n,)``, int64.
+        weight: Its weight ``(n,)``, float64; None: all weigh the same.
     """
 
     classes: Sequence[Inputs]
     label: Tensor
     row: Tensor
+    weight: Weight = None
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Inputs ``(n, F)``, float64, and labels ``(n,)`` of some events, class by class."""
+    def batch(self, index: Tensor, device: torch.device) -> tuple[Tensor, Tensor, Weight]:
+        """Inputs ``(n, F)``, float64, labels and weights ``(n,)`` of some events, class by class."""
         label, row = self.label[index], self.row[index]
         inputs = [source[row[label == k]].double() for k, source in enumerate(self.classes)]
-        return torch.cat(inputs).to(device), label.sort(stable=True).values.to(device)
+        labels, order = label.sort(stable=True)
+        weight = None if self.weight is None else self.weight[index][order].to(device)
+        return torch.cat(inputs).to(device), labels.to(device), weight
 
 
 def sizes(n: int, proportions: Sequence[float]) -> tuple[int, int, int]:
@@ -92,6 +101,7 @@ def split(
     generator: torch.Generator,
     turn: float = 0.0,
     most: int | None = None,
+    weights: Sequence[Weight] = (),
 ) -> tuple[Part, Part, Part]:
     """Training, selection and report part, each class shuffled on its own.
 
@@ -101,22 +111,37 @@ def split(
         generator: Of the shuffles.
         turn: Share of the events by which the shuffled ones are rotated.
         most: Events of each class at most; None: all.
+        weights: Weights of the events of each class; empty: all weigh the same.
     """
-    chosen: list[list[Tensor]] = [[], [], []]
+    orders = []
     for source in classes:
         order = torch.randperm(len(source), generator=generator)[:most]
-        order = order.roll(-round(turn * len(order)))
-        for number, rows in enumerate(order.split(list(sizes(len(order), proportions)))):
-            chosen[number].append(rows)
-    train, select, report = (
-        Part(
-            classes,
-            torch.cat([torch.full((len(rows),), k) for k, rows in enumerate(parts)]),
-            torch.cat(parts),
-        )
-        for parts in chosen
+        orders.append(order.roll(-round(turn * len(order))))
+    each = (
+        [part(weight, order) for weight, order in zip(weights, orders, strict=True)]
+        if weights
+        else []
     )
+    shared = balanced([len(order) for order in orders], each) if each else None
+    chosen: list[list[tuple[int, Tensor, Weight]]] = [[], [], []]
+    for k, order in enumerate(orders):
+        lengths = list(sizes(len(order), proportions))
+        pieces = [None] * 3 if shared is None else shared[k].split(lengths)
+        for rows, weight, found in zip(order.split(lengths), pieces, chosen, strict=True):
+            found.append((k, rows, weight))
+    train, select, report = (_part(classes, parts) for parts in chosen)
     return train, select, report
+
+
+def _part(classes: Sequence[Inputs], parts: Sequence[tuple[int, Tensor, Weight]]) -> Part:
+    """Some rows of each class ``(class, rows, weights)``."""
+    weights = [weight for _, _, weight in parts if weight is not None]
+    return Part(
+        classes,
+        torch.cat([torch.full((len(rows),), k) for k, rows, _ in parts]),
+        torch.cat([rows for _, rows, _ in parts]),
+        torch.cat(weights) if weights else None,
+    )
 
 
 def fit(
@@ -134,9 +159,9 @@ def fit(
         for index in torch.randperm(len(train), generator=generator).split(recipe.batch_size):
             if len(index) == 1:
                 continue  # has no variance for a batch norm
-            inputs, labels = train.batch(index, device)
+            inputs, labels, weight = train.batch(index, device)
             optimizer.zero_grad()
-            cross_entropy(network(inputs), labels).backward()
+            cross_entropy(network(inputs), labels, weight).backward()
             optimizer.step()
         if recipe.select:
             found = accuracy(*outputs(network, select))
@@ -148,28 +173,33 @@ def fit(
     return network.eval()
 
 
-def outputs(network: nn.Module, part: Part) -> tuple[Tensor, Tensor]:
-    """Logits ``(n, K)`` and labels ``(n,)`` of a part, on the CPU."""
+def outputs(network: nn.Module, part: Part) -> tuple[Tensor, Tensor, Weight]:
+    """Logits ``(n, K)``, labels and weights ``(n,)`` of a part, on the CPU."""
     device = next(network.parameters()).device
     network.eval()
     with torch.no_grad():
         pairs = [part.batch(index, device) for index in torch.arange(len(part)).split(EVALUATED)]
-        found = [(network(inputs).cpu(), labels.cpu()) for inputs, labels in pairs]
-    logits, labels = zip(*found, strict=True)
-    return torch.cat(logits), torch.cat(labels)
+        logits = torch.cat([network(inputs).cpu() for inputs, _, _ in pairs])
+    weights = [weight.cpu() for _, _, weight in pairs if weight is not None]
+    labels = torch.cat([labels.cpu() for _, labels, _ in pairs])
+    return logits, labels, torch.cat(weights) if weights else None
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean over events; one logit is that of class 1 against class 0."""
+def cross_entropy(logits: Tensor, labels: Tensor, weight: Weight = None) -> Tensor:
+    """Mean over weighted events; one logit is that of class 1 against class 0."""
+    kind = "mean" if weight is None else "none"
     if logits.shape[1] == 1:
-        return functional.binary_cross_entropy_with_logits(logits[:, 0], labels.double())
-    return functional.cross_entropy(logits, labels)
+        target = labels.double()
+        loss = functional.binary_cross_entropy_with_logits(logits[:, 0], target, reduction=kind)
+    else:
+        loss = functional.cross_entropy(logits, labels, reduction=kind)
+    return loss if weight is None else weighted_mean(loss, weight)
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of events whose class is found."""
+def accuracy(logits: Tensor, labels: Tensor, weight: Weight = None) -> float:
+    """Share of the events, or of their weight, whose class is found."""
     found = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
-    return float((found == labels).double().mean())
+    return float(weighted_mean((found == labels).double(), weight))
 
 
 class Standardise(nn.Module):
@@ -187,12 +217,18 @@ class Standardise(nn.Module):
     def of(cls, part: Part) -> Standardise:
         """Of the events of a part; a constant input keeps its scale."""
         cpu = torch.device("cpu")
-        inputs = [part.batch(index, cpu)[0] for index in torch.arange(len(part)).split(EVALUATED)]
-        mean = torch.stack([x.sum(0) for x in inputs]).sum(0) / len(part)
-        squares = torch.stack([(x - mean).square().sum(0) for x in inputs])
-        variance = squares.sum(0) / len(part)
+        batches = [part.batch(index, cpu) for index in torch.arange(len(part)).split(EVALUATED)]
+        total = len(part) if part.weight is None else part.weight.sum()
+        mean = torch.stack([_sum(x, weight) for x, _, weight in batches]).sum(0) / total
+        squares = torch.stack([_sum((x - mean).square(), weight) for x, _, weight in batches])
+        variance = squares.sum(0) / total
         return cls(mean, torch.where(variance > 0, variance.sqrt(), torch.ones_like(variance)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, F)``."""
         return (x - self.mean) / self.deviation
+
+
+def _sum(values: Tensor, weight: Weight) -> Tensor:
+    """Sum ``(F,)`` of ``(n, F)`` over weighted events."""
+    return values.sum(0) if weight is None else weight @ values

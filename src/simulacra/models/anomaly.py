@@ -6,7 +6,8 @@ among those with the most similar conditions,
 
 .. math:: s(x, c) = \frac{-\ln p(x | c) - m(c)}{w(c)},
 
-with mean :math:`m` and standard deviation :math:`w` of :math:`-\ln p` of the nearest reference events.
+with mean :math:`m` and standard deviation :math:`w` of :math:`-\ln p` of the nearest reference events,
+weighted where they have weights; weights of the events that are scored play no part.
 """
 
 from __future__ import annotations
@@ -52,8 +53,19 @@ def anomaly_score(
     asked, known = (
         module.transform.condition(part.conditions(module.given)) for part in (batch, reference)
     )
+    weight = reference.weight_or_one().to(usual)
     if asked is None or known is None:  # nothing is asked for: all events are alike
-        return (surprise - usual.mean()) / usual.std()
-    index = torch.cdist(asked, known).topk(min(nearest, len(reference)), largest=False).indices
-    near = usual[index]  # (B, nearest)
-    return (surprise - near.mean(1)) / near.std(1)
+        return _standardised(surprise, usual[None], weight[None])
+    distance = torch.cdist(asked, known).masked_fill(weight == 0, torch.inf)
+    index = distance.topk(min(nearest, len(reference)), largest=False).indices
+    return _standardised(surprise, usual[index], weight[index])  # among (B, nearest)
+
+
+def _standardised(values: Tensor, usual: Tensor, weight: Tensor) -> Tensor:
+    """Values ``(B,)`` minus the mean and over the deviation of usual ones ``(B, n)`` with weights; the
+    variance is unbiased, with the effective number of events.
+    """
+    share = weight / weight.sum(1, keepdim=True)
+    mean = (share * usual).sum(1)
+    spread = (share * (usual - mean[:, None]).square()).sum(1)
+    return (values - mean) / (spread / (1 - share.square().sum(1))).sqrt()

@@ -64,6 +64,11 @@ def per_batch(method: Callable[[Any, Batch], Found]) -> Callable[[Any, Batch], F
     return remembered
 
 
+def weighed(values: Tensor, event: Tensor, batch: Batch) -> Tensor:
+    """Values ``(n,)`` times the weight of the event of the batch ``(n,)`` that each belongs to."""
+    return values if batch.weight is None else values * batch.weight.to(values)[event]
+
+
 @dataclass(frozen=True)
 class Axis:
     """How an observable is labelled and binned.
@@ -106,10 +111,11 @@ class Profile:
 
 @dataclass(frozen=True)
 class Image:
-    """A raster summed over the events of a batch; the mean image is ``values / events``.
+    """A raster summed over the events of a batch, each with its weight; divided by the sum of the weights (of
+    the number of events where they have none) it is the mean image.
 
     Args:
-        values: Sum over the events ``(rows, cols)``.
+        values: Sum over the weighted events ``(rows, cols)``.
         edges: Edges along rows ``(rows + 1,)`` and columns ``(cols + 1,)``.
         axes: Label and unit of rows and columns.
         label: Text for the content.
@@ -202,5 +208,5 @@ class ObservableSet(ABC):
         return {}
 
     def images(self, batch: Batch) -> dict[str, Image]:
-        """Summed images by name, for plots."""
+        """Images by name, summed over the events with their weights, for plots."""
         return {}

@@ -138,7 +138,7 @@ class CalorimeterObservables(ObservableSet):
         """Summed energy per cell of each layer (of many, some evenly in depth), and of all layers
         together where they share one raster.
         """
-        summed = self.hits(batch).summed(self.geometry.n_voxels)
+        summed = self.hits(batch).summed(self.geometry.n_voxels, batch.weight)
         layers = self.geometry.split(summed[None])
         found = {
             f"layer_{layer.id}": _image(layer, cells[0], f"layer {layer.id}", self.spec.unit)

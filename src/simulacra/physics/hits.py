@@ -92,10 +92,13 @@ class Hits:
         found = np.bincount(key, self.energy, minlength=events * groups).astype(np.float64)
         return torch.from_numpy(found).view(events, groups)
 
-    def summed(self, voxels: int) -> Tensor:
-        """Energy per voxel of all events together ``(V,)``, float64."""
+    def summed(self, voxels: int, weight: Tensor | None = None) -> Tensor:
+        """Energy per voxel of all events together ``(V,)``, float64, with event weights ``(B,)``."""
+        energy: NDArray[np.floating] = self.energy
+        if weight is not None:
+            energy = energy * np.repeat(weight.double().numpy(), self.per_event)
         return torch.from_numpy(
-            np.bincount(self.voxel, self.energy, minlength=voxels).astype(np.float64)
+            np.bincount(self.voxel, energy, minlength=voxels).astype(np.float64)
         )
 
 

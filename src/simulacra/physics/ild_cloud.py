@@ -10,7 +10,7 @@ published projection uses a map of the real cells that is not public; here cells
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,7 +18,15 @@ from torch import Tensor
 from simulacra.core import Batch, Spec, UserError
 from simulacra.core.units import factor
 from simulacra.formats.ild import LAYER_BOTTOMS, SENSOR
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile, Ragged, per_batch
+from simulacra.physics.base import (
+    Axis,
+    Image,
+    ObservableSet,
+    Profile,
+    Ragged,
+    per_batch,
+    weighed,
+)
 
 
 @dataclass(frozen=True)
@@ -204,6 +212,7 @@ class ILDCloudObservables(ObservableSet):
         around the axis.
         """
         hits = self.project(batch)
+        hits = replace(hits, energy=weighed(hits.energy, hits.event, batch))
         half = 20.5 * self.pitch
         edges = [torch.linspace(o - half, o + half, 42, dtype=torch.float64) for o in self.origin]
         layers = torch.arange(round(float(self.layer_groups[-1])) + 2, dtype=torch.float64)

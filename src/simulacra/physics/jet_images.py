@@ -90,10 +90,14 @@ class JetImageObservables(ObservableSet):
     def images(self, batch: Batch) -> dict[str, Image]:
         """The summed image."""
         edges = (torch.tensor(self.layer.edges[0]), torch.tensor(self.layer.edges[1]))
-        summed = self.cut(batch).sum(0).view(self.layer.shape)
+        cut = self.cut(batch)
+        summed = cut.sum(0) if batch.weight is None else batch.weight.to(cut) @ cut
         return {
             "jet": Image(
-                summed, edges, (Axis("relative eta"), Axis("relative phi", "rad")), "relative $p_T$"
+                summed.view(self.layer.shape),
+                edges,
+                (Axis("relative eta"), Axis("relative phi", "rad")),
+                "relative $p_T$",
             )
         }
 

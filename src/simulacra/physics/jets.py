@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile
+from simulacra.physics.base import Axis, Image, ObservableSet, Profile, weighed
 from simulacra.physics.substructure import ratios
 
 _SHAPE = {
@@ -143,9 +143,9 @@ class JetObservables(ObservableSet):
 
     def images(self, batch: Batch) -> dict[str, Image]:
         """Relative momentum over eta and phi; what lies outside is left out."""
-        eta, phi, pt = (
-            batch.x[..., self.columns[name]][self.mask(batch)].double().cpu() for name in _PARTICLE
-        )
+        mask = self.mask(batch)
+        eta, phi, pt = (batch.x[..., self.columns[name]][mask].double().cpu() for name in _PARTICLE)
+        pt = weighed(pt, mask.nonzero()[:, 0], batch)
         edges = torch.linspace(-EXTENT, EXTENT, 2 * RINGS + 1, dtype=torch.float64)
         summed = torch.histogramdd(torch.stack([eta, phi], 1), bins=[edges, edges], weight=pt).hist
         axes = Axis("relative eta"), Axis("relative phi", "rad")

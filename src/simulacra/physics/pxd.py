@@ -20,12 +20,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
 from simulacra.core import Batch, Geometry, Layer, Spec, UserError
 from simulacra.formats.pxd_sensors import COLS, ROWS
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile, Ragged, per_batch
+from simulacra.physics.base import (
+    Axis,
+    Image,
+    ObservableSet,
+    Profile,
+    Ragged,
+    per_batch,
+    weighed,
+)
 
 SPECTRUM_PIXELS = 2**19
 """Pixels per event above which the charge spectrum takes only every n-th fired pixel, so that it
@@ -165,14 +174,15 @@ class PxdObservables(ObservableSet):
         }
 
     def images(self, batch: Batch) -> dict[str, Image]:
-        """Charge summed over the sensors of each layer."""
+        """Charge summed over the sensors of each layer and the weighted events."""
         hits = self.fired(batch)
         found = {}
         for number, members in enumerate(self.layers, start=1):
             layer = self.geometry.layers[int(members.nonzero()[0])]
             inside = members.to(hits.sensor.device)[hits.sensor]
             summed = hits.charge.new_zeros(layer.size, dtype=torch.float64)
-            summed.index_add_(0, hits.pixel[inside], hits.charge[inside].double())
+            charge = weighed(hits.charge.double(), hits.event, batch)[inside]
+            summed.index_add_(0, hits.pixel[inside], charge)
             found[f"layer_{number}"] = _image(
                 layer, summed.view(layer.shape), number, self.spec.unit
             )
@@ -229,27 +239,48 @@ class Fired:
         return Ragged(self.charge[kept], torch.bincount(self.event[kept], minlength=self.shape[0]))
 
 
-def occupancy_correlation(occupancy: Tensor) -> Tensor:
+def occupancy_correlation(occupancy: Tensor, weight: Tensor | None = None) -> Tensor:
     """Spearman's rank correlation between sensors, ``(N, S)`` to ``(S, S)``; 0 for a sensor that
     never varies.
+
+    The rank of a weighted event (weights ``(N,)``) is the weight below it and half of that at it.
     """
-    ranks = rankdata(occupancy.double().cpu().numpy(), axis=0)
-    centred = ranks - ranks.mean(0)
+    values = occupancy.double().cpu().numpy()
+    if weight is None:
+        ranks = rankdata(values, axis=0)
+        centred = ranks - ranks.mean(0)
+    else:
+        share = (weight / weight.sum()).double().cpu().numpy()
+        ranks = np.stack([_ranks(column, share) for column in values.T], axis=1)
+        centred = (ranks - share @ ranks) * np.sqrt(share)[:, None]
     spread = np.sqrt((centred**2).sum(0))
     with np.errstate(invalid="ignore", divide="ignore"):
         matrix = (centred.T @ centred) / np.outer(spread, spread)
     return torch.from_numpy(np.nan_to_num(matrix, nan=0.0))
 
 
-def correlation_difference(truth: Tensor, generated: Tensor) -> float:
+def _ranks(values: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
+    _, place = np.unique(values, return_inverse=True)
+    held = np.bincount(place, share)
+    found: NDArray[np.float64] = (held.cumsum() - held / 2)[place]
+    return found
+
+
+def correlation_difference(
+    truth: Tensor,
+    generated: Tensor,
+    truth_weight: Tensor | None = None,
+    generated_weight: Tensor | None = None,
+) -> float:
     """Mean absolute difference of the rank correlations between all pairs of sensors, from
-    occupancies ``(N, S)``.
+    occupancies ``(N, S)`` and weights ``(N,)``.
     """
     if truth.shape[1] != generated.shape[1] or truth.shape[1] < 2:
         raise UserError(
             f"correlations need two sensors or more, got {truth.shape[1]} and {generated.shape[1]}"
         )
-    difference = (occupancy_correlation(truth) - occupancy_correlation(generated)).abs()
+    found = occupancy_correlation(truth, truth_weight)
+    difference = (found - occupancy_correlation(generated, generated_weight)).abs()
     rows, cols = torch.triu_indices(len(difference), len(difference), offset=1)
     return float(difference[rows, cols].mean())
 

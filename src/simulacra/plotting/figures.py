@@ -88,6 +88,7 @@ def _panel(result: EvaluationResult, name: str) -> Panel:
         axis.log,
         remark,
         _networks(histogram.band),
+        histogram.variances,
     )
 
 
@@ -101,6 +102,7 @@ def _shape(name: str, histogram: Histogram) -> Panel:
         histogram.generated,
         axis.log,
         name,
+        variances=histogram.variances,
     )
 
 

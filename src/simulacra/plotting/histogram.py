@@ -77,12 +77,14 @@ def counted(
     log_x: bool,
     remark: str = "",
     networks: tuple[Array, Array] | None = None,
+    variances: tuple[Array, Array] | None = None,
 ) -> Panel:
-    """A panel of counts, normalised to the fraction per bin, with Poisson errors; ``networks`` are
-    fractions.
+    """A panel of counts, normalised to the fraction per bin; ``networks`` are fractions, ``variances`` the
+    sums of squared weights behind the counts (None: the counts themselves, for Poisson errors).
     """
     p, q = reference.sum() or 1.0, generated.sum() or 1.0
-    errors = np.sqrt(reference) / p, np.sqrt(generated) / q
+    squares = (reference, generated) if variances is None else variances
+    errors = np.sqrt(squares[0]) / p, np.sqrt(squares[1]) / q
     return Panel(
         label,
         unit,

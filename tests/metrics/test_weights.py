@@ -1,0 +1,241 @@
+"""Every figure weighs its events, or says that it takes no weights.
+
+An event of weight two is two equal events, one of weight zero is none, whatever the unit of weights. Every
+score of the configuration tree is held to that on events of the smallest data set with its observables:
+exactly where nothing is drawn. A score that deals events to folds or batches, in which copies would know each
+other, must find in weighted events what it finds in others that were kept in proportion to their weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from simulacra import data
+from simulacra.cli.build import build_scores
+from simulacra.core import Batch
+from simulacra.metrics.score import Figure, NotRun, Score, judged
+from simulacra.physics.base import ObservableSet
+from support import CONF, composed, config_names, spec_of
+
+MANY = 3000
+EVENTS = {"ild_cloud": 1200, "pxd_small": 400}
+"""Toy events, of slow ones fewer."""
+EXACT = {"energies": 900}
+"""Events of each sample behind exact comparisons where 400 do not fill the bins of a score."""
+FACTOR = 20
+"""Weight of the events on one side of the middle over that of the others."""
+BRING_YOUR_OWN = {"fpnd", "images"}
+"""Scores that need a file of the user; they have tests of their own."""
+OWN_ERRORS = {"memorisation/significance"}
+"""Figures in units of their error, which is that of the effective number of events."""
+SMALL = {
+    "epochs": 4,  # longer, and a network knows its events by heart, whatever they weigh
+    "batch_size": 200,
+    "learning_rate": 2e-3,
+    "samples": 1000,
+    "min_samples": 400,
+    "max_samples": 800,
+    "batches": 3,
+}
+"""Settings of scores that make them fast, where they have them."""
+NETWORK = {"_target_": "simulacra.metrics.networks.dense", "_partial_": True, "hidden": [32, 32]}
+RECIPE = {
+    "_target_": "simulacra.metrics.training.Recipe",
+    "standardise": True,
+    **{key: SMALL[key] for key in ("epochs", "batch_size", "learning_rate")},
+}
+
+
+def small(entry: Any) -> Any:
+    """A score's configuration with few draws, small networks and short trainings."""
+    if not isinstance(entry, dict):
+        return entry
+    found = {key: SMALL.get(key, small(value)) for key, value in entry.items()}
+    if str(entry.get("_target_", "")).endswith(("NetworkScore", "Posterior")):
+        recipe = {**RECIPE, **small(entry.get("recipe") or {})}
+        found |= {"network": NETWORK, "recipe": recipe, "trainings": 1, "force": True}
+        if "NetworkScore" in entry["_target_"]:
+            selected = entry.get("proportions", (1, 1, 1))[1] > 0
+            found["proportions"] = [2, int(selected), 2]
+    if "cov_mmd" in str(entry.get("_target_", "")):
+        found["samples"] = 20
+    return found
+
+
+@cache
+def config(name: str) -> dict[str, Any]:
+    """What an evaluation of a data set is built from, at the level that has every score."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        whole = compose("train", overrides=[f"data={name}", "evaluation=challenge"])
+    found = {
+        key: OmegaConf.to_container(whole[key], resolve=True) for key in ("data", "evaluation")
+    }
+    for group in found.values():
+        group["scores"] = small(group.get("scores") or {})
+    found["evaluation"]["posterior"] = small(found["evaluation"]["posterior"])
+    return found
+
+
+@cache
+def data_sets() -> dict[str, str]:
+    """The smallest data set with the same observables, by data set."""
+    kinds = {
+        n: type(data.build(composed("data", f"data={n}")).observables) for n in config_names("data")
+    }
+    ordered = sorted(
+        kinds, key=lambda n: (spec_of(n, None).kind == "cloud", spec_of(n, None).n_voxels)
+    )
+    return {n: next(m for m in ordered if kinds[m] is kinds[n]) for n in ordered}
+
+
+def entries() -> list[tuple[str, str]]:
+    """``(data set, score)`` of every different entry of ``conf/evaluation`` and ``conf/data``."""
+    found: dict[str, tuple[str, str]] = {}
+    for name in data_sets():
+        for group in config(name).values():
+            for key, entry in group["scores"].items():
+                plain = {k: v for k, v in entry.items() if k not in ("level", "classes")}
+                found.setdefault(json.dumps(plain, sort_keys=True), (name, key))
+    return sorted(found.values())
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Batch, ObservableSet]]:
+    """Shuffled toy events of a data set."""
+
+    @cache
+    def make(name: str) -> tuple[Batch, ObservableSet]:
+        folder = tmp_path_factory.mktemp(name)
+        module = data.build({**composed("data", f"data={name}"), "root": str(folder)})
+        module.write_toy(folder, EVENTS.get(name, MANY))
+        batch = Batch.cat([module.batch(MANY, part) for part in ("train", "test")])
+        order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+        return batch[order], module.observables
+
+    return make
+
+
+def weighted(batch: Batch, weight: Tensor) -> Batch:
+    return replace(batch, weight=weight.double())
+
+
+def heavy(batch: Batch, observables: ObservableSet) -> Tensor:
+    """Which events lie on one side of the middle, in what the high-level inputs share."""
+    features = observables.features(batch).double()
+    scaled = (features - features.mean(0)) / features.std(0).clamp(min=1e-9)
+    along = scaled @ torch.linalg.svd(scaled, full_matrices=False).Vh[0]
+    return along > along.median()
+
+
+def uneven(n: int) -> Tensor:
+    """Weights without a unit."""
+    return 0.01 * (0.5 + torch.rand(n, generator=torch.Generator().manual_seed(7)).double())
+
+
+def twice(batch: Batch, observables: ObservableSet) -> tuple[Batch, Batch]:
+    """Some events with twice their weights, and the same events repeated."""
+    weight, chosen = uneven(len(batch)), heavy(batch, observables)
+    copies = weighted(batch, weight)[torch.arange(len(batch)).repeat_interleave(1 + chosen.long())]
+    return weighted(batch, weight * (1 + chosen)), copies
+
+
+def with_nothing(batch: Batch, others: Batch) -> Batch:
+    """Other events of weight zero behind the events, which weigh unevenly."""
+    none = weighted(others, torch.zeros(len(others)))
+    return Batch.cat([weighted(batch, uneven(len(batch))), none])
+
+
+def run(
+    score: Score, reference: Batch, generated: Batch, observables: ObservableSet, seed: int = 0
+) -> dict[str, Figure]:
+    true, made = (judged(batch, observables) for batch in (reference, generated))
+    return dict(score(replace(true, training=true), made, seed))
+
+
+def differ(first: Mapping[str, Figure], second: Mapping[str, Figure]) -> set[str]:
+    """Keys of figures that are not equal."""
+    assert first.keys() == second.keys()
+    return {
+        key
+        for key, figure in first.items()
+        if figure.value != pytest.approx(second[key].value, rel=1e-6, abs=1e-11, nan_ok=True)
+    }
+
+
+SCORES = entries()
+
+
+def test_every_score_is_found() -> None:
+    names = {name for _, name in SCORES}
+    assert {"boosted", "features", "prdc", "memorisation", "high", "low", "low_normed"} <= names
+    assert {"correlation", "energies", "splits", "caloclouds", "jets", "kl", "sensors"} <= names
+    assert len(SCORES) >= 20
+
+
+@pytest.mark.parametrize(("name", "key"), SCORES)
+def test_a_score_weighs_its_events_or_takes_no_weights(name: str, key: str, pool) -> None:  # type: ignore[no-untyped-def]
+    score = build_scores(config(name))[key]
+    batch, observables = pool(data_sets()[name])
+    third = min(len(batch) // 3, EXACT.get(key, 400))
+    true, made, rest = (batch[i * third : (i + 1) * third] for i in range(3))
+    try:
+        plain = run(score, true, made, observables)
+    except NotRun:
+        assert key in BRING_YOUR_OWN
+        return
+    again = run(score, true, made, observables, seed=1)
+    drawn = {k for k in plain if plain[k].value != again[k].value}
+    inexact: set[str] = set()
+    moved = False
+    for side in ("reference", "generated"):
+
+        def figures(other: Batch, side: str = side) -> dict[str, Figure]:
+            pair = (other, made) if side == "reference" else (true, other)
+            return run(score, *pair, observables)
+
+        mine = true if side == "reference" else made
+        left_out = figures(weighted(mine, uneven(third)))
+        assert not differ(figures(with_nothing(mine, rest)), left_out)
+        doubled, repeated = twice(mine, observables)
+        first, second = figures(doubled), figures(repeated)
+        inexact |= differ(first, second)
+        moved |= bool(differ(first, plain))
+        for figure in first.values():
+            assert figure.error is None or figure.error >= 0
+            assert not math.isnan(figure.value) or "takes no weights" in str(figure.note)
+    assert moved, "weights change nothing"
+    assert inexact <= drawn | OWN_ERRORS
+    if inexact - OWN_ERRORS:
+        _in_proportion(score, batch, observables, inexact)
+
+
+def _in_proportion(score: Score, batch: Batch, observables: ObservableSet, drawn: set[str]) -> None:
+    """Weighted events and events that are kept in proportion to the weights give the same figures."""
+    n = min(len(batch) // 3, 900)
+    true, made, others = (batch[i * n : (i + 1) * n] for i in range(3))
+    chosen = heavy(batch, observables)
+    weight = torch.where(chosen, float(FACTOR), 1.0)
+    odds = weight[2 * n : 3 * n] / FACTOR
+    lucky = torch.rand(n, generator=torch.Generator().manual_seed(3)) < odds
+    found = run(score, true, weighted(made, weight[n : 2 * n]), observables)
+    kept = others[lucky]
+    expected = run(score, true[: len(kept)], kept, observables)  # a divergence wants equal sizes
+    ignored = run(score, true, made, observables)
+    shown = False
+    for key in drawn:
+        width = math.hypot(found[key].error or 0.0, expected[key].error or 0.0)
+        assert abs(found[key].value - expected[key].value) < 4 * width, (found[key], expected[key])
+        off, off_ignored = (abs(x[key].value - expected[key].value) for x in (found, ignored))
+        shown |= off_ignored > 2 * width and off < off_ignored / 2
+    assert shown, "weights are ignored"
