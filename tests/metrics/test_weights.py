@@ -94,7 +94,8 @@ def data_sets() -> dict[str, str]:
         n: type(data.build(composed("data", f"data={n}")).observables) for n in config_names("data")
     }
     ordered = sorted(
-        kinds, key=lambda n: (spec_of(n, None).kind == "cloud", spec_of(n, None).n_voxels)
+        kinds,
+        key=lambda n: (spec_of(n, None).kind in ("cloud", "table"), spec_of(n, None).n_voxels),
     )
     return {n: next(m for m in ordered if kinds[m] is kinds[n]) for n in ordered}
 
