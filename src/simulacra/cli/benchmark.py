@@ -71,9 +71,10 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
 
 def asked(config: dict[str, Any]) -> Protocol:
     """The protocol, and whether the request makes sense."""
-    if (config["checkpoint"] is None) == (config.get("model") is None):
+    untrained = "name" in (config.get("model") or {})  # a size alone is no model
+    if (config["checkpoint"] is None) != untrained:
         raise UserError("benchmark needs either checkpoint=FILE or model=NAME with data=NAME")
-    if config.get("model") is not None:
+    if untrained:
         if config.get("data") is None:
             raise UserError("an untrained model needs data=NAME, which says what it generates")
         if config.get("solver") is not None:
