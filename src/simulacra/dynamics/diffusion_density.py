@@ -7,12 +7,12 @@ it. The density itself is not known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from simulacra.core import Layout, draws
+from simulacra.dynamics.denoiser import Network
 from simulacra.dynamics.density import Density
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
@@ -50,16 +50,26 @@ class DiffusionDensity(Density):
         """Mean distance of the process, weighted over events."""
         noise = draws.normal(x.shape, x, generator)
         counts = None if weight is None else weight[:, None].to(x).expand_as(x)
-        return self.process.loss(partial(self._call, context), x, noise, counts, generator)
+        return self.process.loss(self.network(context), x, noise, counts, generator)
 
     def sample(
         self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw ``(n, D)``, one for each row of the context."""
         noise = draws.normal((n, self.features), next(self.parameters()), generator)
-        denoiser = self.process.denoiser(partial(self._call, context))
+        denoiser = self.process.denoiser(self.network(context))
         return self.solver.sample(denoiser, noise, generator)
 
-    def _call(self, context: Tensor | None, x: Tensor, t: Tensor) -> Tensor:
-        value: Tensor = self.net(x, t, context)
+    def network(self, context: Tensor | None) -> Network:
+        """The network that samples, for the contexts of a batch."""
+        return bound(self.net, context)
+
+
+def bound(net: nn.Module, context: Tensor | None) -> Network:
+    """A network for the contexts of a batch."""
+
+    def call(x: Tensor, t: Tensor) -> Tensor:
+        value: Tensor = net(x, t, context)
         return value
+
+    return call

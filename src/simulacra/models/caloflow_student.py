@@ -33,6 +33,9 @@ class CaloFlowStudent(FlowStudent, CaloFlowTeacher):
     """An inverse-autoregressive flow of the cells."""
 
     learns_from = CaloFlowTeacher
+    inherits = FlowStudent.same(
+        "transform", "energies", "cells.blocks", "cells.affine", "cells.actnorm", "cells.spline"
+    )
     cells: Flow
 
     def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:

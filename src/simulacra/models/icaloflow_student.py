@@ -28,6 +28,7 @@ class ICaloFlowStudent(FlowStudent, ICaloFlow):
     """Inverse-autoregressive flows of the first layer and all others."""
 
     learns_from = ICaloFlow
+    inherits = FlowStudent.same("transform", "energies", "cells.flow")
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Sum over both flows; ``kl`` and the chains are means over the layers."""
