@@ -2,8 +2,8 @@ r"""CaloINN: exact-likelihood coupling flow of calorimeter showers.
 
 Generates cell energies of ragged layers or regular grids (and event numbers such as overflow) given the
 incident energy and any further condition. The flow is a stack of ActNorm, fixed permutation and
-rational-quadratic spline coupling, trained by its negative log-likelihood. With ``joint`` one flow holds
-layer energies and cells, as published; otherwise
+rational-quadratic spline coupling, trained by its negative log-likelihood. Without a part ``energies`` one
+flow holds layer energies and cells, as published; otherwise
 
 .. math:: p(x | c) = p(u | c)\; p(v | E_1 \dots E_L, c),
 

@@ -15,7 +15,7 @@ Note:
     public): strided 5x5 convolutions or residual blocks with mean pooling, no normalisation, one
     linear output. Other image sizes are padded to a multiple of the total stride. Pixels below the
     read-out threshold become 0. ``noise`` adds channels of Gaussian noise to every block, ``detail``
-    a nonlinear layer and exact zeros at full size, ``summary`` shows the critic how many pixels
+    a nonlinear layer and exact zeros at full size, ``hidden`` lets the critic see how many pixels
     fired and how much they hold, and ``matching`` pulls their means and widths over a batch to the
     true ones (feature matching, Salimans et al., arXiv:1606.03498); all are off at published size.
 """
