@@ -30,7 +30,7 @@ def build(
         UserError: If the configuration names no model, or one that does not fit the spec.
     """
     arguments = {
-        key: value for key, value in config.items() if key not in ("name", "size", "sizes")
+        key: value for key, value in config.items() if key not in ("name", "size")
     }
     module = instantiate(arguments, trusted=trusted, allow=allow, spec=spec)
     if not isinstance(module, Module):
