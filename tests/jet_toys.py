@@ -10,7 +10,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Spec
 from simulacra.formats.jetnet import jetnet
-from simulacra.models.base import GenerativeModule
+from simulacra.training.generative import GenerativeModule
 
 CLASSES = ("q", "t")
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field, Geometry, Spec, regular_grid
-from simulacra.models.checkpoint import build
 from simulacra.models.layerwise import Layerwise
+from simulacra.training.checkpoint import build
 from support import composed, spec_of
 
 ENERGY = Field("incident_energy", "GeV", low=10.0, high=100.0, role="energy")

@@ -15,9 +15,9 @@ from simulacra import data
 from simulacra.cli.config import register
 from simulacra.core import Spec
 from simulacra.data.base import EventDataModule
-from simulacra.models.checkpoint import build
-from simulacra.models.module import Module
-from simulacra.models.teacher import Student
+from simulacra.training.checkpoint import build
+from simulacra.training.module import Module
+from simulacra.training.teacher import Student
 
 CONF = Path(__file__).parents[1] / "conf"
 

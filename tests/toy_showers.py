@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from simulacra.core import Batch, Conditions, Field, Geometry, Layer, Spec, regular_grid
-from simulacra.models.base import GenerativeModule
+from simulacra.training.generative import GenerativeModule
 
 
 def stack(*shapes: tuple[int, int]) -> Geometry:

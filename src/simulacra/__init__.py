@@ -12,19 +12,17 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from simulacra.core import Batch
-    from simulacra.models.base import GenerativeModule
-    from simulacra.models.module import Module
+    from simulacra.training.generative import GenerativeModule
+    from simulacra.training.module import Module
 
 __version__ = version("simulacra")
 
 
 def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
     """A trained model, ready to be used, from its checkpoint alone; see
-    :func:`simulacra.models.checkpoint.load`.
+    :func:`simulacra.training.checkpoint.load`.
     """
-    from simulacra.models import (
-        checkpoint,
-    )  # torch takes a second to import; the package itself should not
+    from simulacra.training import checkpoint  # torch takes a second; the package itself should not
 
     return checkpoint.load(path, allow=allow)
 

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from naive_sampler import naive_inverse
 from simulacra.dynamics.flows import Flow
-from simulacra.models.checkpoint import build
 from simulacra.models.shower_model import ShowerModel
+from simulacra.training.checkpoint import build
 from support import composed, spec_of
 
 BATCHES = (1, 100, 1000)

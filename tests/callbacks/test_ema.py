@@ -11,9 +11,9 @@ from torch.utils.data import DataLoader
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
 from simulacra.callbacks.ema import EMA
 from simulacra.core import Batch, Conditions, Latent, Spec, UserError
-from simulacra.models.base import GenerativeModule
-from simulacra.models.objective import Objective
-from simulacra.models.optim import Optim
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.objective import Objective
+from simulacra.training.optim import Optim
 from simulacra.transforms.base import Batches, Transform
 
 STEPS, DECAY, WARMUP = 6, 0.9, 4.0

@@ -25,7 +25,7 @@ from simulacra.core import Batch, UserError
 from simulacra.core.files import cannot_write
 from simulacra.formats.base import Format
 from simulacra.formats.hdf5 import Hdf5Writer
-from simulacra.models.checkpoint import build, load
+from simulacra.training.checkpoint import build, load
 from support import composed, save, tiny
 
 

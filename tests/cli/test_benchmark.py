@@ -13,9 +13,9 @@ from simulacra.cli.memory import HostMemory
 from simulacra.cli.timing import Protocol, Stopwatch, Timing, predict
 from simulacra.core import Batch, Conditions, UserError
 from simulacra.core.units import factor
-from simulacra.models import checkpoint
 from simulacra.tracking.compare_runs import read_run
 from simulacra.tracking.geant4 import geant4_time
+from simulacra.training import checkpoint
 from support import spec_of, tiny
 
 MIB = 2**20

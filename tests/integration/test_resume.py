@@ -17,7 +17,7 @@ from simulacra.cli.config import compose
 from simulacra.cli.reproduce import compare, reproduce
 from simulacra.cli.train import train
 from simulacra.core import UserError
-from simulacra.models import checkpoint
+from simulacra.training import checkpoint
 
 Run = Callable[..., tuple[Path, dict[str, float]]]
 SHORT = ("callbacks.physics=null", "callbacks.classifier=null")

@@ -14,7 +14,7 @@ from simulacra.cli.config import compose, register
 from simulacra.cli.reproduce import reproduce
 from simulacra.cli.train import train
 from simulacra.core import Batch, Conditions, Latent
-from simulacra.models import checkpoint
+from simulacra.training import checkpoint
 
 Run = Callable[..., tuple[Path, dict[str, float]]]
 SMALL = (

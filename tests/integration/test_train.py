@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 import simulacra
 from simulacra.core import IncompatibleError, UserError
 from simulacra.metrics import EvaluationResult
-from simulacra.models import checkpoint
+from simulacra.training import checkpoint
 
 Run = Callable[..., tuple[Path, dict[str, float]]]
 

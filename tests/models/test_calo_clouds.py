@@ -21,16 +21,16 @@ from simulacra.dynamics.set_flows import SetFlow
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.formats.calo_cloud import CaloCloud, ild_cloud
 from simulacra.formats.jetnet import jetnet
-from simulacra.models.base import GenerativeModule
 from simulacra.models.caloclouds import CaloClouds
 from simulacra.models.caloclouds2 import CaloClouds2
 from simulacra.models.calopointflow import CaloPointFlow
 from simulacra.models.latent_vector import LatentVector, NormalLatentVector
 from simulacra.models.layered_cloud import LayeredCloud
-from simulacra.models.optim import Optim, warmup_cosine
 from simulacra.nn.deep_sets import DeepSetEncoder
 from simulacra.nn.epic_encoder import EPiCEncoder
 from simulacra.nn.pointwise import GaussianFourier, PointWise
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.optim import Optim, warmup_cosine
 from simulacra.transforms.cloud_layers import LayeredCloudTransform
 from simulacra.transforms.cloud_quantiles import CloudQuantiles
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 import simulacra
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.models.caloflow_student import CaloFlowStudent
-from simulacra.models.checkpoint import build, read
+from simulacra.training.checkpoint import build, read
 from support import composed, save, spec_of
 from toy_showers import TOY, distance, features, toy, train
 

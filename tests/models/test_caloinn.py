@@ -9,7 +9,7 @@ from hydra.utils import get_class
 from simulacra.core import Batch, Field, Geometry, Latent, Spec
 from simulacra.core.errors import IncompatibleError
 from simulacra.models.caloinn import CaloINN
-from simulacra.models.checkpoint import build
+from simulacra.training.checkpoint import build
 from support import composed, made
 from toy_showers import (
     PHOTONS,

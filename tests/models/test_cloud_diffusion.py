@@ -11,9 +11,9 @@ from hydra.utils import get_class
 from jet_toys import generator, jet_spec, jets, mass_distances, train
 from simulacra.cli.build import build_model
 from simulacra.core import Batch, IncompatibleError, UserError
-from simulacra.models.base import GenerativeModule
 from simulacra.models.cloud_diffusion import CloudDiffusion
 from simulacra.models.cloud_student import CloudStudent
+from simulacra.training.generative import GenerativeModule
 from support import composed, save, spec_of
 
 PARTICLES = 16

@@ -17,7 +17,6 @@ from simulacra.models.gapt import GAPT
 from simulacra.models.igapt import IGAPT
 from simulacra.models.mdma import MDMA, Matching
 from simulacra.models.mpgan import MPGAN
-from simulacra.models.optim import Optim, warmup_cosine
 from simulacra.nn.epic_gan import EPiCCritic, EPiCGenerator
 from simulacra.nn.mean_field import MeanFieldCritic, MeanFieldGenerator
 from simulacra.nn.message_passing import MPCritic, MPGenerator
@@ -27,6 +26,7 @@ from simulacra.nn.set_transformers import (
     InducedCritic,
     InducedGenerator,
 )
+from simulacra.training.optim import Optim, warmup_cosine
 from simulacra.transforms.cloud import CloudTransform
 
 PARTICLES = 16

@@ -12,8 +12,8 @@ from torch import Tensor
 from simulacra.core import Batch, draws
 from simulacra.data.base import EventDataModule
 from simulacra.dynamics import clouds, consistency, diffusion
-from simulacra.models.base import GenerativeModule
-from simulacra.models.checkpoint import build
+from simulacra.training.checkpoint import build
+from simulacra.training.generative import GenerativeModule
 from simulacra.transforms import cloud_layers
 from support import config_names, fits, trainable
 

@@ -12,8 +12,8 @@ import torch
 
 from simulacra.core import Conditions
 from simulacra.data.base import EventDataModule
-from simulacra.models.base import GenerativeModule
-from simulacra.models.checkpoint import build, load_weights
+from simulacra.training.checkpoint import build, load_weights
+from simulacra.training.generative import GenerativeModule
 from support import fits, models_of, trainable
 
 # data sets (and views) per kind of event: the first that fits a model

@@ -14,8 +14,8 @@ from simulacra.dynamics.diffusion import flow_matching
 from simulacra.dynamics.jet_level import JetLevelFlow
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.models.epic_fm import EPiCFM
-from simulacra.models.optim import Optim, warmup_cosine
 from simulacra.nn.epic import EPiC
+from simulacra.training.optim import Optim, warmup_cosine
 from simulacra.transforms.cloud import CloudTransform
 
 

@@ -9,8 +9,8 @@ import torch
 
 import simulacra
 from simulacra.core import Batch, IncompatibleError, Latent
-from simulacra.models.checkpoint import build
 from simulacra.models.icaloflow import ICaloFlow
+from simulacra.training.checkpoint import build
 from support import composed, made, save, spec_of
 from toy_showers import PHOTONS, TOY, layers_spec, smoke_scores, toy, train
 

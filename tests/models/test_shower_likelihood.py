@@ -7,7 +7,7 @@ import torch
 
 from simulacra.core import Batch, Conditions
 from simulacra.models.anomaly import anomaly_score
-from simulacra.models.base import GenerativeModule
+from simulacra.training.generative import GenerativeModule
 from support import made
 from toy_showers import TOY, features, toy, train
 

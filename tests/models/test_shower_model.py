@@ -11,9 +11,9 @@ from simulacra.core import Batch
 from simulacra.dynamics.autoregressive import MaskedAutoregressive
 from simulacra.dynamics.flows import Permute
 from simulacra.models.caloflow_teacher import CaloFlowTeacher
-from simulacra.models.checkpoint import build
 from simulacra.models.realnvp import RealNVP
 from simulacra.models.shower_model import ShowerModel
+from simulacra.training.checkpoint import build
 from support import composed, made, spec_of
 from toy_showers import TOY, smoke_scores, toy
 

@@ -18,12 +18,12 @@ from simulacra.dynamics.flows import coupling_flow
 from simulacra.dynamics.samplers import DDIM
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.dynamics.students import Averaging, Distillation, Halving
-from simulacra.models.checkpoint import build
-from simulacra.models.density_student import DensityStudent
-from simulacra.models.optim import Optim
 from simulacra.models.shower_model import ShowerModel
-from simulacra.models.teacher import taught
 from simulacra.nn.timed_mlp import TimedMLP
+from simulacra.training.checkpoint import build
+from simulacra.training.density_student import DensityStudent
+from simulacra.training.optim import Optim
+from simulacra.training.teacher import taught
 from simulacra.transforms.showers import ShowerTransform
 from support import composed, save, tiny
 from toy_showers import TOY, toy

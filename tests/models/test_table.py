@@ -17,12 +17,12 @@ from simulacra.dynamics.jet_level import JetLevelFlow
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.metrics.boosted import boosted
-from simulacra.models.optim import Optim, warmup_cosine
 from simulacra.models.table import TableModel
 from simulacra.models.table_flow import TableFlow
 from simulacra.models.table_fm import TableFM
 from simulacra.nn.timed_mlp import TimedMLP
 from simulacra.physics.table import TableObservables
+from simulacra.training.optim import Optim, warmup_cosine
 from simulacra.transforms.table import TableTransform
 from support import config_names, tiny
 from table_toys import form, rows

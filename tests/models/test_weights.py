@@ -13,8 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from simulacra.core import Batch, UserError, draws
 from simulacra.data.base import EventDataModule
-from simulacra.models.base import GenerativeModule
-from simulacra.models.checkpoint import build
+from simulacra.training.checkpoint import build
+from simulacra.training.generative import GenerativeModule
 from support import config_names, fits, trainable
 
 VIEWS = [("ds1_photons", None), ("ild_10x10", None), ("pxd_small", None)]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, IncompatibleError, Prior, Spec, regular_grid
 from simulacra.formats.ild import ild
-from simulacra.models.checkpoint import build
 from simulacra.models.wgan3d import WGAN3D
+from simulacra.training.checkpoint import build
 from support import composed, made
 
 SHAPE = (6, 8, 8)

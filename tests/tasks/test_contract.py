@@ -14,10 +14,10 @@ from simulacra import data
 from simulacra.core import Batch, IncompatibleError, UserError
 from simulacra.core.pair import FIRST, LABEL, SECOND, of_sample
 from simulacra.data.base import EventDataModule
-from simulacra.models.base import GenerativeModule
-from simulacra.models.checkpoint import build, load
 from simulacra.tasks.pair import PairTask
 from simulacra.tasks.reweighter import Reweighter
+from simulacra.training.checkpoint import build, load
+from simulacra.training.generative import GenerativeModule
 from support import composed, fits, models_of, save, tiny
 
 SETS = ["ds1_photons", "calogan", "ds2", "ild"]

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from simulacra.core import Batch
 from simulacra.core.pair import FIRST, SECOND, labelled, with_label
-from simulacra.models.checkpoint import build
 from simulacra.tasks.dctrgan import DCTRGAN
+from simulacra.training.checkpoint import build
 from support import composed
 from toy_showers import ENERGY, TOY, toy, train
 

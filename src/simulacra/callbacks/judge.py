@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import pytorch_lightning as pl
 
 from simulacra.callbacks.look import Pair, due, validation_pair
-from simulacra.models.module import Module
+from simulacra.training.module import Module
 
 
 class ValidationJudge(pl.Callback, ABC):

@@ -12,7 +12,7 @@ from torch import distributed
 
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
-from simulacra.models.module import Module
+from simulacra.training.module import Module
 
 
 @dataclass(frozen=True)

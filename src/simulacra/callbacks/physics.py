@@ -10,9 +10,9 @@ from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
 from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.metrics import EvaluationResult, Evaluator
-from simulacra.models.module import Module
 from simulacra.plotting import figures
 from simulacra.tracking.base import trackers
+from simulacra.training.module import Module
 
 
 class PhysicsValidation(ValidationJudge):

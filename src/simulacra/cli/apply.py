@@ -14,8 +14,8 @@ from simulacra.cli import saved
 from simulacra.cli.sample import chunk, data_of, provenance
 from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
-from simulacra.models import checkpoint
-from simulacra.models.module import Module
+from simulacra.training import checkpoint
+from simulacra.training.module import Module
 
 log = logging.getLogger(__name__)
 

@@ -28,9 +28,9 @@ from simulacra.cli.timing import GIB, Protocol, Stopwatch, Timing
 from simulacra.cli.train import prepare
 from simulacra.core import UserError
 from simulacra.core.units import factor
-from simulacra.models.base import GenerativeModule
 from simulacra.tracking.geant4 import Geant4Time, geant4_time
 from simulacra.tracking.identity import identity
+from simulacra.training.generative import GenerativeModule
 
 MEAN_OF = 10_000
 """Conditions over which the incident energy is averaged."""

@@ -17,8 +17,8 @@ from simulacra.core.instantiate import instantiate
 from simulacra.data.base import EventDataModule
 from simulacra.metrics.posterior import Posterior
 from simulacra.metrics.score import Score
-from simulacra.models import checkpoint
-from simulacra.models.module import Module
+from simulacra.training import checkpoint
+from simulacra.training.module import Module
 
 Config = Mapping[str, Any]
 

@@ -18,8 +18,8 @@ from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
 from simulacra.metrics.suite import DEFAULT
 from simulacra.metrics.weighted import effective
-from simulacra.models.module import Module
 from simulacra.tracking.base import trackers
+from simulacra.training.module import Module
 
 FLOOR_SAMPLES = 3
 """Samples of training events, each of the generated sample's size, from which floors are taken, at most."""

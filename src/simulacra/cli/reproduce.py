@@ -16,7 +16,7 @@ from simulacra.cli import saved
 from simulacra.cli.publish import write_json
 from simulacra.cli.train import train_resolved
 from simulacra.core import UserError
-from simulacra.models import checkpoint
+from simulacra.training import checkpoint
 
 STATES = ("state_dict", "current_model_state")
 """Averaged and live weights in a checkpoint; there is one where no average is kept."""

@@ -19,10 +19,10 @@ from simulacra.cli.signals import interruptible
 from simulacra.core import Batch, Conditions, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.formats.base import Format
-from simulacra.models import checkpoint
-from simulacra.models.base import GenerativeModule
-from simulacra.models.module import Module
 from simulacra.tracking.identity import identity
+from simulacra.training import checkpoint
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.module import Module
 
 
 def sample(cfg: DictConfig) -> dict[str, Any]:

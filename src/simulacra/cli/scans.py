@@ -20,9 +20,9 @@ from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
 from simulacra.metrics.scans import Regions, Scan, grid, scan
 from simulacra.metrics.score import Judged
-from simulacra.models.base import GenerativeModule
-from simulacra.models.record import log as outside
 from simulacra.plotting.scan import scan_page
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.record import log as outside
 
 log = logging.getLogger(__name__)
 

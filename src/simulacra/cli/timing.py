@@ -18,7 +18,7 @@ import torch
 
 from simulacra.cli.memory import Memory
 from simulacra.core import Conditions
-from simulacra.models.base import GenerativeModule
+from simulacra.training.generative import GenerativeModule
 
 SHARE = 0.6
 """Part of the free memory that a batch may take."""

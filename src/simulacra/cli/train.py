@@ -23,12 +23,12 @@ from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
-from simulacra.models import checkpoint
-from simulacra.models.module import Module
-from simulacra.models.teacher import taught
 from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
 from simulacra.tracking.wandb import earlier
+from simulacra.training import checkpoint
+from simulacra.training.module import Module
+from simulacra.training.teacher import taught
 
 log = logging.getLogger(__name__)
 

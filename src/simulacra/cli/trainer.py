@@ -14,7 +14,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
 from simulacra.core import UserError
-from simulacra.models.module import Module
+from simulacra.training.module import Module
 
 OWN = ("strategy", "backend", "compile", "threads", "gradient_clip_val", "accumulate_grad_batches")
 

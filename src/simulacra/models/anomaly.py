@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, UserError
-from simulacra.models.base import GenerativeModule
+from simulacra.training.generative import GenerativeModule
 
 NEAREST = 100
 """Reference events that say what is usual at given conditions."""

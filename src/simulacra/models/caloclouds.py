@@ -40,7 +40,7 @@ from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.cloud_diffusion import CloudDiffusion, MakeNet, bound
 from simulacra.models.latent_vector import NormalLatentVector, divergence, encoded, joined
 from simulacra.models.layered_cloud import LayeredCloud
-from simulacra.models.optim import Optim
+from simulacra.training.optim import Optim
 
 
 class CaloClouds(LayeredCloud, CloudDiffusion):

@@ -33,10 +33,10 @@ from torch import Tensor
 
 from simulacra.core import Latent, Spec
 from simulacra.dynamics.flows import Flow
-from simulacra.models.optim import Optim
-from simulacra.models.posterior import Variational, undecayed
 from simulacra.models.shower_model import MakeTransform, ShowerModel
 from simulacra.nn.variational import Bayesian
+from simulacra.training.bayesian import Variational, undecayed
+from simulacra.training.optim import Optim
 
 
 class CaloINN(Variational, ShowerModel):

@@ -34,11 +34,11 @@ from simulacra.core import Latent, Layout, Spec, draws
 from simulacra.dynamics.clouds import by_length
 from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.set_flows import SetFlow
-from simulacra.models.base import Objective
 from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.latent_vector import LatentVector, encoded, joined
 from simulacra.models.layered_cloud import LayeredCloud
-from simulacra.models.optim import Optim
+from simulacra.training.generative import Objective
+from simulacra.training.optim import Optim
 
 
 class CaloPointFlow(LayeredCloud):

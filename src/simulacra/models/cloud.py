@@ -18,8 +18,8 @@ from torch.nn.functional import pad
 
 from simulacra.core import Batch, Conditions, Latent, Layout, Spec
 from simulacra.dynamics.density import MakeDensity, Rows
-from simulacra.models.base import GenerativeModule
 from simulacra.nn.sets import trim
+from simulacra.training.generative import GenerativeModule
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudTransform
 

@@ -17,9 +17,9 @@ from simulacra.dynamics.clouds import CloudNetwork, by_length, cloud_loss
 from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
-from simulacra.models.base import Objective
 from simulacra.models.cloud import CloudModel, MakeTransform, trimmed
-from simulacra.models.optim import Optim
+from simulacra.training.generative import Objective
+from simulacra.training.optim import Optim
 
 MakeNet = Callable[[int, int], nn.Module]
 """From numbers per point and width of the context. The network is called as ``net(x, t, mask, context)``:

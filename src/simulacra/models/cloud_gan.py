@@ -16,10 +16,10 @@ from simulacra.core import Latent, Spec
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.clouds import by_length
 from simulacra.dynamics.density import MakeDensity
-from simulacra.models.base import Objective, frozen
 from simulacra.models.cloud import CloudModel, MakeTransform, trimmed
-from simulacra.models.optim import Optim
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator
+from simulacra.training.generative import Objective, frozen
+from simulacra.training.optim import Optim
 
 MakeGenerator = Callable[[int, int], CloudGenerator]
 MakeCritic = Callable[[int, int], CloudCritic]

@@ -18,11 +18,11 @@ from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
 from simulacra.dynamics.students import Distillation
-from simulacra.models.base import GenerativeModule, Objective
 from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.cloud_diffusion import CloudDiffusion, MakeNet, bound
-from simulacra.models.optim import Optim
-from simulacra.models.teacher import Student, Teacher, copy_weights
+from simulacra.training.generative import GenerativeModule, Objective
+from simulacra.training.optim import Optim
+from simulacra.training.teacher import Student, Teacher, copy_weights
 
 
 class CloudStudent(Student, CloudDiffusion):
@@ -70,7 +70,7 @@ class CloudStudent(Student, CloudDiffusion):
         self.target = distillation.average(self.net)
 
     def adopt(self, teacher: GenerativeModule) -> None:
-        """See :class:`~simulacra.models.teacher.Student`."""
+        """See :class:`~simulacra.training.teacher.Student`."""
         assert isinstance(teacher, CloudDiffusion)
         if teacher.process != self.taught_process or teacher.transform.seen != self.transform.seen:
             raise IncompatibleError(

@@ -30,10 +30,10 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, refuse_weights
 from simulacra.dynamics.density import MakeDensity
-from simulacra.models.calibrated import Calibrated
 from simulacra.models.layerwise import Layerwise
-from simulacra.models.optim import Optim
 from simulacra.models.shower_model import MakeTransform
+from simulacra.training.calibrated import Calibrated
+from simulacra.training.optim import Optim
 from simulacra.transforms.base import Batches
 from simulacra.transforms.calibration import Calibration
 from simulacra.transforms.layer_images import LayerImageTransform

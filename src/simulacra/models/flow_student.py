@@ -12,10 +12,10 @@ from simulacra.core import Spec
 from simulacra.dynamics.density import Density, MakeDensity
 from simulacra.dynamics.distillation import copy_fixed_steps, inverted
 from simulacra.dynamics.flows import Flow
-from simulacra.models.base import GenerativeModule, Objective
-from simulacra.models.optim import Optim
 from simulacra.models.shower_model import MakeTransform, ShowerModel
-from simulacra.models.teacher import Student, Teacher, copy_weights
+from simulacra.training.generative import GenerativeModule, Objective
+from simulacra.training.optim import Optim
+from simulacra.training.teacher import Student, Teacher, copy_weights
 
 
 class FlowStudent(Student, ShowerModel):

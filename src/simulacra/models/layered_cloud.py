@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Conditions, Spec
-from simulacra.models.calibrated import Calibrated
 from simulacra.models.cloud import CloudModel
+from simulacra.training.calibrated import Calibrated
 from simulacra.transforms.calibration import Calibration
 from simulacra.transforms.cloud_layers import LayeredCloudTransform, depth_column
 

@@ -28,11 +28,11 @@ from torch import Tensor
 from simulacra.core import Latent, Spec, event_mean
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.density import MakeDensity
-from simulacra.models.base import frozen
 from simulacra.models.cloud import MakeTransform, trimmed
 from simulacra.models.cloud_gan import CloudGAN, MakeGenerator
-from simulacra.models.optim import Optim
 from simulacra.nn.mean_field import MeanFieldCritic
+from simulacra.training.generative import frozen
+from simulacra.training.optim import Optim
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ from simulacra.dynamics.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from simulacra.models.base import GenerativeModule, Objective, frozen
-from simulacra.models.optim import Optim
 from simulacra.nn.image_gan import ImageCritic, ImageGenerator
+from simulacra.training.generative import GenerativeModule, Objective, frozen
+from simulacra.training.optim import Optim
 from simulacra.transforms.image import ImageScaling
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from simulacra.core import Conditions, Field, Latent, Layout, Spec
 from simulacra.dynamics.density import MakeDensity, Rows
-from simulacra.models.base import GenerativeModule, Objective
-from simulacra.models.optim import Optim
+from simulacra.training.generative import GenerativeModule, Objective
+from simulacra.training.optim import Optim
 from simulacra.transforms.base import Batches
 from simulacra.transforms.table import TableTransform
 

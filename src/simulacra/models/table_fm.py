@@ -21,8 +21,8 @@ from simulacra.core import Spec
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.diffusion_density import DiffusionDensity, MakeNet
 from simulacra.dynamics.solvers import Solver
-from simulacra.models.optim import Optim
 from simulacra.models.table import MakeTransform, TableModel
+from simulacra.training.optim import Optim
 
 
 class TableFM(TableModel):

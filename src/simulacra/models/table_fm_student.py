@@ -20,11 +20,11 @@ from simulacra.dynamics.diffusion_density import MakeNet
 from simulacra.dynamics.distilled_density import DistilledDensity
 from simulacra.dynamics.solvers import Solver
 from simulacra.dynamics.students import Distillation
-from simulacra.models.base import Objective
-from simulacra.models.density_student import DensityStudent
-from simulacra.models.optim import Optim
 from simulacra.models.table import MakeTransform, TableModel
 from simulacra.models.table_fm import TableFM
+from simulacra.training.density_student import DensityStudent
+from simulacra.training.generative import Objective
+from simulacra.training.optim import Optim
 
 
 class TableFMStudent(DensityStudent, TableModel):

@@ -37,8 +37,8 @@ from simulacra.dynamics.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from simulacra.models.base import GenerativeModule, Objective, frozen
-from simulacra.models.optim import Optim
+from simulacra.training.generative import GenerativeModule, Objective, frozen
+from simulacra.training.optim import Optim
 from simulacra.transforms.volume import GridScaling
 
 MakeTransform = Callable[[Spec, Sequence[Field]], GridScaling]

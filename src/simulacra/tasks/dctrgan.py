@@ -28,9 +28,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from simulacra.core import Batch, Field, Latent, Spec
 from simulacra.core.pair import LABEL, unlabelled
-from simulacra.models.objective import Objective
-from simulacra.models.optim import Optim
 from simulacra.tasks.reweighter import Reweighter
+from simulacra.training.objective import Objective
+from simulacra.training.optim import Optim
 from simulacra.transforms.showers import ShowerTransform
 
 

@@ -1,7 +1,7 @@
 """What all tasks on two samples share: events of ``second`` are made to look like those of ``first``.
 
 The data are those of :class:`~simulacra.data.pair.PairDataModule`, whose events carry a label. The truth is
-``first``, and what is judged is ``second`` after :meth:`~simulacra.models.module.Module.applied`.
+``first``, and what is judged is ``second`` after :meth:`~simulacra.training.module.Module.applied`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 
 from simulacra.core import Batch, Latent, Spec, UserError
 from simulacra.core.pair import FIRST, LABEL, SECOND, of_sample
-from simulacra.models.module import Module
+from simulacra.training.module import Module
 
 
 class PairTask(Module):

@@ -19,11 +19,11 @@ from simulacra.core import Batch, Conditions, Field, Latent, Prior, Spec, regula
 from simulacra.data.base import EventDataModule
 from simulacra.data.source import MemorySource, Part
 from simulacra.formats.ild import IldGrid
-from simulacra.models.base import GenerativeModule
-from simulacra.models.objective import Objective, frozen
-from simulacra.models.optim import Optim
 from simulacra.physics.base import ObservableSet
 from simulacra.physics.ild import ILDObservables
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.objective import Objective, frozen
+from simulacra.training.optim import Optim
 from simulacra.transforms.base import Batches, Transform
 
 SHAPE = (3, 4, 4)

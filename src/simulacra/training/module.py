@@ -2,7 +2,8 @@
 
 A module names the data that it accepts, its losses and what moves them; stepping one or several optimizers,
 statistics of the transform, checkpoints and validation losses are inherited. What it is for is the business
-of its kind: :class:`~simulacra.models.base.GenerativeModule` samples, other tasks weigh or change events.
+of its kind: a :class:`~simulacra.training.generative.GenerativeModule` samples, other tasks weigh or change
+events.
 
 Commands and callbacks ask every kind for three answers: which events are the truth (:meth:`Module.truth`),
 which events stand against them (:meth:`Module.judged`), and what becomes of the events of a file
@@ -25,10 +26,10 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Batch, IncompatibleError, Latent, Spec, UserError
-from simulacra.models.objective import Objective
-from simulacra.models.record import Record
-from simulacra.models.stepping import Stepping
 from simulacra.nn import variational
+from simulacra.training.objective import Objective
+from simulacra.training.record import Record
+from simulacra.training.stepping import Stepping
 from simulacra.transforms.base import Batches, Transform
 
 

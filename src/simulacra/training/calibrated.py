@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from simulacra.models.base import GenerativeModule
+from simulacra.training.generative import GenerativeModule
 from simulacra.transforms.calibration import Calibration
 
 

@@ -16,8 +16,8 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from simulacra.core import UserError
-from simulacra.models.base import GenerativeModule
 from simulacra.nn.variational import divergence
+from simulacra.training.generative import GenerativeModule
 from simulacra.transforms.base import Batches
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]

@@ -21,10 +21,10 @@ from simulacra.core import (
     Spec,
     UserError,
 )
-from simulacra.models.base import GenerativeModule, Objective, frozen
-from simulacra.models.checkpoint import fine_tune, load, load_weights, read
-from simulacra.models.optim import Optim, one_cycle
-from simulacra.models.record import Record
+from simulacra.training.checkpoint import fine_tune, load, load_weights, read
+from simulacra.training.generative import GenerativeModule, Objective, frozen
+from simulacra.training.optim import Optim, one_cycle
+from simulacra.training.record import Record
 from simulacra.transforms.base import Batches, Transform
 
 pytestmark = pytest.mark.filterwarnings(

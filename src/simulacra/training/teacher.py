@@ -24,9 +24,9 @@ from torch import nn
 from simulacra.core import IncompatibleError, UserError
 from simulacra.core.instantiate import check_target, targets
 from simulacra.dynamics.splines import Spline
-from simulacra.models import checkpoint
-from simulacra.models.base import GenerativeModule
-from simulacra.models.module import Module
+from simulacra.training import checkpoint
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.module import Module
 from simulacra.transforms.base import Batches
 
 

@@ -12,8 +12,8 @@ import simulacra
 from simulacra.callbacks.physics import PhysicsValidation
 from simulacra.core import UserError
 from simulacra.models.caloinn import CaloINN
-from simulacra.models.checkpoint import build
 from simulacra.nn.variational import divergence
+from simulacra.training.checkpoint import build
 from support import composed, spec_of, tiny
 
 

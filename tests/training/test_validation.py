@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simulacra.data.base import EventDataModule
-from simulacra.models.checkpoint import build
+from simulacra.training.checkpoint import build
 from support import tiny
 
 

@@ -1,7 +1,7 @@
 """The contract of every generative model.
 
 A family implements ``accepts``, ``objectives`` and ``generate``; sampling in physical units, thresholds and
-what :class:`~simulacra.models.module.Module` does are inherited.
+what :class:`~simulacra.training.module.Module` does are inherited.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Latent, Spec, UserError
 from simulacra.core.pair import LABEL
-from simulacra.models.module import Module
-from simulacra.models.objective import Objective, frozen
+from simulacra.training.module import Module
+from simulacra.training.objective import Objective, frozen
 
 __all__ = ["GenerativeModule", "Objective", "frozen"]
 

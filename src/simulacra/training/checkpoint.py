@@ -17,8 +17,8 @@ import torch
 
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import instantiate
-from simulacra.models.module import Module
-from simulacra.models.record import FORMAT_VERSION, Record
+from simulacra.training.module import Module
+from simulacra.training.record import FORMAT_VERSION, Record
 
 
 def build(
@@ -29,9 +29,7 @@ def build(
     Raises:
         UserError: If the configuration names no model, or one that does not fit the spec.
     """
-    arguments = {
-        key: value for key, value in config.items() if key not in ("name", "size")
-    }
+    arguments = {key: value for key, value in config.items() if key not in ("name", "size")}
     module = instantiate(arguments, trusted=trusted, allow=allow, spec=spec)
     if not isinstance(module, Module):
         raise UserError(f"{config.get('_target_')!r} is no model: it does not derive from Module")

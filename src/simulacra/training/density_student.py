@@ -15,8 +15,8 @@ from torch import nn
 from simulacra.dynamics.density import Density
 from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.distilled_density import DistilledDensity
-from simulacra.models.base import GenerativeModule, Objective
-from simulacra.models.teacher import Student, Teacher, copy_weights
+from simulacra.training.generative import GenerativeModule, Objective
+from simulacra.training.teacher import Student, Teacher, copy_weights
 
 
 class DensityStudent(Student):
@@ -40,7 +40,7 @@ class DensityStudent(Student):
         return {name: child for name, child in found if isinstance(child, Density)}
 
     def adopt(self, teacher: GenerativeModule) -> None:
-        """See :class:`~simulacra.models.teacher.Student`."""
+        """See :class:`~simulacra.training.teacher.Student`."""
         for name, density in self.densities().items():
             theirs = teacher.get_submodule(name)
             if isinstance(density, DistilledDensity):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Latent, UserError
-from simulacra.models.optim import Optim
+from simulacra.training.optim import Optim
 
 Loss = Callable[[Latent, torch.Generator | None], dict[str, Tensor]]
 

@@ -1,7 +1,7 @@
 """Stepping of one or several objectives, once for all families.
 
 One objective that takes every turn once is Lightning's automatic optimisation. Others are stepped by hand, in
-the order of :meth:`~simulacra.models.module.Module.objectives`, with gradient clipping, accumulation,
+the order of :meth:`~simulacra.training.module.Module.objectives`, with gradient clipping, accumulation,
 precision, phases and schedules handled here. Where gradients are accumulated, the latent events of a group
 of batches are held, and every step of an objective is taken on the mean loss of the whole group. As in
 Lightning, a group ends with the epoch at the latest, so that a run resumed after an epoch has lost nothing.
@@ -23,7 +23,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from simulacra.core import Batch, Latent, UserError
-from simulacra.models.objective import Objective, check_phases
+from simulacra.training.objective import Objective, check_phases
 from simulacra.transforms.base import Transform
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from torch import Tensor, distributed, nn
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
 from simulacra.core import Batch, Latent, Spec, UserError, regular_grid
-from simulacra.models.module import Module
-from simulacra.models.objective import Objective
-from simulacra.models.optim import Optim, one_cycle
+from simulacra.training.module import Module
+from simulacra.training.objective import Objective
+from simulacra.training.optim import Optim, one_cycle
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
 
