@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field, Geometry, Spec, regular_grid
-from simulacra.models.layerwise import Layerwise
+from simulacra.models.showers.layerwise import Layerwise
 from simulacra.training.checkpoint import build
 from support import composed, spec_of
 

@@ -20,8 +20,8 @@ from torch.nn.utils.parametrizations import weight_norm
 from simulacra import data
 from simulacra.core import Batch
 from simulacra.dynamics.solvers import Midpoint
-from simulacra.models.cloud import CloudModel
-from simulacra.models.cloud_diffusion import CloudDiffusion
+from simulacra.models.clouds.cloud import CloudModel
+from simulacra.models.clouds.cloud_diffusion import CloudDiffusion
 from simulacra.tracking.geant4 import geant4_time
 from simulacra.training.checkpoint import build
 from support import composed, config_names, fits, spec_of

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from naive_sampler import naive_inverse
 from simulacra.dynamics.flows import Flow
-from simulacra.models.shower_model import ShowerModel
+from simulacra.models.showers.shower_model import ShowerModel
 from simulacra.training.checkpoint import build
 from support import composed, spec_of
 

@@ -21,11 +21,11 @@ from simulacra.dynamics.set_flows import SetFlow
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.formats.calo_cloud import CaloCloud, ild_cloud
 from simulacra.formats.jetnet import jetnet
-from simulacra.models.caloclouds import CaloClouds
-from simulacra.models.caloclouds2 import CaloClouds2
-from simulacra.models.calopointflow import CaloPointFlow
-from simulacra.models.latent_vector import LatentVector, NormalLatentVector
-from simulacra.models.layered_cloud import LayeredCloud
+from simulacra.models.clouds.caloclouds import CaloClouds
+from simulacra.models.clouds.caloclouds2 import CaloClouds2
+from simulacra.models.clouds.calopointflow import CaloPointFlow
+from simulacra.models.clouds.latent_vector import LatentVector, NormalLatentVector
+from simulacra.models.clouds.layered_cloud import LayeredCloud
 from simulacra.nn.deep_sets import DeepSetEncoder
 from simulacra.nn.epic_encoder import EPiCEncoder
 from simulacra.nn.pointwise import GaussianFourier, PointWise

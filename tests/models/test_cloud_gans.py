@@ -11,12 +11,12 @@ import torch
 from jet_toys import generator, jet_spec, jets, mass_distances, train
 from simulacra.core import Batch, Conditions, Latent
 from simulacra.dynamics.jet_level import JetLevelFlow
-from simulacra.models.cloud_gan import CloudGAN
-from simulacra.models.epic_gan import EPiCGAN
-from simulacra.models.gapt import GAPT
-from simulacra.models.igapt import IGAPT
-from simulacra.models.mdma import MDMA, Matching
-from simulacra.models.mpgan import MPGAN
+from simulacra.models.clouds.cloud_gan import CloudGAN
+from simulacra.models.clouds.epic_gan import EPiCGAN
+from simulacra.models.clouds.gapt import GAPT
+from simulacra.models.clouds.igapt import IGAPT
+from simulacra.models.clouds.mdma import MDMA, Matching
+from simulacra.models.clouds.mpgan import MPGAN
 from simulacra.nn.epic_gan import EPiCCritic, EPiCGenerator
 from simulacra.nn.mean_field import MeanFieldCritic, MeanFieldGenerator
 from simulacra.nn.message_passing import MPCritic, MPGenerator

@@ -16,7 +16,7 @@ from simulacra.dynamics.flows import coupling_flow
 from simulacra.dynamics.kernel_density import KernelDensity
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.dynamics.splines import RationalQuadratic
-from simulacra.models.shower_model import ShowerModel
+from simulacra.models.showers.shower_model import ShowerModel
 from simulacra.nn.mlp import MLP
 from simulacra.training.optim import Optim
 from simulacra.transforms.showers import ShowerTransform

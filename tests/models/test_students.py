@@ -18,7 +18,7 @@ from simulacra.dynamics.flows import coupling_flow
 from simulacra.dynamics.samplers import DDIM
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.dynamics.students import Averaging, Distillation, Halving
-from simulacra.models.shower_model import ShowerModel
+from simulacra.models.showers.shower_model import ShowerModel
 from simulacra.nn.timed_mlp import TimedMLP
 from simulacra.training.checkpoint import build
 from simulacra.training.density_student import DensityStudent

@@ -11,7 +11,7 @@ import torch
 import simulacra
 from simulacra.callbacks.physics import PhysicsValidation
 from simulacra.core import UserError
-from simulacra.models.caloinn import CaloINN
+from simulacra.models.showers.caloinn import CaloINN
 from simulacra.nn.variational import divergence
 from simulacra.training.checkpoint import build
 from support import composed, spec_of, tiny

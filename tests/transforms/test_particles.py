@@ -7,7 +7,7 @@ import torch
 
 from simulacra.core import Latent
 from simulacra.data.base import EventDataModule
-from simulacra.models.epic_fm_jetclass import EPiCFMJetClass
+from simulacra.models.clouds.epic_fm_jetclass import EPiCFMJetClass
 from simulacra.transforms.cloud import CloudTransform
 from simulacra.transforms.particles import (
     CHARGE,

@@ -1,0 +1,1 @@
+"""Generators of point clouds: jets, and showers as points."""

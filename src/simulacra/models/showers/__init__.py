@@ -1,0 +1,1 @@
+"""Generators of calorimeter showers on layers and grids."""

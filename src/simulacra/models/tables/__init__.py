@@ -1,0 +1,1 @@
+"""Generators of tables of quantities per event."""
