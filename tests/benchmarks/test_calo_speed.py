@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from simulacra import data
 from simulacra.core import Batch
-from simulacra.metrics.bins import histogram, resolve
-from simulacra.metrics.separation import separation
+from simulacra.metrics.distances.separation import separation
+from simulacra.metrics.engine.bins import histogram, resolve
 from simulacra.physics.base import Ragged
 from simulacra.physics.calochallenge import CaloChallengeObservables
 from support import composed

@@ -17,7 +17,7 @@ from scipy.stats import wasserstein_distance
 from torch import Tensor
 
 from simulacra.formats.jetnet import jetnet, toy_jets
-from simulacra.metrics.wasserstein import wasserstein
+from simulacra.metrics.distances.wasserstein import wasserstein
 from simulacra.physics.efp import D4, N4_D4, PRIMES, efps
 
 JETS, REPEATS = 50_000, 3

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 from torch import distributed, multiprocessing
 
-from simulacra.metrics.bins import histogram, resolve
-from simulacra.metrics.prdc import PRDC, prdc
-from simulacra.metrics.separation import SeparationPower, separation
-from simulacra.metrics.wasserstein import Wasserstein, wasserstein
+from simulacra.metrics.distances.prdc import PRDC, prdc
+from simulacra.metrics.distances.separation import SeparationPower, separation
+from simulacra.metrics.distances.wasserstein import Wasserstein, wasserstein
+from simulacra.metrics.engine.bins import histogram, resolve
 from simulacra.physics.base import Axis
 
 

@@ -8,9 +8,9 @@ import torch
 
 from simulacra.core import UserError
 from simulacra.formats.jetnet import jetnet, toy_jets
-from simulacra.metrics.jets_fpnd import activations, fpnd, fpnd_score
-from simulacra.metrics.particlenet import NEIGHBOURS, ParticleNet, load
-from simulacra.metrics.score import Judged, NotRun, judged
+from simulacra.metrics.engine.score import Judged, NotRun, judged
+from simulacra.metrics.protocols.jets_fpnd import activations, fpnd, fpnd_score
+from simulacra.nn.particlenet import NEIGHBOURS, ParticleNet, load
 from simulacra.physics.jets import JetObservables
 
 SPEC = jetnet(30, ["t"])

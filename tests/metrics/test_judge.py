@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from simulacra import data
 from simulacra.core import Batch, UserError
-from simulacra.metrics.boosted import boosted, hanley_mcneil
+from simulacra.metrics.classifiers.boosted import boosted, hanley_mcneil
 from simulacra.physics.base import ObservableSet
 from support import composed
 

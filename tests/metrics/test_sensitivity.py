@@ -16,7 +16,7 @@ from simulacra import data
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
-from simulacra.metrics.memorisation import memorisation_score
+from simulacra.metrics.distances.memorisation import memorisation_score
 from support import composed
 
 EVENTS = {"ds1_photons": 2000, "calogan": 480, "jetnet30": 900, "pxd_small": 60}

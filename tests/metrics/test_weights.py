@@ -24,7 +24,7 @@ from torch import Tensor
 from simulacra import data
 from simulacra.cli.build import build_scores
 from simulacra.core import Batch
-from simulacra.metrics.score import Figure, NotRun, Score, judged
+from simulacra.metrics.engine.score import Figure, NotRun, Score, judged
 from simulacra.physics.base import ObservableSet
 from support import CONF, composed, config_names, spec_of
 
@@ -49,9 +49,13 @@ SMALL = {
     "batches": 3,
 }
 """Settings of scores that make them fast, where they have them."""
-NETWORK = {"_target_": "simulacra.metrics.networks.dense", "_partial_": True, "hidden": [32, 32]}
+NETWORK = {
+    "_target_": "simulacra.metrics.classifiers.networks.dense",
+    "_partial_": True,
+    "hidden": [32, 32],
+}
 RECIPE = {
-    "_target_": "simulacra.metrics.training.Recipe",
+    "_target_": "simulacra.metrics.classifiers.recipe.Recipe",
     "standardise": True,
     **{key: SMALL[key] for key in ("epochs", "batch_size", "learning_rate")},
 }

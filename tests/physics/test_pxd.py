@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from simulacra.core import Batch, UserError
 from simulacra.formats.pxd import pxd, pxd_small
-from simulacra.metrics.bins import resolve
+from simulacra.metrics.engine.bins import resolve
 from simulacra.physics.pxd import (
     Fired,
     PxdObservables,

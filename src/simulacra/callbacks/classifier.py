@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 
 from simulacra.callbacks.judge import ValidationJudge
 from simulacra.callbacks.look import Pair, data_of
-from simulacra.metrics.boosted import MIN_EVENTS, boosted
+from simulacra.metrics.classifiers.boosted import MIN_EVENTS, boosted
 
 
 class ClassifierTest(ValidationJudge):

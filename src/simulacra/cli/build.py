@@ -15,8 +15,8 @@ from simulacra.cli import config as tree
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.data.base import EventDataModule
-from simulacra.metrics.posterior import Posterior
-from simulacra.metrics.score import Score
+from simulacra.metrics.classifiers.posterior import Posterior
+from simulacra.metrics.engine.score import Score
 from simulacra.training import checkpoint
 from simulacra.training.module import Module
 

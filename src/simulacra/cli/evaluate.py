@@ -20,9 +20,9 @@ from simulacra.cli.scans import Generator, drawings, matching, regions, scans
 from simulacra.core import Spec, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import EvaluationResult, Evaluator
-from simulacra.metrics.events import Events
-from simulacra.metrics.score import Figure, Judged, NotRun, judged
-from simulacra.metrics.suite import flat
+from simulacra.metrics.engine.events import Events
+from simulacra.metrics.engine.score import Figure, Judged, NotRun, judged
+from simulacra.metrics.engine.suite import flat
 from simulacra.tracking.identity import identity
 
 GENERATED = "generated.hdf5"

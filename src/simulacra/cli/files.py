@@ -11,9 +11,9 @@ from scipy import stats
 
 from simulacra.core import Batch, Spec, UserError
 from simulacra.formats.base import Format
-from simulacra.metrics.events import Events, chunks, conditions
-from simulacra.metrics.score import Judged
-from simulacra.metrics.weighted import Weight, probabilities, worth
+from simulacra.metrics.engine.events import Events, chunks, conditions
+from simulacra.metrics.engine.score import Judged
+from simulacra.metrics.engine.weighted import Weight, probabilities, worth
 
 IN_MEMORY = 2**28
 """Bytes of dense float32 events above which a file is read in chunks, again for every pass."""

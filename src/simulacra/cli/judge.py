@@ -16,8 +16,8 @@ from simulacra.cli.publish import TWINS, publish, table
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
-from simulacra.metrics.suite import DEFAULT
-from simulacra.metrics.weighted import effective
+from simulacra.metrics.engine.suite import DEFAULT
+from simulacra.metrics.engine.weighted import effective
 from simulacra.tracking.base import trackers
 from simulacra.training.module import Module
 

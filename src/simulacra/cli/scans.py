@@ -18,8 +18,8 @@ from matplotlib.figure import Figure as Drawing
 from simulacra.core import Batch, Conditions, IncompatibleError, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
-from simulacra.metrics.scans import Regions, Scan, grid, scan
-from simulacra.metrics.score import Judged
+from simulacra.metrics.engine.score import Judged
+from simulacra.metrics.protocols.scans import Regions, Scan, grid, scan
 from simulacra.plotting.scan import scan_page
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.record import log as outside

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from simulacra.metrics.band import Band
-from simulacra.metrics.result import EvaluationResult, Histogram, ProfilePair
+from simulacra.metrics.engine.band import Band
+from simulacra.metrics.engine.result import EvaluationResult, Histogram, ProfilePair
 from simulacra.physics.base import Image
 from simulacra.plotting.histogram import Panel, counted, histogram_pages
 from simulacra.plotting.image import Raster, image_page

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from simulacra.metrics.scans import Curve, Scan
+from simulacra.metrics.protocols.scans import Curve, Scan
 from simulacra.physics.base import Axis
 from simulacra.plotting.style import LABELS, MODEL, TRUTH_EDGE, new_figure, place, styled, with_unit
 

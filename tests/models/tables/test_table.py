@@ -16,7 +16,7 @@ from simulacra.dynamics.flows import coupling_flow
 from simulacra.dynamics.jet_level import JetLevelFlow
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.dynamics.splines import RationalQuadratic
-from simulacra.metrics.boosted import boosted
+from simulacra.metrics.classifiers.boosted import boosted
 from simulacra.models.tables.table import TableModel
 from simulacra.models.tables.table_flow import TableFlow
 from simulacra.models.tables.table_fm import TableFM

@@ -1,0 +1,1 @@
+"""Distances between two samples, and what looks for copies of training events."""

@@ -1,0 +1,1 @@
+"""How figures are made: samples, binning, scores with floors and errors, and the evaluation of all."""

@@ -1,0 +1,179 @@
+"""Turn two reduced samples into what is drawn: histograms, mean profiles and images, response
+points, correlations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulacra.metrics.engine.band import Band
+from simulacra.metrics.engine.binning import Binned, Counts
+from simulacra.metrics.engine.compare import has_negative, pearson
+from simulacra.metrics.engine.response import ratios, response_moments
+from simulacra.metrics.engine.result import (
+    Array,
+    Correlation,
+    Histogram,
+    ProfilePair,
+    ResponsePoint,
+)
+from simulacra.metrics.engine.sample import Column, Sample
+from simulacra.metrics.engine.weighted import mean, unequal
+from simulacra.physics.base import Axis, Image
+
+CORRELATED = 60
+"""Scalars in the correlation matrix, at most."""
+
+
+def histograms(
+    reference: Binned, generated: Binned, networks: Sequence[Binned] = ()
+) -> dict[str, Histogram]:
+    """Histograms of all observables; events of several networks give each a band."""
+    return {
+        name: _histogram((reference, generated), name, edges, networks)
+        for name, edges in reference.binning.edges.items()
+    }
+
+
+def profiles(
+    reference: Sample, generated: Sample, networks: Sequence[Sample] = ()
+) -> dict[str, ProfilePair]:
+    """Mean profiles with standard errors; events of several networks give each a band."""
+    found = {}
+    for name, profile in reference.profiles.items():
+        p = _mean(profile.values, reference.weight)
+        q = _mean(generated.profiles[name].values, generated.weight)
+        several = [_mean(item.profiles[name].values, item.weight) for item in networks]
+        edges = profile.edges.double().numpy()
+        found[name] = ProfilePair(
+            profile.axis,
+            profile.label,
+            profile.unit,
+            edges,
+            *p,
+            *q,
+            band=Band.of(*zip(*several, strict=True)) if several else None,
+        )
+    return found
+
+
+def images(reference: Sample, generated: Sample) -> dict[str, tuple[Image, Image]]:
+    """Mean images."""
+    found = {}
+    for name, image in reference.images.items():
+        other = generated.images[name]
+        found[name] = (
+            replace(image, values=image.values.double() / reference.weight.sum()),
+            replace(other, values=other.values.double() / generated.weight.sum()),
+        )
+    return found
+
+
+def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint, ...]:
+    """Response per bin, where both samples have enough events."""
+    points, pair = [], (reference, generated)
+    if any(has_negative(part.sample) for part in pair):
+        return ()
+    for item, edges in reference.binning.response:
+        p, q = (response_moments(part.sample, item, part.binning.core) for part in pair)
+        if reference.sample.response is None or p is None or q is None:
+            continue
+        columns = [ratios(part.sample, item) for part in pair]
+        counts = [Counts(column, edges) for column in columns]
+        asked = reference.sample.response[0]
+        inside = (asked >= item.low) & (asked < item.high)
+        middle = float(mean(asked[inside], unequal(reference.sample.weight[inside])))
+        histogram = _drawn(pair, columns, counts, item.axis or Axis("seen / asked"), edges)
+        points.append(ResponsePoint(item.name, middle, p, q, histogram))
+    return tuple(points)
+
+
+def correlations(reference: Sample, generated: Sample) -> Correlation | None:
+    """Pearson correlations between the bins of the first profile (layers, sensors), or of scalars
+    where there is none; None also where there are negative weights.
+    """
+    if has_negative(reference) or has_negative(generated):
+        return None
+    for name, profile in reference.profiles.items():
+        pair = [sample.profiles[name].values for sample in (reference, generated)]
+        names = tuple(f"{edge:g}" for edge in profile.edges[:-1].tolist())
+        return Correlation(
+            profile.axis.label, names, _matrix(pair[0], reference), _matrix(pair[1], generated)
+        )
+    scalars = [
+        name for name, column in reference.columns.items()
+        if column.scalar and not column.undefined and not generated.columns[name].undefined
+    ][:CORRELATED]  # fmt: skip
+    if len(scalars) < 2:
+        return None
+    stacks = [
+        torch.stack([sample.columns[name].values for name in scalars], 1)
+        for sample in (reference, generated)
+    ]
+    return Correlation(
+        "", tuple(scalars), _matrix(stacks[0], reference), _matrix(stacks[1], generated)
+    )
+
+
+def _matrix(values: Tensor, sample: Sample) -> Array:
+    matrix: Array = pearson(values, sample.weight).numpy()
+    return matrix
+
+
+def _mean(values: Tensor, weight: Tensor) -> tuple[Array, Array]:
+    total = weight.sum()
+    mean = weight @ values / total
+    variance = weight.square() @ (values - mean).square() / total.square()
+    return mean.numpy(), variance.sqrt().numpy()
+
+
+def _histogram(
+    pair: tuple[Binned, Binned], name: str, edges: Tensor, networks: Sequence[Binned]
+) -> Histogram:
+    columns = [part.sample.columns[name] for part in pair]
+    counts = [part.counts(name) for part in pair]
+    drawn = _drawn(pair, columns, counts, pair[0].binning.axes[name], edges)
+    several = [_counted(item, item.counts(name)) for item in networks]
+    band = Band.counted([(n[1:-1], v[1:-1]) for n, v in several]) if several else None
+    return replace(drawn, band=band)
+
+
+def _counted(binned: Binned, counts: Counts) -> tuple[Array, Array]:
+    """Weighted counts and sums of squared weights ``(bins + 2,)``."""
+    weight = binned.sample.weight
+    return counts.of(weight[None])[0].numpy(), counts.of(weight.square()[None])[0].numpy()
+
+
+def _drawn(
+    pair: tuple[Binned, Binned],
+    columns: list[Column],
+    counts: list[Counts],
+    axis: Axis,
+    edges: Tensor,
+) -> Histogram:
+    found = [_counted(binned, count) for binned, count in zip(pair, counts, strict=True)]
+    outside = [(_share(item, 0), _share(item, -1)) for item, _ in found]
+    undefined = [
+        float(binned.sample.weight[column.counts == 0].sum()) if column.undefined else 0.0
+        for binned, column in zip(pair, columns, strict=True)
+    ]
+    (p, p_variance), (q, q_variance) = ((n[1:-1], variance[1:-1]) for n, variance in found)
+    return Histogram(
+        axis,
+        np.asarray(edges),
+        p,
+        q,
+        (outside[0], outside[1]),
+        (undefined[0], undefined[1]),
+        (p_variance, q_variance),
+    )
+
+
+def _share(counts: Array, at: int) -> float:
+    total = float(counts.sum())
+    return float(counts[at]) / total if total else 0.0

@@ -1,0 +1,143 @@
+"""What an evaluation found: figures by key, and all that is needed to draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulacra.metrics.engine.band import Band
+from simulacra.metrics.engine.response import Moments
+from simulacra.physics.base import Axis, Image
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts of one observable; the binning comes from the truth alone.
+
+    Args:
+        axis: Label, unit and whether bins are even in the logarithm.
+        edges: Bin edges ``(bins + 1,)``.
+        reference: Weighted counts of the truth ``(bins,)``.
+        generated: Weighted counts of generated events ``(bins,)``.
+        outside: Fractions of values under and over the range, of the truth and of generated events
+            ``((under, over), (under, over))``.
+        undefined: Weight of the events in which the observable is NaN, of the truth and generated.
+        variances: Sums of squared weights ``(bins,)`` behind ``reference`` and ``generated``; the counts
+            themselves where all weights are 1.
+        band: Fractions per bin of several networks, where there are some.
+    """
+
+    axis: Axis
+    edges: Array
+    reference: Array
+    generated: Array
+    outside: tuple[tuple[float, float], tuple[float, float]]
+    undefined: tuple[float, float]
+    variances: tuple[Array, Array]
+    band: Band | None = None
+
+
+@dataclass(frozen=True)
+class ProfilePair:
+    """Mean profiles ``(K,)`` with their standard errors.
+
+    Args:
+        axis: Label and unit of the coordinate.
+        label: Text for the content.
+        unit: Unit of the content.
+        edges: Bin edges ``(K + 1,)``.
+        reference: Mean of the truth.
+        reference_error: Its standard error.
+        generated: Mean of generated events.
+        generated_error: Its standard error.
+        band: The same of several networks, where there are some.
+    """
+
+    axis: Axis
+    label: str
+    unit: str
+    edges: Array
+    reference: Array
+    reference_error: Array
+    generated: Array
+    generated_error: Array
+    band: Band | None = None
+
+
+@dataclass(frozen=True)
+class ResponsePoint:
+    """Response in one bin of what was asked for.
+
+    Args:
+        name: Name of the bin.
+        asked: Mean of what was asked for, in the unit of the response.
+        reference: Moments of the truth.
+        generated: Moments of generated events.
+        histogram: Counts of seen over asked.
+    """
+
+    name: str
+    asked: float
+    reference: Moments
+    generated: Moments
+    histogram: Histogram
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson correlation matrices ``(n, n)``.
+
+    Args:
+        label: What rows and columns are.
+        names: Name of each row.
+        reference: Of the truth.
+        generated: Of generated events.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    reference: Array
+    generated: Array
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """One sample judged against the truth.
+
+    Args:
+        metrics: Flat figures by key, each with ``…/error`` and ``…/floor`` where they exist; all finite.
+        notes: Remarks by key, e.g. ``too few events``, or how the floors were made.
+        events: Number of true and of generated events.
+        unit: Unit of the values of an event.
+        histograms: By observable.
+        profiles: By name.
+        images: Mean images of the truth and of generated events by name.
+        response: Points in rising order of what was asked for.
+        correlation: Of layers, sensors or scalars, or None.
+        prefix: What the keys of metrics and notes begin with.
+        networks: Number of networks behind the bands, 0 where there are none.
+    """
+
+    metrics: dict[str, float]
+    notes: dict[str, str]
+    events: tuple[int, int]
+    unit: str
+    histograms: dict[str, Histogram]
+    profiles: dict[str, ProfilePair]
+    images: dict[str, tuple[Image, Image]]
+    response: tuple[ResponsePoint, ...]
+    correlation: Correlation | None
+    prefix: str
+    networks: int = 0
+
+    def rows(self) -> Iterator[tuple[str, float, float | None, float | None]]:
+        """``(key, value, error, floor)`` of every figure, without the prefix."""
+        for key, value in self.metrics.items():
+            if not key.endswith(("/error", "/floor")):
+                error, floor = self.metrics.get(f"{key}/error"), self.metrics.get(f"{key}/floor")
+                yield key.removeprefix(self.prefix), value, error, floor

@@ -1,0 +1,166 @@
+"""What a figure of two samples is made of: both kinds of events at hand, and a value that knows its error
+and how it falls with the number of events.
+
+A *score* is a function of a reference and a generated sample. The evaluation calls it once for the generated
+events and once for independent truth in their place, which gives every figure its floor in one way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from simulacra.core import UserError
+from simulacra.metrics.engine.events import Events, Kept, Window, chunks
+from simulacra.metrics.engine.sample import Sample, reduce
+from simulacra.metrics.engine.weighted import Weight, effective, unequal
+from simulacra.physics.base import ObservableSet
+
+__all__ = [
+    "Events",
+    "Figure",
+    "Judged",
+    "NotRun",
+    "Score",
+    "TwoSampleMetric",
+    "Window",
+    "chunks",
+    "judged",
+    "mean_and_spread",
+    "refuse_negative",
+]
+
+
+class NotRun(UserError):  # noqa: N818  # it is no error: the evaluation goes on
+    """A figure that these samples do not allow; the evaluation notes the sentence and goes on."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One sample as scores see it.
+
+    Args:
+        events: The events themselves.
+        sample: What they were reduced to: observables, high-level inputs, profiles.
+        observables: What reduced them.
+        training: The events that the generator was trained on, with the reference, where they are known.
+    """
+
+    events: Events
+    sample: Sample
+    observables: ObservableSet
+    training: Judged | None = None
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @property
+    def weight(self) -> Weight:
+        """Event weights ``(N,)``, float64; None where all events weigh the same."""
+        return unequal(self.sample.weight)
+
+    @property
+    def effective(self) -> float:
+        """Effective number of events."""
+        return effective(self.sample.weight)
+
+    def between(self, start: int, stop: int) -> Judged:
+        """The events ``[start, stop)``."""
+        return replace(
+            self,
+            events=Window(self.events, start, stop),
+            sample=self.sample.between(start, stop),
+        )
+
+
+def judged(events: Events, observables: ObservableSet) -> Judged:
+    """Reduce events, chunk by chunk; those of weight 0 are left out.
+
+    Raises:
+        UserError: If there are none, or their weights are none.
+    """
+    sample = reduce(events, observables)
+    kept = events if sample.position is None else Kept(events, sample.position)
+    return Judged(kept, sample, observables)
+
+
+def refuse_negative(*samples: Judged) -> None:
+    """Scores compare densities, and a sample with negative weights may have none.
+
+    Raises:
+        NotRun: If an event has a negative weight.
+    """
+    negative = sum(int((item.sample.weight < 0).sum()) for item in samples)
+    if negative:
+        raise NotRun(f"it takes no negative weights, which {negative} events have")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its statistical error.
+
+    Args:
+        value: The figure; one that is not finite is left out of the results.
+        error: Its error, or None where none is known.
+        power: How a floor falls with the number of events, as ``(1/N + 1/M) ** power``; 0: it does not.
+        draws: Events drawn from each sample for this figure, which add their own fluctuation; None: all
+            events are used.
+        floor: What a perfect generator scores, where that is known; None: it is measured.
+        note: A remark, such as ``too few events``.
+    """
+
+    value: float
+    error: float | None = None
+    power: float = 0.5
+    draws: int | None = None
+    floor: float | None = None
+    note: str | None = None
+
+    def scaled(self, found: tuple[float, float], wanted: tuple[float, float]) -> float:
+        """The value, as a floor from samples of effective sizes ``found``, at the sizes ``wanted``."""
+        extra = 0.0 if self.draws is None else 2 / self.draws
+        have, want = (sum(1 / n for n in sizes) + extra for sizes in (found, wanted))
+        return self.value * math.pow(want / have, self.power)
+
+
+Score = Callable[[Judged, Judged, int], Mapping[str, Figure]]
+"""``score(reference, generated, seed)``: figures by key, e.g. ``{"fpd": Figure(...)}``."""
+
+
+class TwoSampleMetric(Metric):
+    """Base of figures that need every row of both samples; states are lists that ranks gather.
+
+    A subclass computes its figure in :meth:`compute` from :meth:`rows`.
+    """
+
+    is_differentiable = False
+    higher_is_better: bool | None = False
+    full_state_update = False
+    reference: list[Tensor]
+    generated: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("reference", default=[], dist_reduce_fx="cat")
+        self.add_state("generated", default=[], dist_reduce_fx="cat")
+
+    def update(self, reference: Tensor, generated: Tensor) -> None:
+        """Add rows ``(n, ...)`` of the reference and ``(m, ...)`` of generated events, maybe none."""
+        self.reference.append(reference.detach())
+        self.generated.append(generated.detach())
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """All rows of the reference and of the generated events, on the CPU."""
+        return dim_zero_cat(self.reference).cpu(), dim_zero_cat(self.generated).cpu()
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and population standard deviation."""
+    found = torch.tensor(values, dtype=torch.float64)
+    return float(found.mean()), float(found.std(unbiased=False))

@@ -1,0 +1,1 @@
+"""Figures as single publications and challenges define them."""
