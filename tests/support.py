@@ -12,9 +12,9 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from simulacra import data
-from simulacra.cli.config import register
 from simulacra.core import Spec
 from simulacra.data.base import EventDataModule
+from simulacra.evaluation.config import register
 from simulacra.training.checkpoint import build
 from simulacra.training.module import Module
 from simulacra.training.teacher import Student

@@ -29,8 +29,8 @@ def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
 
 def anomaly_score(module: GenerativeModule, batch: Batch, reference: Batch | None = None) -> Tensor:
     """How unusual events are for a model with a likelihood, ``(B,)``, the higher the more; see
-    :func:`simulacra.models.anomaly.anomaly_score`.
+    :func:`simulacra.evaluation.anomaly.anomaly_score`.
     """
-    from simulacra.models import anomaly
+    from simulacra.evaluation import anomaly
 
     return anomaly.anomaly_score(module, batch, reference)

@@ -17,12 +17,12 @@ import torch
 from simulacra import data
 from simulacra.cli.apply import apply, input_hash
 from simulacra.cli.benchmark import benchmark
-from simulacra.cli.config import compose
 from simulacra.cli.evaluate import evaluate
 from simulacra.cli.main import main
 from simulacra.cli.sample import sample
 from simulacra.core import Batch, UserError
 from simulacra.core.files import cannot_write
+from simulacra.evaluation.config import compose
 from simulacra.formats.base import Format
 from simulacra.formats.hdf5 import Hdf5Writer
 from simulacra.training.checkpoint import build, load

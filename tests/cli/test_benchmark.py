@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from simulacra.cli.benchmark import benchmark, count
-from simulacra.cli.config import compose
-from simulacra.cli.memory import HostMemory
-from simulacra.cli.timing import Protocol, Stopwatch, Timing, predict
 from simulacra.core import Batch, Conditions, UserError
 from simulacra.core.units import factor
+from simulacra.evaluation.config import compose
+from simulacra.evaluation.memory import HostMemory
+from simulacra.evaluation.timing import Protocol, Stopwatch, Timing, predict
 from simulacra.tracking.compare_runs import read_run
 from simulacra.tracking.geant4 import geant4_time
 from simulacra.training import checkpoint
@@ -98,7 +98,7 @@ def test_events_per_repeat_fill_whole_batches_and_repeats_differ() -> None:
 def test_a_slow_generator_stops_early_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = Fake(free=10**12)
     clock = [0.0]
-    monkeypatch.setattr("simulacra.cli.timing.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("simulacra.evaluation.timing.time.perf_counter", lambda: clock[0])
 
     def slow(cond: Conditions, **asked: object) -> Iterator[Batch]:
         clock[0] += 2.0 * len(cond)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from simulacra.cli.compare import compare, names
-from simulacra.cli.config import compose
 from simulacra.core import UserError
+from simulacra.evaluation.config import compose
 from toy_runs import write_run
 
 

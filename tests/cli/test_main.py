@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from simulacra.cli.config import choices
 from simulacra.cli.main import COMMANDS, in_place, main, quoted
+from simulacra.evaluation.config import choices
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from simulacra import data
-from simulacra.cli.config import compose
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.pair import FIRST, LABEL, SECOND, of_sample, unlabelled
 from simulacra.data.base import EventDataModule
 from simulacra.data.pair import PairDataModule
+from simulacra.evaluation.config import compose
 from support import composed
 
 Toy = Callable[..., EventDataModule]

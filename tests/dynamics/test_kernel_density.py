@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from jet_toys import CLASSES, generator, jet_spec, jets
-from simulacra.cli.build import build_model
 from simulacra.core import Conditions, Layout, UserError
 from simulacra.dynamics.kernel_density import KernelDensity
+from simulacra.evaluation.build import build_model
 from support import composed
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from simulacra.cli.config import compose
 from simulacra.cli.train import train
+from simulacra.evaluation.config import compose
 
 PROJECT = Path(__file__).parent / "toy_project"
 

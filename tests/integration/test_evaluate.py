@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from simulacra.cli.config import compose
 from simulacra.cli.evaluate import evaluate
 from simulacra.cli.sample import sample
 from simulacra.core import UserError
+from simulacra.evaluation.config import compose
 
 
 @pytest.fixture

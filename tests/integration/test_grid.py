@@ -9,9 +9,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from simulacra.cli.build import build_model
 from simulacra.core import IncompatibleError
 from simulacra.data.base import EventDataModule
+from simulacra.evaluation.build import build_model
 from support import config_names, fits, grid, sets, spec_of, tiny, trainable
 
 

@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from simulacra.cli.config import compose
 from simulacra.cli.evaluate import evaluate
 from simulacra.cli.sample import sample
 from simulacra.cli.train import train
 from simulacra.core import UserError
+from simulacra.evaluation.config import compose
 
 
 @pytest.fixture(scope="module")

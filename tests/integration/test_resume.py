@@ -13,10 +13,10 @@ import pytest
 import torch
 import wandb
 
-from simulacra.cli.config import compose
 from simulacra.cli.reproduce import compare, reproduce
 from simulacra.cli.train import train
 from simulacra.core import UserError
+from simulacra.evaluation.config import compose
 from simulacra.training import checkpoint
 
 Run = Callable[..., tuple[Path, dict[str, float]]]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from simulacra.cli.config import compose
 from simulacra.cli.evaluate import evaluate
 from simulacra.cli.sample import sample
 from simulacra.core import Batch, UserError
+from simulacra.evaluation.config import compose
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from simulacra.cli.config import compose, register
 from simulacra.cli.reproduce import reproduce
 from simulacra.cli.train import train
 from simulacra.core import Batch, Conditions, Latent
+from simulacra.evaluation.config import compose, register
 from simulacra.training import checkpoint
 
 Run = Callable[..., tuple[Path, dict[str, float]]]

@@ -22,8 +22,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from simulacra import data
-from simulacra.cli.build import build_scores
 from simulacra.core import Batch
+from simulacra.evaluation.build import build_scores
 from simulacra.metrics.engine.score import Figure, NotRun, Score, judged
 from simulacra.physics.base import ObservableSet
 from support import CONF, composed, config_names, spec_of

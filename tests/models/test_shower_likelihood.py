@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from simulacra.core import Batch, Conditions
-from simulacra.models.anomaly import anomaly_score
+from simulacra.evaluation.anomaly import anomaly_score
 from simulacra.training.generative import GenerativeModule
 from support import made
 from toy_showers import TOY, features, toy, train

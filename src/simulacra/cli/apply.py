@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from omegaconf import DictConfig
 
-from simulacra.cli import saved
-from simulacra.cli.sample import chunk, data_of, provenance
 from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
+from simulacra.evaluation import saved
+from simulacra.evaluation.checkpoints import chunk, data_of, provenance
 from simulacra.training import checkpoint
 from simulacra.training.module import Module
 

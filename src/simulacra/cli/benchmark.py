@@ -18,16 +18,16 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from simulacra.cli import build, saved
-from simulacra.cli.memory import memory_of
-from simulacra.cli.publish import write_json
 from simulacra.cli.quiet import expected_warnings
-from simulacra.cli.sample import generator_of, load
 from simulacra.cli.signals import interruptible
-from simulacra.cli.timing import GIB, Protocol, Stopwatch, Timing
 from simulacra.cli.train import prepare
 from simulacra.core import UserError
 from simulacra.core.units import factor
+from simulacra.evaluation import build, saved
+from simulacra.evaluation.checkpoints import generator_of, load
+from simulacra.evaluation.memory import memory_of
+from simulacra.evaluation.publish import write_json
+from simulacra.evaluation.timing import GIB, Protocol, Stopwatch, Timing
 from simulacra.tracking.geant4 import Geant4Time, geant4_time
 from simulacra.tracking.identity import identity
 from simulacra.training.generative import GenerativeModule

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simulacra.cli import saved
 from simulacra.core import UserError
+from simulacra.evaluation import saved
 from simulacra.tracking import compare as table
 from simulacra.tracking.compare import Group
 from simulacra.tracking.compare_page import write_compare

@@ -37,7 +37,8 @@ class Task:
 
     def __call__(self, cfg: Any) -> float | None:
         """Run one job; returns what a sweeper optimises."""
-        from simulacra.cli import config, distributed, errors, sweep
+        from simulacra.cli import distributed, errors, sweep
+        from simulacra.evaluation import config
 
         config.register()
         if distributed.is_child():
@@ -63,7 +64,7 @@ def command(name: str) -> Callable[[Any], dict[str, Any]]:
 
 def overview() -> str:
     """Commands, models and data sets."""
-    from simulacra.cli import config
+    from simulacra.evaluation import config
 
     rows = [f"  {name:<11}{text}" for name, text in COMMANDS.items()]
     return "\n".join(
@@ -102,7 +103,7 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
     """Compose the configuration of a command with Hydra and run its jobs."""
     import hydra
 
-    from simulacra.cli import config
+    from simulacra.evaluation import config
 
     config.register()
     task = Task(name, flags(arguments), full_error)

@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from simulacra.cli import saved
-from simulacra.cli.publish import write_json
 from simulacra.cli.train import train_resolved
 from simulacra.core import UserError
+from simulacra.evaluation import saved
+from simulacra.evaluation.publish import write_json
 from simulacra.training import checkpoint
 
 STATES = ("state_dict", "current_model_state")

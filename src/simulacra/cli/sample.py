@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,13 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from simulacra import data
-from simulacra.cli import saved
 from simulacra.cli.signals import interruptible
 from simulacra.core import Batch, Conditions, UserError
 from simulacra.data.base import EventDataModule
+from simulacra.evaluation import saved
+from simulacra.evaluation.checkpoints import chunk, data_of, draw_paths, load, provenance
 from simulacra.formats.base import Format
-from simulacra.tracking.identity import identity
-from simulacra.training import checkpoint
 from simulacra.training.generative import GenerativeModule
-from simulacra.training.module import Module
 
 
 def sample(cfg: DictConfig) -> dict[str, Any]:
@@ -57,12 +52,6 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
     return {"events": done, "output": paths}
 
 
-def draw_paths(output: str, draws: int) -> list[str]:
-    """One file per network: ``showers.hdf5`` becomes ``showers_draw0.hdf5``, ``showers_draw1.hdf5`` ..."""
-    whole = Path(output)
-    return [str(whole.with_stem(f"{whole.stem}_draw{number}")) for number in range(draws)]
-
-
 def write(
     config: dict[str, Any], module: GenerativeModule, generator: torch.Generator, path: str
 ) -> int:
@@ -78,49 +67,6 @@ def write(
                 done += len(batch)
     print(f"wrote {path}: {done:,} events of {datamodule.native_spec.name}")
     return done
-
-
-def load(config: dict[str, Any]) -> GenerativeModule:
-    """The generator of a checkpoint, with another solver where one is asked for.
-
-    Raises:
-        UserError: If the checkpoint holds a module of another task.
-    """
-    solver = config.get("solver")
-    changes = {} if solver is None else {"solver": solver}
-    found = checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
-    return generator_of(found, str(config["checkpoint"]))
-
-
-def generator_of(module: Module, origin: str) -> GenerativeModule:
-    """The module, if it generates events.
-
-    Raises:
-        UserError: If it does something else with them.
-    """
-    if not isinstance(module, GenerativeModule):
-        raise UserError(
-            f"{origin} is a {type(module).__name__}, which generates no events: give a generator, "
-            "or use simulacra apply"
-        )
-    return module
-
-
-def data_of(module: Module, config: dict[str, Any]) -> EventDataModule:
-    """The data set that a model was trained on: its format and its view; no file of it is opened."""
-    entry = module.record.config.get("data")
-    if entry is None:
-        raise UserError(f"{config['checkpoint']} does not say on what data it was trained")
-    return data.build(entry, trusted=False, allow=tuple(config["allow"]))
-
-
-def chunk(asked: int | None, module: Module) -> int:
-    """Events at once."""
-    if asked is None:
-        return module.spec.sample_batch
-    if asked < 1:
-        raise UserError(f"batch_size must be at least 1, got {asked}")
-    return asked
 
 
 def conditions(
@@ -155,22 +101,3 @@ def read(form: Format, path: str, size: int) -> Iterator[Batch]:
     if not Path(path).exists():
         raise UserError(f"there is no file {path}")
     return form.iterate(path, size)
-
-
-ASKED = ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw")
-
-
-def provenance(config: dict[str, Any], keys: Sequence[str] = ASKED) -> dict[str, str | int | float]:
-    """Where the events come from, for the attributes of the file: the checkpoint, entries of the request, the
-    code.
-    """
-    sha = hashlib.sha256(Path(config["checkpoint"]).read_bytes()).hexdigest()
-    asked = {key: config.get(key) for key in keys}
-    found: dict[str, str | int | float] = {
-        "simulacra_checkpoint": str(config["checkpoint"]),
-        "simulacra_checkpoint_sha256": sha,
-    }
-    found["simulacra_request"] = json.dumps(asked)
-    return found | {
-        f"simulacra_{key.replace('-', '_')}": value for key, value in identity().items()
-    }

@@ -14,15 +14,15 @@ from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
-from simulacra.cli import build, saved
-from simulacra.cli.build import Trust
-from simulacra.cli.judge import judge
-from simulacra.cli.publish import headline, overrides
 from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
+from simulacra.evaluation import build, saved
+from simulacra.evaluation.build import Trust
+from simulacra.evaluation.judge import judge
+from simulacra.evaluation.publish import headline, overrides
 from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
 from simulacra.tracking.wandb import earlier

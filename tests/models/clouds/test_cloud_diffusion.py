@@ -9,8 +9,8 @@ import torch
 from hydra.utils import get_class
 
 from jet_toys import generator, jet_spec, jets, mass_distances, train
-from simulacra.cli.build import build_model
 from simulacra.core import Batch, IncompatibleError, UserError
+from simulacra.evaluation.build import build_model
 from simulacra.models.clouds.cloud_diffusion import CloudDiffusion
 from simulacra.models.clouds.cloud_student import CloudStudent
 from simulacra.training.generative import GenerativeModule

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from simulacra.cli.config import choices, compose, folder, load_choice
-from simulacra.cli.saved import load, relocate, resolve, save
 from simulacra.core import UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.dynamics.solvers import Solver
+from simulacra.evaluation.config import choices, compose, folder, load_choice
+from simulacra.evaluation.saved import load, relocate, resolve, save
 
 SWEEPS = sorted(path.stem for path in folder("sweeps").glob("*.yaml"))
 

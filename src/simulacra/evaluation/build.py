@@ -11,12 +11,15 @@ from hydra.utils import get_class
 from pytorch_lightning.loggers import Logger
 
 from simulacra import data
-from simulacra.cli import config as tree
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.data.base import EventDataModule
+from simulacra.evaluation import config as tree
 from simulacra.metrics.classifiers.posterior import Posterior
+from simulacra.metrics.engine.events import Events
 from simulacra.metrics.engine.score import Score
+from simulacra.metrics.engine.suite import Evaluator
+from simulacra.physics.base import ObservableSet
 from simulacra.training import checkpoint
 from simulacra.training.module import Module
 
@@ -67,6 +70,38 @@ def build_scores(config: Config, trust: Trust = TRUSTED) -> dict[str, Score]:
         plain = {key: value for key, value in entry.items() if key != "level"}
         found[name] = instantiate(plain, trusted=trust.trusted, allow=trust.allow)
     return found
+
+
+def build_evaluator(
+    config: Config,
+    reference: Events,
+    observables: ObservableSet,
+    *,
+    truth: Events | None = None,
+    training: Events | None = None,
+    trust: Trust = TRUSTED,
+) -> Evaluator:
+    """The judge that an evaluation asks for.
+
+    Args:
+        config: Configuration with ``evaluation``, ``data`` and ``seed``.
+        reference: True events.
+        observables: What is compared.
+        truth: Independent true events for the floors, or None: halves of the reference.
+        training: Events that the generator was trained on, where they are known.
+        trust: Which scores the configuration may name.
+    """
+    evaluation = config["evaluation"]
+    return Evaluator(
+        reference,
+        observables,
+        truth=truth,
+        training=training,
+        scores=build_scores(config, trust),
+        conditional=evaluation["conditional"],
+        replicas=evaluation["replicas"],
+        seed=config["seed"],
+    )
 
 
 def build_posterior(config: Config) -> Posterior | None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from simulacra.cli.memory import Memory
 from simulacra.core import Conditions
+from simulacra.evaluation.memory import Memory
 from simulacra.training.generative import GenerativeModule
 
 SHARE = 0.6

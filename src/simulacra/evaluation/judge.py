@@ -11,10 +11,10 @@ import pytorch_lightning as pl
 import torch
 
 from simulacra.callbacks.look import pair
-from simulacra.cli.build import TRUSTED, Trust, build_scores
-from simulacra.cli.publish import TWINS, publish, table
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
+from simulacra.evaluation.build import TRUSTED, Trust, build_evaluator
+from simulacra.evaluation.publish import TWINS, publish, table
 from simulacra.metrics import Evaluator
 from simulacra.metrics.engine.suite import DEFAULT
 from simulacra.metrics.engine.weighted import effective
@@ -44,15 +44,8 @@ def judge(
         return {}
     floor_events = module.truth(datamodule.batch(FLOOR_SAMPLES * found.asked))
     training = datamodule.native(floor_events)
-    judge = Evaluator(
-        found.truth,
-        datamodule.judged,
-        truth=training,
-        training=training,
-        scores=build_scores(config, trust),
-        conditional=evaluation["conditional"],
-        replicas=evaluation["replicas"],
-        seed=config["seed"],
+    judge = build_evaluator(
+        config, found.truth, datamodule.judged, truth=training, training=training, trust=trust
     )
     result = judge(found.generated)
     n = len(found.generated)

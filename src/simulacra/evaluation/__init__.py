@@ -1,0 +1,1 @@
+"""Judging files, checkpoints and runs, and timing them; needs no command line."""

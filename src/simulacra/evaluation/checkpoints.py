@@ -1,0 +1,84 @@
+"""Checkpoints that a command is given: the module, its data set, and what is written of its origin."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from simulacra import data
+from simulacra.core import UserError
+from simulacra.data.base import EventDataModule
+from simulacra.tracking.identity import identity
+from simulacra.training import checkpoint
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.module import Module
+
+ASKED = ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw")
+
+
+def draw_paths(output: str, draws: int) -> list[str]:
+    """One file per network: ``showers.hdf5`` becomes ``showers_draw0.hdf5``, ``showers_draw1.hdf5`` ..."""
+    whole = Path(output)
+    return [str(whole.with_stem(f"{whole.stem}_draw{number}")) for number in range(draws)]
+
+
+def load(config: dict[str, Any]) -> GenerativeModule:
+    """The generator of a checkpoint, with another solver where one is asked for.
+
+    Raises:
+        UserError: If the checkpoint holds a module of another task.
+    """
+    solver = config.get("solver")
+    changes = {} if solver is None else {"solver": solver}
+    found = checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
+    return generator_of(found, str(config["checkpoint"]))
+
+
+def generator_of(module: Module, origin: str) -> GenerativeModule:
+    """The module, if it generates events.
+
+    Raises:
+        UserError: If it does something else with them.
+    """
+    if not isinstance(module, GenerativeModule):
+        raise UserError(
+            f"{origin} is a {type(module).__name__}, which generates no events: give a generator, "
+            "or use simulacra apply"
+        )
+    return module
+
+
+def data_of(module: Module, config: dict[str, Any]) -> EventDataModule:
+    """The data set that a model was trained on: its format and its view; no file of it is opened."""
+    entry = module.record.config.get("data")
+    if entry is None:
+        raise UserError(f"{config['checkpoint']} does not say on what data it was trained")
+    return data.build(entry, trusted=False, allow=tuple(config["allow"]))
+
+
+def chunk(asked: int | None, module: Module) -> int:
+    """Events at once."""
+    if asked is None:
+        return module.spec.sample_batch
+    if asked < 1:
+        raise UserError(f"batch_size must be at least 1, got {asked}")
+    return asked
+
+
+def provenance(config: dict[str, Any], keys: Sequence[str] = ASKED) -> dict[str, str | int | float]:
+    """Where the events come from, for the attributes of the file: the checkpoint, entries of the request, the
+    code.
+    """
+    sha = hashlib.sha256(Path(config["checkpoint"]).read_bytes()).hexdigest()
+    asked = {key: config.get(key) for key in keys}
+    found: dict[str, str | int | float] = {
+        "simulacra_checkpoint": str(config["checkpoint"]),
+        "simulacra_checkpoint_sha256": sha,
+    }
+    found["simulacra_request"] = json.dumps(asked)
+    return found | {
+        f"simulacra_{key.replace('-', '_')}": value for key, value in identity().items()
+    }
