@@ -12,7 +12,7 @@ from simulacra.core import Layout
 from simulacra.dynamics.flows import Flow, coupling_flow
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.nn.variational import Bayesian, divergence, one_network
-from simulacra.transforms.maps import Logit, Standardise
+from simulacra.transforms.maps.elementwise import Logit, Standardise
 
 NETWORKS, BINS, ROWS = 30, 20, 40
 LOGIT = Logit(1e-6)

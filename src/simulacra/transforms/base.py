@@ -1,10 +1,9 @@
-"""Two levels of invertible preprocessing.
+"""The step between physical units and a network: ``Batch -> Latent`` and back.
 
-A :class:`Map` is a bijection of tensors on a declared domain: ``inverse(forward(x)) == x``. A
-:class:`Transform` joins
-maps into the step between physical units and a network: ``Batch -> Latent`` and back. Statistics
-are buffers of a shape known from the spec, so they travel in the checkpoint; nothing works in
-place; noise is drawn only where a generator or training mode asks for it.
+A :class:`Transform` joins maps (:mod:`simulacra.transforms.maps`). Statistics are buffers of a shape known
+from the spec, so that they travel in the checkpoint; nothing works in place; noise is drawn only where a
+generator or training mode asks for it. Statistics set scales alone, so that events count in them as they lie,
+whatever their weights; where a density rests on training events, it weighs them itself.
 """
 
 from __future__ import annotations
@@ -27,52 +26,6 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Batch]:
         """Start from the first batch."""
         raise NotImplementedError
-
-
-class Map(nn.Module, ABC):
-    """Invertible map of tensors; ``mask`` marks the real points of a cloud ``(B, N)`` where there
-    is one.
-    """
-
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
-        """Set the statistics from ``x``; maps without statistics need none."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map ``x``, same leading shape."""
-
-    @abstractmethod
-    def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Undo :meth:`forward`."""
-
-
-class Compose(Map):
-    """Maps one after the other; each is fitted on the output of those before it."""
-
-    def __init__(self, *maps: Map) -> None:
-        super().__init__()
-        self.maps = nn.ModuleList(maps)
-
-    def fit(self, x: Tensor, mask: Tensor | None = None) -> None:
-        """Fit all maps in order."""
-        for item in self._maps():
-            item.fit(x, mask)
-            x = item(x, mask)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Apply all maps in order."""
-        for item in self._maps():
-            x = item(x, mask)
-        return x
-
-    def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Undo all maps in reverse order."""
-        for item in reversed(self._maps()):
-            y = item.inverse(y, mask)
-        return y
-
-    def _maps(self) -> Sequence[Map]:
-        return [item for item in self.maps if isinstance(item, Map)]
 
 
 class Transform(nn.Module, ABC):

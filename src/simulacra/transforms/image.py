@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
-from simulacra.transforms.base import Batches, Map, Transform
+from simulacra.transforms.base import Batches, Transform
+from simulacra.transforms.maps.base import Map
 from simulacra.transforms.pxd import CentredPadding, LogCharge
 
 

@@ -32,7 +32,8 @@ from simulacra.core import (
     UserError,
     draws,
 )
-from simulacra.transforms.base import Batches, Map, Transform
+from simulacra.transforms.base import Batches, Transform
+from simulacra.transforms.maps.base import Map
 
 NOISE = 4e-3
 

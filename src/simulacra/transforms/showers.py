@@ -1,11 +1,11 @@
 r"""Showers as two groups of unbounded numbers: how much energy each layer holds, and each cell's energy.
 
 A cell ``v`` becomes :math:`y = \ln(v / f)`, with a floor ``f`` below which nothing is resolved; empty cells
-become noise below 0 (:class:`~simulacra.transforms.dequantise.ZeroFill`), so that the sign of ``y`` says
-whether a cell is hit and cutting at the floor is exact. The boundary lies at the same ``y`` for every cell
-and incident energy. Layer sums, filled in the same way, become :math:`\ln(E_{tot} / E_{inc})` and the logits
-of the fractions u_l. On the way back the cells give each layer's shape only: it is scaled to its energy
-without leaving a cell below the floor.
+become noise below 0 (:class:`~simulacra.transforms.maps.elementwise.dequantise.ZeroFill`), so that the sign
+of ``y`` says whether a cell is hit and cutting at the floor is exact. The boundary lies at the same ``y``
+for every cell and incident energy. Layer sums, filled in the same way, become :math:`\ln(E_{tot} /
+E_{inc})` and the logits of the fractions u_l. On the way back the cells give each layer's shape only: it is
+scaled to its energy without leaving a cell below the floor.
 
 The scale of a layer is thus a freedom of the cells. Left alone it ties them to the layer energies by an exact
 relation, on which a density diverges; in training a factor ``exp(smear n)`` per layer, reflected at the
@@ -23,10 +23,10 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError, draws
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Transform
-from simulacra.transforms.calo import LogEnergyFractions
-from simulacra.transforms.dequantise import ZeroFill
-from simulacra.transforms.maps import Moments, Standardise
-from simulacra.transforms.renormalise import renormalise, renormalise_layers
+from simulacra.transforms.maps.elementwise import Moments, Standardise
+from simulacra.transforms.maps.elementwise.dequantise import ZeroFill
+from simulacra.transforms.maps.elementwise.renormalise import renormalise, renormalise_layers
+from simulacra.transforms.maps.fractions import LogEnergyFractions
 
 
 class ShowerTransform(Transform):

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.core.units import factor
-from simulacra.transforms.base import Batches, Map, Transform
+from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.image import moments
+from simulacra.transforms.maps.base import Map
 
 
 class LinearScale(Map):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from simulacra.transforms.base import Compose, Map
-from simulacra.transforms.maps import Log, Logit, Moments, Scale, Standardise
+from simulacra.transforms.maps.base import Compose, Map
+from simulacra.transforms.maps.elementwise import Log, Logit, Moments, Scale, Standardise
 
 FEW = settings(max_examples=25, deadline=None)
 

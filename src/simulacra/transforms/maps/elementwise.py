@@ -11,7 +11,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from simulacra.transforms.base import Map
+from simulacra.transforms.maps.base import Map
 
 
 class Moments:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simulacra.transforms.base import Map
+from simulacra.transforms.maps.base import Map
 
 
 class QuantileMap(Map):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Geometry
-from simulacra.transforms.base import Map
+from simulacra.transforms.maps.base import Map
 
 
 def _tails(r: Tensor) -> Tensor:

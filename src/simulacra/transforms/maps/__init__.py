@@ -1,0 +1,1 @@
+"""Maps with exact inverses, of which transforms are made."""
