@@ -24,12 +24,13 @@ from torch import Tensor
 from simulacra import data
 from simulacra.core import Batch
 from simulacra.evaluation.build import build_scores
+from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.metrics.engine.score import Figure, NotRun, Score, judged
 from simulacra.physics.base import ObservableSet
 from support import CONF, composed, config_names, spec_of
 
 MANY = 3000
-EVENTS = {"ild_cloud": 1200, "pxd_small": 400}
+EVENTS = {"ild_cloud": 1200, "jetclass": 60, "pxd_small": 400}
 """Toy events, of slow ones fewer."""
 EXACT = {"energies": 900}
 """Events of each sample behind exact comparisons where 400 do not fill the bins of a score."""
@@ -162,10 +163,11 @@ def with_nothing(batch: Batch, others: Batch) -> Batch:
 
 
 def run(
-    score: Score, reference: Batch, generated: Batch, observables: ObservableSet, seed: int = 0
+    score: Score, batches: tuple[Batch, Batch, Batch], observables: ObservableSet, seed: int = 0
 ) -> dict[str, Figure]:
-    true, made = (judged(batch, observables) for batch in (reference, generated))
-    return dict(score(replace(true, training=true), made, seed))
+    """Figures of true, generated and training events."""
+    true, made, training = (judged(batch, observables) for batch in batches)
+    return dict(score(replace(true, training=training), made, seed))
 
 
 def differ(first: Mapping[str, Figure], second: Mapping[str, Figure]) -> set[str]:
@@ -195,11 +197,11 @@ def test_a_score_weighs_its_events_or_takes_no_weights(name: str, key: str, pool
     third = min(len(batch) // 3, EXACT.get(key, 400))
     true, made, rest = (batch[i * third : (i + 1) * third] for i in range(3))
     try:
-        plain = run(score, true, made, observables)
+        plain = run(score, (true, made, rest), observables)
     except NotRun:
         assert key in BRING_YOUR_OWN
         return
-    again = run(score, true, made, observables, seed=1)
+    again = run(score, (true, made, rest), observables, seed=1)
     drawn = {k for k in plain if plain[k].value != again[k].value}
     inexact: set[str] = set()
     moved = False
@@ -207,7 +209,7 @@ def test_a_score_weighs_its_events_or_takes_no_weights(name: str, key: str, pool
 
         def figures(other: Batch, side: str = side) -> dict[str, Figure]:
             pair = (other, made) if side == "reference" else (true, other)
-            return run(score, *pair, observables)
+            return run(score, (*pair, rest), observables)
 
         mine = true if side == "reference" else made
         left_out = figures(weighted(mine, uneven(third)))
@@ -222,10 +224,81 @@ def test_a_score_weighs_its_events_or_takes_no_weights(name: str, key: str, pool
     assert moved, "weights change nothing"
     assert inexact <= drawn | OWN_ERRORS
     if inexact - OWN_ERRORS:
-        _in_proportion(score, batch, observables, inexact)
+        for swapped in (False, True):
+            _in_proportion(score, batch, observables, inexact & drawn, swapped)
 
 
-def _in_proportion(score: Score, batch: Batch, observables: ObservableSet, drawn: set[str]) -> None:
+def shown(result: EvaluationResult) -> dict[str, Figure]:
+    """All that an evaluation found or drew, as figures."""
+    values = {k: v for k, v in result.metrics.items() if not k.endswith(("/error", "/floor"))}
+    for name, h in result.histograms.items():
+        for side, counts in (("reference", h.reference), ("generated", h.generated)):
+            for i, share in enumerate(counts / (counts.sum() or 1.0)):
+                values[f"histogram/{name}/{side}/{i}"] = share
+    for name, profile in result.profiles.items():
+        for i, pair in enumerate(zip(profile.reference, profile.generated, strict=True)):
+            values[f"profile/{name}/{i}/reference"], values[f"profile/{name}/{i}/generated"] = pair
+    for name, images in result.images.items():
+        for side, image in zip(("reference", "generated"), images, strict=True):
+            sums = image.values.double()
+            for i, value in enumerate([*sums.sum(0), *sums.sum(1)]):
+                values[f"image/{name}/{side}/{i}"] = float(value)
+    for point in result.response:
+        values[f"response/{point.name}/asked"] = point.asked
+        for side, m in (("reference", point.reference), ("generated", point.generated)):
+            values[f"response/{point.name}/{side}/mean"] = m.mean
+            values[f"response/{point.name}/{side}/resolution"] = m.resolution
+    if result.correlation is not None:
+        for side in ("reference", "generated"):
+            for i, value in enumerate(getattr(result.correlation, side).flatten()):
+                values[f"correlation/{side}/{i}"] = value
+    return {key: Figure(float(value)) for key, value in values.items()}
+
+
+@pytest.mark.parametrize("name", sorted(set(data_sets().values())))
+def test_figures_and_plots_of_observables_weigh_their_events(
+    name: str,
+    pool,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # their number depends on the effective number of events, which repeated events raise
+    monkeypatch.setattr("simulacra.metrics.engine.bins._bins", lambda axis, n: axis.bins)
+    batch, observables = pool(name)
+    n = min(len(batch) // 3, 250)
+    true, made, rest = (batch[i * n : (i + 1) * n] for i in range(3))
+    unit = weighted(made, 1e3 * uneven(n))
+
+    def result(reference: Batch, generated: Batch) -> EvaluationResult:
+        judge = Evaluator(reference, observables, scores={}, conditional=True, replicas=2)
+        return judge(generated)
+
+    for side in ("reference", "generated"):
+
+        def figures(other: Batch, side: str = side) -> EvaluationResult:
+            return result(other, made) if side == "reference" else result(true, other)
+
+        mine = true if side == "reference" else made
+        doubled, repeated = twice(mine, observables)
+        first, second, plain = (shown(figures(item)) for item in (doubled, repeated, mine))
+        for key in first.keys() ^ second.keys():  # bins need 30 events
+            assert any(word in key for word in ("response", "resolution", "conditional")), key
+        both = first.keys() & second.keys() & plain.keys()
+        first, second, plain = ({k: v[k] for k in both} for v in (first, second, plain))
+        assert not differ(first, second)
+        changed = differ(first, plain)
+        for kind in ("test/w1/", "test/separation/", "histogram/", "profile/", "image/"):
+            assert any(key.startswith(kind) for key in changed) or not any(
+                key.startswith(kind) for key in first
+            ), kind
+        nothing, left_out = figures(with_nothing(mine, rest)), figures(weighted(mine, uneven(n)))
+        assert not differ(shown(nothing), shown(left_out))
+        assert nothing.metrics == pytest.approx(left_out.metrics, rel=1e-9)
+    assert not differ(shown(result(true, unit)), shown(result(true, weighted(made, uneven(n)))))
+
+
+def _in_proportion(
+    score: Score, batch: Batch, observables: ObservableSet, drawn: set[str], swapped: bool
+) -> None:
     """Weighted events and events that are kept in proportion to the weights give the same figures."""
     n = min(len(batch) // 3, 900)
     true, made, others = (batch[i * n : (i + 1) * n] for i in range(3))
@@ -233,10 +306,11 @@ def _in_proportion(score: Score, batch: Batch, observables: ObservableSet, drawn
     weight = torch.where(chosen, float(FACTOR), 1.0)
     odds = weight[2 * n : 3 * n] / FACTOR
     lucky = torch.rand(n, generator=torch.Generator().manual_seed(3)) < odds
-    found = run(score, true, weighted(made, weight[n : 2 * n]), observables)
-    kept = others[lucky]
-    expected = run(score, true[: len(kept)], kept, observables)  # a divergence wants equal sizes
-    ignored = run(score, true, made, observables)
+    kept = others[lucky]  # against as many, since a divergence wants equal sizes
+    pairs = (true, weighted(made, weight[n : 2 * n])), (true[: len(kept)], kept), (true, made)
+    found, expected, ignored = (
+        run(score, (*(pair[::-1] if swapped else pair), others), observables) for pair in pairs
+    )
     shown = False
     for key in drawn:
         width = math.hypot(found[key].error or 0.0, expected[key].error or 0.0)

@@ -6,14 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulacra.transforms.maps.elementwise.log_linear import inverse_log_linear, log_linear
-from simulacra.transforms.maps.elementwise.quantile import QuantileMap
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError
 from simulacra.physics.jets import four_momentum
 from simulacra.transforms.cloud import CloudStandardise, CloudTransform, energy_column
 from simulacra.transforms.cloud_moments import moments
+from simulacra.transforms.maps.log_linear import inverse_log_linear, log_linear
+from simulacra.transforms.maps.quantile import QuantileMap
 
 FEATURES = (
     Field("x", "mm", low=-9.0, high=9.0),

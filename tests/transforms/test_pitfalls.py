@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from simulacra.transforms.maps.elementwise.dequantise import UniformNoise, ZeroFill
-from simulacra.transforms.maps.elementwise.renormalise import renormalise_layers
 
 from simulacra.core import Batch, Geometry, Layer, Spec
 from simulacra.core.spec import Field
+from simulacra.transforms.maps.dequantise import UniformNoise, ZeroFill
 from simulacra.transforms.maps.elementwise import Log, Logit
 from simulacra.transforms.maps.fractions import EnergyFractions, LogEnergyFractions
+from simulacra.transforms.maps.renormalise import renormalise_layers
 from simulacra.transforms.showers import ShowerTransform
 from support import spec_of
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulacra.transforms.maps.elementwise.circle import Circle
-from simulacra.transforms.maps.elementwise.mixed_quantiles import MixedQuantiles
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Spec
+from simulacra.transforms.maps.circle import Circle
+from simulacra.transforms.maps.mixed_quantiles import MixedQuantiles
 from simulacra.transforms.table import TableTransform
 from table_toys import form, rows
 

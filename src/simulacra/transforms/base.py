@@ -2,8 +2,7 @@
 
 A :class:`Transform` joins maps (:mod:`simulacra.transforms.maps`). Statistics are buffers of a shape known
 from the spec, so that they travel in the checkpoint; nothing works in place; noise is drawn only where a
-generator or training mode asks for it. Statistics set scales alone, so that events count in them as they lie,
-whatever their weights; where a density rests on training events, it weighs them itself.
+generator or training mode asks for it.
 """
 
 from __future__ import annotations

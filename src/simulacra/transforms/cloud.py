@@ -3,14 +3,14 @@ r"""Normalisation of point clouds with a mask, and of an event's numbers that co
 Every feature is standardised over real points, :math:`y = s\,(x - \mu) / \sigma`; sizes (features that the
 spec bounds by 0 below and leaves open above, or calls logarithmic) go through :math:`\ln x + x / k` first,
 if all fitted values are positive, with a knee :math:`k` of some times their mean
-(:mod:`simulacra.transforms.maps.elementwise.log_linear`). Padded points are exactly 0 on both sides. A
+(:mod:`simulacra.transforms.maps.log_linear`). Padded points are exactly 0 on both sides. A
 feature whose fitted values are all whole numbers (a layer number, a charge) is spread with uniform noise of
 width one in training and rounded in the inverse.
 
 The event's numbers are how many points it has, the event fields that are not given, the sum of the
 first size over the points (relative transverse momenta of a jet, energy of a shower), and centres and
 widths of leading features weighted by it (:mod:`simulacra.transforms.cloud_moments`). Each is mapped
-to a standard normal by quantiles (:mod:`simulacra.transforms.maps.elementwise.quantile`).
+to a standard normal by quantiles (:mod:`simulacra.transforms.maps.quantile`).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, dr
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.cloud_moments import moments, with_moments
 from simulacra.transforms.maps.base import Map
-from simulacra.transforms.maps.elementwise.log_linear import inverse_log_linear, log_linear
-from simulacra.transforms.maps.elementwise.quantile import QuantileMap
+from simulacra.transforms.maps.log_linear import inverse_log_linear, log_linear
+from simulacra.transforms.maps.quantile import QuantileMap
 
 
 def is_size(feature: Field) -> bool:

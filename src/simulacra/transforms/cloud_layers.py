@@ -34,7 +34,7 @@ from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, dr
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudStandardise, CloudTransform, MakePoints, even
 from simulacra.transforms.cloud_moments import moments
-from simulacra.transforms.maps.elementwise.quantile import QuantileMap
+from simulacra.transforms.maps.quantile import QuantileMap
 from simulacra.transforms.occupancy import OccupancyCalibration
 
 

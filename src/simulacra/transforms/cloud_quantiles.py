@@ -4,7 +4,7 @@ A feature of few distinct values (a layer, a position on a grid) is dequantised 
 uniform noise spreads a value halfway to its neighbours, and with the distribution function :math:`F` of what
 comes out, :math:`y = \Phi^{-1}(F(x))`: this is :math:`\Phi^{-1}` of a number uniform in the value's share of
 :math:`F`. The inverse returns the value whose share it is, so that values are exact. Other features go
-through their quantiles as they are (:mod:`simulacra.transforms.maps.elementwise.quantile`).
+through their quantiles as they are (:mod:`simulacra.transforms.maps.quantile`).
 
 Reference: Schnake, Krücker, Borras 2024, arXiv:2403.15782, section 3 ("CDF dequantisation").
 """
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Field, UserError, draws
 from simulacra.transforms.cloud import PointMap, masked
-from simulacra.transforms.maps.elementwise.quantile import QuantileMap
+from simulacra.transforms.maps.quantile import QuantileMap
 
 
 class CloudQuantiles(PointMap):

@@ -23,8 +23,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from simulacra.core import Batch, Conditions, Field, Geometry, Latent, Layout, Spec, draws
+from simulacra.transforms.maps.dequantise import ZeroFill
 from simulacra.transforms.maps.elementwise import Logit, Moments, Streamed
-from simulacra.transforms.maps.elementwise.dequantise import ZeroFill
 from simulacra.transforms.showers import ShowerTransform
 
 DECADE = math.log(10.0)

@@ -1,7 +1,7 @@
 r"""Showers as two groups of unbounded numbers: how much energy each layer holds, and each cell's energy.
 
 A cell ``v`` becomes :math:`y = \ln(v / f)`, with a floor ``f`` below which nothing is resolved; empty cells
-become noise below 0 (:class:`~simulacra.transforms.maps.elementwise.dequantise.ZeroFill`), so that the sign
+become noise below 0 (:class:`~simulacra.transforms.maps.dequantise.ZeroFill`), so that the sign
 of ``y`` says whether a cell is hit and cutting at the floor is exact. The boundary lies at the same ``y``
 for every cell and incident energy. Layer sums, filled in the same way, become :math:`\ln(E_{tot} /
 E_{inc})` and the logits of the fractions u_l. On the way back the cells give each layer's shape only: it is
@@ -23,10 +23,10 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError, draws
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Transform
+from simulacra.transforms.maps.dequantise import ZeroFill
 from simulacra.transforms.maps.elementwise import Moments, Standardise
-from simulacra.transforms.maps.elementwise.dequantise import ZeroFill
-from simulacra.transforms.maps.elementwise.renormalise import renormalise, renormalise_layers
 from simulacra.transforms.maps.fractions import LogEnergyFractions
+from simulacra.transforms.maps.renormalise import renormalise, renormalise_layers
 
 
 class ShowerTransform(Transform):

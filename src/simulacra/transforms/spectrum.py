@@ -6,7 +6,7 @@ events,
 .. math:: x \to Q_{true}(F_{generated}(x)),
 
 rising and piecewise linear between nodes, which lie as densely in the tail as in the bulk
-(:mod:`simulacra.transforms.maps.elementwise.quantile`). Empty cells stay empty and no cell falls below the
+(:mod:`simulacra.transforms.maps.quantile`). Empty cells stay empty and no cell falls below the
 floor.
 
 Reference: convolutional L2LFlows, arXiv:2405.20407, with a cubic spline through nodes that are evenly spaced
@@ -24,7 +24,7 @@ from torch import Tensor
 from simulacra.core import Batch, Field
 from simulacra.transforms.base import Batches
 from simulacra.transforms.calibration import Calibration
-from simulacra.transforms.maps.elementwise.quantile import QuantileMap
+from simulacra.transforms.maps.quantile import QuantileMap
 
 LARGEST = 1_000_000
 """Values of a spectrum that are used, at most; evenly spaced ones of a longer list."""

@@ -1,9 +1,9 @@
 r"""Tables as standard normal vectors.
 
 Every column goes through its distribution function: point masses, whole numbers and classes keep to an
-interval of their own (:mod:`simulacra.transforms.maps.elementwise.mixed_quantiles`), columns that span
+interval of their own (:mod:`simulacra.transforms.maps.mixed_quantiles`), columns that span
 decades are taken in logarithm, periodic ones become two
-(:mod:`simulacra.transforms.maps.elementwise.circle`). The columns :math:`y` of a row, each of them normal
+(:mod:`simulacra.transforms.maps.circle`). The columns :math:`y` of a row, each of them normal
 by then, are made independent as far as their covariance :math:`C` tells, so that a narrow relation of two
 columns is as wide as all else to a network: :math:`z = C^{-1/2} (y - \bar y)`.
 
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, draws
 from simulacra.transforms.base import Batches, Transform
-from simulacra.transforms.maps.elementwise.circle import Circle
-from simulacra.transforms.maps.elementwise.mixed_quantiles import MixedQuantiles
+from simulacra.transforms.maps.circle import Circle
+from simulacra.transforms.maps.mixed_quantiles import MixedQuantiles
 
 NARROWEST = 1e-4
 """Smallest eigenvalue of the covariance that is stretched to one; what is narrower stays so."""

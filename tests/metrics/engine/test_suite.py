@@ -46,7 +46,7 @@ class Toy(ObservableSet):
         return {"columns": Profile(batch.x.abs(), torch.arange(5.0), Axis("column"), "mean", "GeV")}
 
     def images(self, batch: Batch) -> dict[str, Image]:
-        values = batch.x.abs().sum(0).view(2, 2)
+        values = (batch.weight_or_one().double() @ batch.x.double().abs()).view(2, 2)
         edges = (torch.arange(3.0), torch.arange(3.0))
         return {"square": Image(values, edges, (Axis("row"), Axis("column")), "square", "GeV")}
 
@@ -172,12 +172,14 @@ def test_event_weights_enter_every_figure() -> None:
     repeated = batch[torch.arange(800).repeat_interleave(weight.long())]
     reference = reduce(events(500, 0), judged)
     binning = Binning.of(reference, judged)
-    found, expected = (
+    found, expected, plain = (
         compare(Binned(reference, binning), Binned(reduce(b, judged), binning)).values
-        for b in (weighted, repeated)
+        for b in (weighted, repeated, batch)
     )
-    for key in ("w1/first", "w1/all", "separation/last", "profile/columns", "correlation"):
-        assert found[key] == pytest.approx(expected[key], rel=1e-9), key
+    assert found.keys() == expected.keys()
+    for key, value in found.items():
+        assert value == pytest.approx(expected[key], rel=1e-9), key
+        assert value != plain[key], key
 
 
 def test_chunks_do_not_change_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from simulacra.transforms.maps.elementwise.dequantise import UniformNoise, ZeroFill
-from simulacra.transforms.maps.elementwise.renormalise import renormalise, renormalise_layers
 
 from simulacra.core import Geometry, Layer
+from simulacra.transforms.maps.dequantise import UniformNoise, ZeroFill
 from simulacra.transforms.maps.elementwise import Logit
 from simulacra.transforms.maps.fractions import EnergyFractions, LayerNormalise, LogEnergyFractions
+from simulacra.transforms.maps.renormalise import renormalise, renormalise_layers
 
 FEW = settings(max_examples=30, deadline=None)
 RAGGED = Geometry(

@@ -8,7 +8,7 @@ have the distribution function :math:`G`, so that
 
 An atom fills its own interval of :math:`F` evenly, by :math:`\xi` uniform in (0, 1), and whatever lies in
 the interval comes back as the atom exactly. :math:`G` is a piecewise linear map of quantiles
-(:mod:`simulacra.transforms.maps.elementwise.quantile`). A column of whole numbers, classes among them, is
+(:mod:`simulacra.transforms.maps.quantile`). A column of whole numbers, classes among them, is
 spread by :math:`\xi - 1/2` and rounded on the way back. Both tails of :math:`F` are kept apart, so that no
 digits are lost near 1.
 
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.special import log_ndtr, ndtri
 
 from simulacra.core import Field
-from simulacra.transforms.maps.elementwise.quantile import QuantileMap
+from simulacra.transforms.maps.quantile import QuantileMap
 
 Array = NDArray[np.float64]
 MARGIN = 0.005
