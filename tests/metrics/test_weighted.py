@@ -14,6 +14,8 @@ from torch import Tensor
 
 from metrics.test_fpnd import SPEC as JETS
 from metrics.test_fpnd import network
+from metrics.test_pxd import SPEC as SENSORS
+from metrics.test_pxd import Files
 from metrics.test_scans import TABLE as ONE
 from metrics.test_scans import Seen, conditions
 from metrics.test_scans import events as seen
@@ -33,13 +35,19 @@ from simulacra.metrics.memorisation import memorisation
 from simulacra.metrics.networks import dense
 from simulacra.metrics.posterior import log_posterior
 from simulacra.metrics.prdc import prdc
-from simulacra.metrics.pxd_images import frechet_distance, kernel_distance
+from simulacra.metrics.pxd_images import (
+    ImageDistance,
+    frechet_distance,
+    image_features,
+    kernel_distance,
+)
 from simulacra.metrics.response import peak, shortest
 from simulacra.metrics.scans import Regions, scan
 from simulacra.metrics.score import NotRun, judged
 from simulacra.metrics.training import Recipe
 from simulacra.metrics.weighted import effective, moments, quantiles
 from simulacra.models.anomaly import anomaly_score
+from simulacra.physics.pxd import PxdObservables
 
 JUDGED = Toy(TABLE)
 
@@ -312,6 +320,34 @@ def test_conditions_of_weighted_files_are_compared_with_their_weights() -> None:
     chosen = judged(seen(asked, 1)[kept.nonzero()[:, 0]], Seen(ONE))
     assert different_conditions(ONE, heavy, chosen)["incident_energy"] < 4
     assert different_conditions(ONE, heavy, thinned)["incident_energy"] > 10
+
+
+def test_images_of_a_view_are_sums_over_weighted_events(toy) -> None:  # type: ignore[no-untyped-def]
+    module = toy("jetnet30", "image")
+    batch = module.batch(40, "train")
+    counts = 1 + torch.arange(len(batch)) % 3
+    copies = batch[torch.arange(len(batch)).repeat_interleave(counts)]
+    observables = module.judged
+    ((found, expected),) = (
+        (image.values, observables.images(copies)[name].values)
+        for name, image in observables.images(weighted(batch, counts)).items()
+    )
+    torch.testing.assert_close(found.double(), expected.double(), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(found, observables.images(batch)["jet"].values.to(found))
+
+
+def test_every_image_of_a_weighted_event_has_its_weight() -> None:
+    def pooled(images: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(images, 16).flatten(1)
+
+    judge, weight = PxdObservables(SENSORS), weights(5)
+    true, plain = judged(Files(6), judge), Files(5)[range(5)]
+    made = judged(weighted(plain, weight), judge)
+    found = ImageDistance(pooled, "pooled", images=14, size=32)(true, made, 0)
+    features = [image_features(item.events, pooled, 14, 32) for item in (true, made)]
+    rows = None, weight.repeat_interleave(3)[:14]
+    assert found["fid/pooled"].value == pytest.approx(frechet_distance(*features, rows))
+    assert found["kid/pooled"].value == pytest.approx(kernel_distance(*features, 0, rows).value)
 
 
 class Copies:
