@@ -10,20 +10,19 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from metrics.test_scans import TABLE as ONE
-from metrics.test_scans import Seen, conditions
-from metrics.test_scans import events as seen
-from metrics.test_suite import TABLE, Toy, events
 from torch import Tensor
 
+from metrics.engine.test_suite import TABLE, Toy, events
+from metrics.protocols.test_pxd import SPEC as SENSORS
+from metrics.protocols.test_pxd import Files
+from metrics.protocols.test_scans import TABLE as ONE
+from metrics.protocols.test_scans import Seen, conditions
+from metrics.protocols.test_scans import events as seen
 from metrics.test_fpnd import SPEC as JETS
 from metrics.test_fpnd import network
-from simulacra.callbacks.classifier import ClassifierTest
-from simulacra.callbacks.look import Pair, imitate, pair
 from simulacra.core import Batch, Conditions, UserError
 from simulacra.evaluation.anomaly import anomaly_score
 from simulacra.evaluation.files import different_conditions
-from simulacra.evaluation.scans import Generator
 from simulacra.formats.jetnet import toy_jets
 from simulacra.metrics import Evaluator, evaluate
 from simulacra.metrics.classifiers.boosted import boosted_score
@@ -38,8 +37,14 @@ from simulacra.metrics.engine.response import peak, shortest
 from simulacra.metrics.engine.score import NotRun, judged
 from simulacra.metrics.engine.weighted import effective, moments, quantiles
 from simulacra.metrics.protocols.jets_fpnd import activations, fpnd
-from simulacra.metrics.protocols.pxd_images import frechet_distance, kernel_distance
+from simulacra.metrics.protocols.pxd_images import (
+    ImageDistance,
+    frechet_distance,
+    image_features,
+    kernel_distance,
+)
 from simulacra.metrics.protocols.scans import Regions, scan
+from simulacra.physics.pxd import PxdObservables
 
 JUDGED = Toy(TABLE)
 
@@ -314,69 +319,29 @@ def test_conditions_of_weighted_files_are_compared_with_their_weights() -> None:
     assert different_conditions(ONE, heavy, thinned)["incident_energy"] > 10
 
 
-class Copies:
-    """A generator of events that are made of their conditions alone, and its data set."""
-
-    given = ("incident_energy",)
-    device = torch.device("cpu")
-    judged = JUDGED
-    view = None
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-        self.format, self.written = self, []
-
-    def sample(self, asked: Conditions, **_: object) -> Batch:
-        return Batch(asked.values["incident_energy"].expand(-1, 4).clone(), dict(asked.values))
-
-    def part(self, name: str) -> Batch:
-        return self.batch
-
-    def native(self, batch: Batch) -> Batch:
-        return batch
-
-    def header(self, path: str) -> types.SimpleNamespace:
-        return types.SimpleNamespace(n=len(self.batch))
-
-    def iterate(self, path: str, size: int) -> list[Batch]:
-        return [self.batch[i : i + size] for i in range(0, len(self.batch), size)]
-
-    def writer(self, path: str, notes: dict) -> Copies:  # type: ignore[type-arg]
-        return self
-
-    def append(self, batch: Batch) -> None:
-        self.written.append(batch)
-
-    def __enter__(self) -> Copies:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
+def test_images_of_a_view_are_sums_over_weighted_events(toy) -> None:  # type: ignore[no-untyped-def]
+    module = toy("jetnet30", "image")
+    batch = module.batch(40, "train")
+    counts = 1 + torch.arange(len(batch)) % 3
+    copies = batch[torch.arange(len(batch)).repeat_interleave(counts)]
+    observables = module.judged
+    ((found, expected),) = (
+        (image.values, observables.images(copies)[name].values)
+        for name, image in observables.images(weighted(batch, counts)).items()
+    )
+    torch.testing.assert_close(found.double(), expected.double(), rtol=1e-5, atol=1e-6)
+    assert not torch.allclose(found, observables.images(batch)["jet"].values.to(found))
 
 
-def test_generated_events_have_the_weights_of_the_events_whose_conditions_they_have() -> None:
-    truth = weighted(events(90, 0), weights(90))
-    copies = Copies(truth)
-    assert torch.equal(imitate(copies, truth).weight, truth.weight)
-    assert imitate(copies, events(10, 0)).weight is None
-    found = pair(copies, copies, "val", 50, 0)
-    assert torch.equal(found.generated.weight, truth.weight[:50])
-    assert torch.equal(found.generated.x[:, :1], truth.cond["incident_energy"][:50])
-    Generator(copies, copies, 32).write("truth", 70, "made", 0)
-    written = Batch.cat(copies.written)
-    assert torch.equal(written.weight, truth.weight[:70])
-    assert torch.equal(written.cond["incident_energy"], truth.cond["incident_energy"][:70])
+def test_every_image_of_a_weighted_event_has_its_weight() -> None:
+    def pooled(images: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(images, 16).flatten(1)
 
-
-def test_the_judge_during_training_weighs_its_events() -> None:
-    truth, made = events(800, 0), events(800, 1)
-    tilt = torch.exp(2 * made.x[:, 0])
-    trainer = types.SimpleNamespace(datamodule=None)
-    callback = ClassifierTest(1, 800, 0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("simulacra.callbacks.classifier.data_of", lambda _: Copies(truth))
-        plain, found = (
-            callback.judge(trainer, Pair(truth, batch, 0.0))["val/boosted_auc"]
-            for batch in (made, weighted(made, tilt))
-        )
-    assert plain == pytest.approx(0.5, abs=0.06)
-    assert found > 0.75
+    judge, weight = PxdObservables(SENSORS), weights(5)
+    true, plain = judged(Files(6), judge), Files(5)[range(5)]
+    made = judged(weighted(plain, weight), judge)
+    found = ImageDistance(pooled, "pooled", images=14, size=32)(true, made, 0)
+    features = [image_features(item.events, pooled, 14, 32) for item in (true, made)]
+    rows = None, weight.repeat_interleave(3)[:14]
+    assert found["fid/pooled"].value == pytest.approx(frechet_distance(*features, rows))
+    assert found["kid/pooled"].value == pytest.approx(kernel_distance(*features, 0, rows).value)
