@@ -18,7 +18,7 @@ from simulacra.dynamics.conv_flows import (
 )
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.splines import RationalQuadratic
-from simulacra.nn.unet import PaddedConv, PointConv, UNet, joined
+from simulacra.nn.unet import PointConv, UNet, joined
 
 
 def net(periodic: int | None = None, strides=(), head: int = 3, hidden: int = 4):
@@ -115,14 +115,6 @@ def test_rolling_the_input_along_the_periodic_axis_rolls_the_output(periodic: in
         other = through(x.roll(4, 5 - axis), context.roll(2, 5 - axis))
     assert float((turned - z.roll(4, axis)).abs().max()) < 1e-4
     assert float((other - z.roll(4, 5 - axis)).abs().max()) > 1e-2  # the open axis has ends
-
-
-def test_a_padded_convolution_continues_at_the_other_end_of_the_periodic_axis_only():
-    conv = PaddedConv(2, 3, 3, periodic=0)
-    x = normal(2, 2, 5, 4)
-    wide = functional.pad(torch.cat([x[:, :, -1:], x, x[:, :, :1]], dim=2), (1, 1))
-    torch.testing.assert_close(conv(x), functional.conv2d(wide, conv.weight, conv.bias))
-    assert conv(normal(2, 2, 1, 1)).shape == (2, 3, 1, 1)
 
 
 def test_a_point_convolution_is_one_of_kernel_one():

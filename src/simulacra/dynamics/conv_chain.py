@@ -5,7 +5,7 @@ Reference: convolutional L2LFlows, arXiv:2405.20407.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from simulacra.core import Layout, UserError
 from simulacra.dynamics.conv_flows import Squeeze
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import CausalChain
-from simulacra.nn.unet import PaddedConv, joined
+from simulacra.nn.coordinates import constant_maps, coordinate_maps
+from simulacra.nn.padded_conv import PaddedConv
+from simulacra.nn.unet import joined
 
 
 class MapEmbedding(nn.Module):
@@ -50,49 +52,35 @@ class MapEmbedding(nn.Module):
         self.size = size
         self.coarse = (size[0] // squeeze[0], size[1] // squeeze[1])
         free = [axis for axis in (0, 1) if positions and axis != periodic]
-        self.register_buffer("positions", _coordinates(self.coarse, free), persistent=False)
+        self.register_buffer("positions", coordinate_maps(self.coarse, free), persistent=False)
         self.outputs = (maps if layers > 0 else given) + len(self.positions)
         self.squeeze = Squeeze(*squeeze) if early else Squeeze(1, 1)
         if early:
             inputs = layers * squeeze[0] * squeeze[1] + given
-            steps: list[nn.Module] = [PaddedConv(inputs, maps, 3, periodic), nn.LeakyReLU()]
+            steps: list[nn.Module] = [
+                PaddedConv(inputs, maps, (3, 3), periodic=periodic),
+                nn.LeakyReLU(),
+            ]
         else:
             steps = [
-                PaddedConv(layers + given, maps, 1),
+                PaddedConv(layers + given, maps, (1, 1)),
                 nn.LeakyReLU(),
-                PaddedConv(maps, maps, 3, periodic),
+                PaddedConv(maps, maps, (3, 3), periodic=periodic),
                 nn.LeakyReLU(),
                 nn.Conv2d(maps, maps, squeeze, stride=squeeze),
                 nn.LeakyReLU(),
             ]
-        steps.append(PaddedConv(maps, maps, 3, periodic))
+        steps.append(PaddedConv(maps, maps, (3, 3), periodic=periodic))
         self.net = nn.Sequential(*steps) if layers > 0 else None
 
     def forward(self, past: list[Tensor], given: Tensor) -> Tensor:
         """Layers ``(B, V)`` and numbers ``(B, G)`` to maps ``(B, M, H / rows, W / cols)``."""
         fixed = self.positions.expand(len(given), -1, -1, -1)
         if self.net is None:
-            return torch.cat([_maps(given, self.coarse), fixed], dim=1)
+            return torch.cat([constant_maps(given, self.coarse), fixed], dim=1)
         images, _ = self.squeeze(torch.stack([x.unflatten(-1, self.size) for x in past], dim=1))
-        maps: Tensor = self.net(torch.cat([images, _maps(given, images.shape[-2:])], dim=1))
+        maps: Tensor = self.net(torch.cat([images, constant_maps(given, images.shape[-2:])], dim=1))
         return torch.cat([maps, fixed], dim=1)
-
-
-def _coordinates(size: tuple[int, int], axes: Sequence[int]) -> Tensor:
-    """Coordinates from -1 to 1 along the axes, and their squares less a third: ``(2 A, H, W)``."""
-    lines = [torch.linspace(-1, 1, size[axis]) for axis in axes]
-    maps = [
-        (line[:, None] if axis == 0 else line[None]).expand(size)
-        for line, axis in zip(lines, axes, strict=True)
-    ]
-    return (
-        torch.stack([*maps, *(m.square() - 1 / 3 for m in maps)]) if maps else torch.zeros(0, *size)
-    )
-
-
-def _maps(given: Tensor, size: Sequence[int]) -> Tensor:
-    """Numbers ``(B, G)`` as constant maps ``(B, G, H, W)``."""
-    return given[:, :, None, None].expand(-1, -1, *size)
 
 
 def conv_chain(

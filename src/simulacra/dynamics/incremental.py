@@ -18,8 +18,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from simulacra.dynamics.rows import Rows
-from simulacra.dynamics.splines import Spline
+from simulacra.dynamics.splines import Rows, Spline
 from simulacra.nn.masked import SEEN, MaskedNet
 
 

@@ -10,19 +10,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Format, Writer
-from simulacra.formats.hdf5 import WEIGHT, Array, check_finite
+from simulacra.formats.hdf5 import WEIGHT, Array, Hdf5Format, check_finite
 from simulacra.formats.jetclass_columns import GENERATED, column_names, is_generated
 from simulacra.formats.jetnet import cloud_mask
-
-if TYPE_CHECKING:
-    from simulacra.formats.jetclass import JetClassFormat
 
 TREE = "tree"
 PROVENANCE = "provenance"
@@ -35,7 +32,7 @@ class JetClassTree(Format):
         columns: The same data as padded arrays: its columns, its checks, its events.
     """
 
-    def __init__(self, columns: JetClassFormat) -> None:
+    def __init__(self, columns: Hdf5Format) -> None:
         super().__init__(columns.spec)
         self.padded = columns
 
@@ -121,7 +118,7 @@ class TreeWriter(Writer):
     """
 
     def __init__(
-        self, path: Path | str, columns: JetClassFormat, attributes: Mapping[str, str | int | float]
+        self, path: Path | str, columns: Hdf5Format, attributes: Mapping[str, str | int | float]
     ) -> None:
         super().__init__(path)
         self.padded, self.attributes = columns, dict(attributes)

@@ -15,31 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-class PaddedConv(nn.Conv2d):
-    """Convolution of odd kernel that keeps the image's size, circular along one axis.
-
-    Args:
-        inputs: Channels of the input.
-        outputs: Channels of the output.
-        kernel: Cells along each axis, odd.
-        periodic: Axis that closes on itself, 0 rows or 1 columns, or None.
-    """
-
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, periodic: int | None = None
-    ) -> None:
-        half = kernel // 2
-        zeros = (0 if periodic == 0 else half, 0 if periodic == 1 else half)
-        super().__init__(inputs, outputs, kernel, padding=zeros)
-        rows, cols = half - zeros[0], half - zeros[1]
-        self.wrap = (cols, cols, rows, rows) if rows or cols else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map ``(B, C, H, W)`` to ``(B, C', H, W)``."""
-        if self.wrap is not None:
-            x = functional.pad(x, self.wrap, mode="circular")
-        return super().forward(x)
+from simulacra.nn.padded_conv import PaddedConv
 
 
 class PointConv(nn.Module):
@@ -105,7 +81,9 @@ class UNet(nn.Module):
         self.downs, self.ups = nn.ModuleList(downs), nn.ModuleList(ups)
         self.plain = nn.Sequential(*([] if strides else _unit(inputs, hidden, periodic)))
         self.head = (
-            PointConv(hidden, outputs) if head == 1 else PaddedConv(hidden, outputs, head, periodic)
+            PointConv(hidden, outputs)
+            if head == 1
+            else PaddedConv(hidden, outputs, (head, head), periodic=periodic)
         )
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
@@ -125,7 +103,7 @@ class UNet(nn.Module):
 
 def _unit(inputs: int, outputs: int, periodic: int | None) -> list[nn.Module]:
     return [
-        PaddedConv(inputs, outputs, 3, periodic),
+        PaddedConv(inputs, outputs, (3, 3), periodic=periodic),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(),
     ]

@@ -29,6 +29,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from simulacra.core import draws
+
 LinearMap = Callable[[Tensor, Tensor], Tensor]
 """``map(x, weight)``: the output of a layer without its bias."""
 NOISE = 1e-12
@@ -64,7 +66,7 @@ class Spread(nn.Module):
         if not self.training:
             return x.new_zeros(())
         variance = apply(x.square(), (2 * self.weight).exp()) + (2 * self.bias).exp() + NOISE
-        return torch.randn_like(variance) * variance.sqrt()
+        return draws.normal(variance.shape, variance) * variance.sqrt()
 
     def divergence(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Kullback-Leibler divergence from the prior at these means, a scalar."""
@@ -77,11 +79,11 @@ class Spread(nn.Module):
 
     def draw(self, generator: torch.Generator | None) -> None:
         """Fix weights and biases to one draw."""
-        weight, bias = (
-            torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
-            for like in (self.weight, self.bias)
+        weight, bias = self.weight, self.bias
+        self.noise = (
+            draws.normal(weight.shape, weight, generator),
+            draws.normal(bias.shape, bias, generator),
         )
-        self.noise = weight, bias
 
     def release(self) -> None:
         """Back to the means in evaluation, to fresh draws in training."""
