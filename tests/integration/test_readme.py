@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -110,9 +111,12 @@ def test_a_command_of_the_readme_runs(
     assert printed
 
 
-def test_the_table_names_every_model_and_data_set() -> None:
-    for group in ("model", "data"):
-        missing = [
-            p.stem for p in (ROOT / "conf" / group).glob("*.yaml") if f"{p.stem}" not in README
-        ]
-        assert not missing
+def test_the_table_names_models_and_data_sets_that_there_are() -> None:
+    header, _, *rows = [
+        line.split("|")[1:-1] for line in README.splitlines() if line.startswith("|")
+    ]
+    data = [name.strip() for cell in header[2:] for name in cell.split(",")]
+    models = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert len(models) > 20
+    for group, names in (("model", models), ("data", data)):
+        assert not [name for name in names if not (ROOT / f"conf/{group}/{name}.yaml").is_file()]

@@ -7,9 +7,10 @@ its configuration.
 
 from __future__ import annotations
 
+import copy
 import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def load(
         allow: Prefixes of names outside simulacra that the checkpoint's configuration may build,
             for plug-in models.
         changes: Parts of the model's configuration that take the place of the saved ones, e.g.
-            another ``solver``; one without a ``_target_`` changes fields of the saved one.
+            another ``solver`` of the model or, where it has none, of its parts; one without a ``_target_``
+            changes fields of the saved one.
 
     Raises:
         UserError: See :func:`read`; also if the configuration names foreign code, the weights do
@@ -112,12 +114,24 @@ def load(
 
 
 def _changed(model: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    changed = dict(model)
+    changed = copy.deepcopy(dict(model))
     for name, part in changes.items():
-        if not isinstance(changed.get(name), Mapping):
+        holders = list(_holders(changed, name))
+        if not holders:
             raise UserError(f"{model.get('name')} has no {name} that could be changed")
-        changed[name] = dict(part) if "_target_" in part else {**changed[name], **part}
+        for holder in holders:
+            holder[name] = dict(part) if "_target_" in part else {**holder[name], **part}
     return changed
+
+
+def _holders(part: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
+    """The model if it has a part of that name, else those of its parts that have one."""
+    if isinstance(part.get(name), dict):
+        yield part
+        return
+    for value in part.values():
+        if isinstance(value, dict):
+            yield from _holders(value, name)
 
 
 def load_weights(module: Module, state: Mapping[str, torch.Tensor], origin: str) -> None:
