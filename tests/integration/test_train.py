@@ -25,7 +25,7 @@ def one_figure(result: EvaluationResult) -> dict[str, Figure]:
 
 
 def test_a_run_leaves_what_it_promises(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("cli.publish.draw", "callbacks.physics.figures"):
+    for module in ("evaluation.publish.draw", "callbacks.physics.figures"):
         monkeypatch.setattr(f"simulacra.{module}", one_figure)
     run, figures = run_toy(
         "whole", "callbacks.physics.draw=true", "evaluation.draw=true", "trainer.max_epochs=1"

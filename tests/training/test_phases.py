@@ -54,6 +54,9 @@ class Line(Module):
     def objectives(self) -> dict[str, Objective]:
         return self.make(self)
 
+    def judged(self, batch: Batch, **_: object) -> Batch:
+        return batch
+
     def called(self, name: str) -> Callable[[], None]:
         """A hook that notes the turn in which it is called."""
         return lambda: self.calls.append((name, self._turn()[0]))
