@@ -190,6 +190,7 @@ def test_every_score_is_found() -> None:
     assert len(SCORES) >= 20
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize(("name", "key"), SCORES)
 def test_a_score_weighs_its_events_or_takes_no_weights(name: str, key: str, pool) -> None:  # type: ignore[no-untyped-def]
     score = build_scores(config(name))[key]
