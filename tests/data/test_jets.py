@@ -16,14 +16,12 @@ from simulacra.data.jetnet import JetNet
 from simulacra.formats.jetclass import JetClassFormat, jetclass
 from simulacra.formats.jetclass_columns import CLASSES
 from simulacra.formats.jetnet import JetNetFormat, jetnet
-
-CONF = Path(__file__).parents[2] / "conf" / "data"
+from support import composed
 
 
 def configured(name: str, **changes: Any) -> JetNet | JetClass:
-    merged = OmegaConf.merge(OmegaConf.load(CONF / f"{name}.yaml"), {"root": None, **changes})
-    config = OmegaConf.to_container(OmegaConf.create({"seed": 0, "data": merged}), resolve=True)
-    data = build(config["data"])  # type: ignore[index,call-overload]
+    merged = OmegaConf.merge(composed("data", f"data={name}"), {"root": None, **changes})
+    data = build(OmegaConf.to_container(merged))  # type: ignore[arg-type]
     assert isinstance(data, JetNet | JetClass)
     return data
 

@@ -9,8 +9,9 @@ import torch
 
 from simulacra import data
 from simulacra.core import UserError
-from simulacra.data.cache import DenseSource, SparseSource
+from simulacra.data.cache import SparseSource
 from simulacra.data.showers import ShowerDataModule
+from simulacra.data.source import MemorySource
 from support import composed
 
 EMBEDDED = ("ds1_photons", "ds2", "ds3", "calogan", "ild", "ild_10x10", "ild_cloud")
@@ -172,7 +173,7 @@ def test_cached_and_dense_parts_are_equal(tmp_path: Path) -> None:
     sparse.prepare_data()
     for part in ("train", "val", "test"):
         assert torch.equal(dense.batch(100, part).x, sparse.batch(100, part).x)
-    assert isinstance(dense.part("train").source, DenseSource)
+    assert isinstance(dense.part("train").source, MemorySource)
     assert isinstance(sparse.part("train").source, SparseSource)
 
 
@@ -180,7 +181,7 @@ def test_a_large_part_goes_through_the_cache_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build("ild").write_toy(tmp_path, 20)
-    monkeypatch.setattr("simulacra.data.showers.DENSE_BYTES", 20 * 27_000 * 4 - 1)
+    monkeypatch.setattr("simulacra.data.file_data.DENSE_BYTES", 20 * 27_000 * 4 - 1)
     assert isinstance(build("ild", tmp_path).part("train").source, SparseSource)
 
 
@@ -224,7 +225,7 @@ def test_other_files_are_taken_by_name_below_the_root(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"names files that do not exist: .*absent\.hdf5"):
         build("ds1_photons", tmp_path, files={"train": ["absent.hdf5"]}).setup()
-    with pytest.raises(UserError, match="takes the lists train and test, got"):
+    with pytest.raises(UserError, match="takes the lists train, with val and test"):
         build("ds1_photons", tmp_path, files={"test": ["judge.hdf5"]}).setup()
 
 

@@ -10,16 +10,15 @@ from omegaconf import OmegaConf
 
 from simulacra.core import Spec, UserError
 from simulacra.data import build
+from simulacra.data.base import Loading
 from simulacra.data.table import TableData
+from support import composed
 from table_toys import COLUMNS, form, rows
-
-CONF = Path(__file__).parents[2] / "conf" / "data"
 
 
 def configured(**changes: Any) -> TableData:
-    merged = OmegaConf.merge(OmegaConf.load(CONF / "table.yaml"), {"root": None, **changes})
-    config = OmegaConf.to_container(OmegaConf.create({"seed": 0, "data": merged}), resolve=True)
-    data = build(config["data"])  # type: ignore[index,call-overload]
+    merged = OmegaConf.merge(composed("data", "data=table"), {"root": None, **changes})
+    data = build(OmegaConf.to_container(merged))  # type: ignore[arg-type]
     assert isinstance(data, TableData)
     return data
 
@@ -28,7 +27,7 @@ def own(folder: Path, sizes: dict[str, int], suffix: str = "csv", **options: Any
     for number, (part, n) in enumerate(sizes.items()):
         form().write(folder / f"{part}.{suffix}", rows(n, number))
     files = {part: [f"{part}.{suffix}"] for part in sizes}
-    return TableData("toy", COLUMNS, str(folder), files, **options)
+    return TableData("toy", COLUMNS, Loading(256, **options), str(folder), files)
 
 
 def test_the_embedded_sample_is_used_and_announced(caplog: pytest.LogCaptureFixture) -> None:
@@ -65,7 +64,7 @@ def test_without_a_test_file_a_fifth_is_set_aside_once_and_for_all(
     with caplog.at_level(logging.INFO):
         data = own(tmp_path, {"train": 200}, seed=1)
         assert data.sizes() == {"train": 144, "val": 16, "test": 40}
-    assert "a fifth of the rows, by a fixed permutation, is the test part" in caplog.text
+    assert "a fifth of the events, by a fixed permutation, is the test part" in caplog.text
     indices = [set(data.part(name).index.tolist()) for name in ("train", "val", "test")]
     assert set.union(*indices) == set(range(200))
     again = own(tmp_path, {"train": 200}, seed=2)
@@ -96,21 +95,21 @@ def test_weights_conditions_and_event_fields_come_along(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"files": {"test": ["a.csv"]}}, "takes the lists train and val and test, got"),
+        ({"files": {"test": ["a.csv"]}}, "takes the lists train, with val and test"),
         ({"files": {"train": ["no.csv"]}}, "do not exist"),
         ({"root": "/nowhere"}, "is not a folder"),
     ],
 )
 def test_files_that_are_not_there_are_told(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        TableData("toy", COLUMNS, **options).sizes()
+        TableData("toy", COLUMNS, Loading(256), **options).sizes()
 
 
 def test_a_folder_without_the_sample_says_what_to_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"name other files with data.files.train=\[...\]"):
-        TableData("toy", COLUMNS, str(tmp_path)).sizes()
+        TableData("toy", COLUMNS, Loading(256), str(tmp_path)).sizes()
 
 
 def test_a_file_of_too_few_rows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the part val of toy holds no rows"):
+    with pytest.raises(UserError, match="the part val of toy holds no events"):
         own(tmp_path, {"train": 2}).sizes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from simulacra.core import IncompatibleError, UserError
@@ -20,6 +21,9 @@ def build(
 ) -> EventDataModule:
     """Make a data module from its resolved configuration (a file of ``conf/data``); opens no file.
 
+    The keys that are fields of :class:`~simulacra.data.base.Loading` reach the class as its argument
+    ``loading``.
+
     Raises:
         IncompatibleError: If the data set has no such view.
         UserError: If the configuration makes something else.
@@ -35,6 +39,8 @@ def build(
 
 
 def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    from simulacra.data.base import Loading
+
     arguments = {key: value for key, value in config.items() if key not in NOT_ARGUMENTS}
     for key in config.get("sets") or ():
         arguments[key] = _arguments(config[key])
@@ -45,4 +51,6 @@ def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
             known = ", ".join(views) or "none"
             raise IncompatibleError(f"{config.get('name')} has no view {view!r}: it has {known}")
         arguments["view"] = views[view]
-    return arguments
+    loading = {f.name: arguments.pop(f.name) for f in fields(Loading) if f.name in arguments}
+    target = f"{Loading.__module__}.{Loading.__qualname__}"
+    return arguments | {"loading": {"_target_": target, **loading}}

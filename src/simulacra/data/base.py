@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,39 @@ FIT_EVENTS = 50_000
 """Events from which a transform takes its statistics, at most."""
 
 
+@dataclass(frozen=True)
+class Loading:
+    """How many events are loaded, in which order and by how many processes.
+
+    Args:
+        batch_size: Events per training batch and rank.
+        eval_batch_size: Events per batch in validation and test.
+        workers: Loader processes per rank; 0 loads in the training process.
+        seed: Seed of the order of events.
+        validation: Fraction of the training part that is kept for validation where no files are.
+        limit: Use at most this many training events (None: all), for learning curves and tests.
+
+    Raises:
+        UserError: If a batch holds no event, or the fraction is outside [0, 1).
+    """
+
+    batch_size: int
+    eval_batch_size: int = 1024
+    workers: int = 0
+    seed: int = 0
+    validation: float = 0.1
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.eval_batch_size < 1:
+            raise UserError(
+                "a batch needs at least one event, got "
+                f"batch_size={self.batch_size}, {self.eval_batch_size}"
+            )
+        if not 0 <= self.validation < 1:
+            raise UserError(f"the validation fraction lies in [0, 1), got {self.validation}")
+
+
 class EventDataModule(pl.LightningDataModule, ABC):
     """Events of one data set.
 
@@ -34,35 +68,15 @@ class EventDataModule(pl.LightningDataModule, ABC):
     what is needed.
 
     Args:
-        batch_size: Events per training batch and rank.
-        eval_batch_size: Events per batch in validation and test.
-        workers: Loader processes per rank; 0 loads in the training process.
-        seed: Seed of the order of events.
-        validation: Fraction of the training part that is kept for validation.
-        limit: Use at most this many training events (None: all), for learning curves and tests.
+        loading: Sizes of batches and their order; a configuration names its fields as keys of the
+            data set (``data.batch_size``, ``data.limit``, ...).
         view: Makes the form in which the model sees events from the native spec, or None for the
             native form.
     """
 
-    def __init__(
-        self,
-        batch_size: int,
-        eval_batch_size: int = 1024,
-        workers: int = 0,
-        seed: int = 0,
-        validation: float = 0.1,
-        limit: int | None = None,
-        view: Callable[[Spec], View] | None = None,
-    ) -> None:
+    def __init__(self, loading: Loading, view: Callable[[Spec], View] | None = None) -> None:
         super().__init__()
-        if batch_size < 1 or eval_batch_size < 1:
-            raise UserError(
-                f"a batch needs at least one event, got batch_size={batch_size}, {eval_batch_size}"
-            )
-        if not 0 <= validation < 1:
-            raise UserError(f"the validation fraction lies in [0, 1), got {validation}")
-        self.batch_size, self.eval_batch_size, self.workers = batch_size, eval_batch_size, workers
-        self.seed, self.validation, self.limit, self._make_view = seed, validation, limit, view
+        self.loading, self._make_view = loading, view
         self._parts: dict[str, Part] = {}
 
     @property
@@ -131,8 +145,9 @@ class EventDataModule(pl.LightningDataModule, ABC):
                         f"the weights of the part {name} of {self.native_spec.name} sum to "
                         f"{float(weight.double().sum()):g}, they need a sum above 0"
                     )
-            if self.limit is not None:
-                parts["train"] = Part(parts["train"].source, parts["train"].index[: self.limit])
+            limit = self.loading.limit
+            if limit is not None:
+                parts["train"] = Part(parts["train"].source, parts["train"].index[:limit])
             view = self.view
             self._parts = (
                 parts if view is None else {k: ViewedPart(p, view) for k, p in parts.items()}
@@ -154,7 +169,7 @@ class EventDataModule(pl.LightningDataModule, ABC):
 
     def fit_batches(self) -> FixedBatches:
         """Training events for the statistics of transforms, the same on every rank."""
-        return FixedBatches(self.part("train"), self.eval_batch_size, FIT_EVENTS)
+        return FixedBatches(self.part("train"), self.loading.eval_batch_size, FIT_EVENTS)
 
     def conditions(
         self, n: int, generator: torch.Generator | None = None, part: str = "test"
@@ -177,30 +192,30 @@ class EventDataModule(pl.LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled training batches of this rank."""
-        return self._loader("train", self.batch_size, train=True)
+        return self._loader("train", self.loading.batch_size, train=True)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Validation batches; every event once over all ranks."""
-        return self._loader("val", self.eval_batch_size, train=False)
+        return self._loader("val", self.loading.eval_batch_size, train=False)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Test batches; every event once over all ranks."""
-        return self._loader("test", self.eval_batch_size, train=False)
+        return self._loader("test", self.loading.eval_batch_size, train=False)
 
     def _loader(self, name: str, batch_size: int, train: bool) -> DataLoader[Batch]:
-        part = self.part(name)
+        part, seed, workers = self.part(name), self.loading.seed, self.loading.workers
         rank, world = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
-        sampler = EpochSampler(len(part), batch_size, self.seed, train, rank, world)
-        options: dict[str, Any] = {"persistent_workers": True} if self.workers else {}
+        sampler = EpochSampler(len(part), batch_size, seed, train, rank, world)
+        options: dict[str, Any] = {"persistent_workers": True} if workers else {}
         return DataLoader(
             part,
             sampler=sampler,
             batch_size=None,
-            num_workers=self.workers,
+            num_workers=workers,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator().manual_seed(self.seed),
+            generator=torch.Generator().manual_seed(seed),
             **options,
         )
 

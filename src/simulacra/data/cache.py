@@ -17,8 +17,7 @@ import json
 import os
 import secrets
 import shutil
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -26,52 +25,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from simulacra.core import Batch, Spec, UserError
 from simulacra.data.files import content_hash
-from simulacra.data.source import Source
+from simulacra.data.source import FieldSource, MemorySource
 from simulacra.formats.base import Format
 
 VERSION = 2
 
 
-class ShowerSource(Source):
-    """Showers whose conditions and event fields are in memory even where the cells are not.
-
-    Attributes:
-        cond: Conditions of all events, each ``(N, dim)``.
-        event: Event fields of all events, each ``(N, dim)``.
-    """
-
-    cond: dict[str, Tensor]
-    event: dict[str, Tensor]
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of events."""
-
-    @abstractmethod
-    def take(self, index: Sequence[int]) -> Batch:
-        """The events ``index``, in that order."""
-
-
-class DenseSource(ShowerSource):
-    """Showers held as one batch of tensors."""
-
-    def __init__(self, batch: Batch) -> None:
-        self.batch, self.cond, self.event = batch, batch.cond, batch.event
-        self.weight = batch.weight
-
-    def __len__(self) -> int:
-        return len(self.batch)
-
-    def take(self, index: Sequence[int]) -> Batch:
-        """The events ``index``, in that order."""
-        return self.batch[torch.as_tensor(index, dtype=torch.long)]
-
-
-class SparseSource(ShowerSource):
+class SparseSource(FieldSource):
     """Showers in a cache folder, made dense batch by batch; a copy in a worker opens the files anew.
 
     Args:
@@ -148,7 +111,16 @@ def cache_root() -> Path:
     return Path(chosen) if chosen else Path(base) / "simulacra"
 
 
-def load_dense(format: Format, paths: Sequence[Path]) -> DenseSource:
+def file_hashes(parts: Mapping[str, Sequence[Path]]) -> dict[str, str]:
+    """SHA-256 of the files of each part, under ``part/name``."""
+    return {
+        f"{part}/{path.name}": content_hash(path, cache_root() / "hashes")
+        for part, paths in parts.items()
+        for path in paths
+    }
+
+
+def load_dense(format: Format, paths: Sequence[Path]) -> MemorySource:
     """All events of some files in memory, read into place."""
     n, spec = sum(format.header(path).n for path in paths), format.spec
     x, parts = torch.zeros(n, *spec.shape), []
@@ -160,7 +132,7 @@ def load_dense(format: Format, paths: Sequence[Path]) -> DenseSource:
             mask[start : start + len(batch)] = batch.mask
         parts.append(_without_cells(batch))
         start += len(batch)
-    return DenseSource(replace(Batch.cat(parts), x=x, mask=mask))
+    return MemorySource(replace(Batch.cat(parts), x=x, mask=mask))
 
 
 def load_sparse(format: Format, paths: Sequence[Path], root: Path | None = None) -> SparseSource:

@@ -7,6 +7,6 @@ from collections.abc import Sequence
 from simulacra.data.files import Published
 
 
-def published(particles: Sequence[str], where: str) -> Published:
-    """The public files of some particles; all of them are needed."""
-    return Published([f"{particle}.hdf5" for particle in particles], [], where, complete=True)
+def published(particles: Sequence[str], where: str, embedded: str | None) -> Published:
+    """The public files of some particles; all of them are needed, also of the embedded sample."""
+    return Published([f"{particle}.hdf5" for particle in particles], [], where, True, embedded)

@@ -12,6 +12,7 @@ from pathlib import Path
 from simulacra.core import UserError
 from simulacra.core.files import write_text
 
+PARTS = ("train", "val", "test")
 _LARGE = 64 * 2**20  # bytes from which a file's hash is remembered
 
 
@@ -24,12 +25,15 @@ class Published:
         test: Names of the test files, empty where none are published.
         where: Where they can be had, e.g. a DOI.
         complete: Whether all training files are needed (one per class), or any of them will do.
+        embedded: Folder of the sample in the package that stands in for them, or None where there is
+            none.
     """
 
     train: Sequence[str]
     test: Sequence[str]
     where: str
     complete: bool = False
+    embedded: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,12 @@ class Found:
     embedded: bool = False
     val: tuple[Path, ...] = ()
 
+    @property
+    def parts(self) -> dict[str, tuple[Path, ...]]:
+        """The files by part, for the parts that have any."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {part: paths for part, paths in named.items() if paths}
+
 
 def embedded_folder(name: str) -> Path:
     """Folder of an embedded sample."""
@@ -59,8 +69,6 @@ def locate(
     published: Published,
     root: Path | str | None,
     files: Mapping[str, Sequence[str] | None] | None,
-    embedded: str | None,
-    parts: Sequence[str] = ("train", "test"),
 ) -> Found:
     """Find the files of data set ``name``.
 
@@ -68,20 +76,19 @@ def locate(
         name: Name of the data set, for messages.
         published: The public files.
         root: Folder below which public names are looked for, at any depth.
-        files: Lists of other files by part, relative to ``root``.
-        embedded: Folder of the package's sample, or None where there is none.
-        parts: Parts of which ``files`` may name some; ``train`` and ``test`` always, and ``val``.
+        files: Lists of other files by part, relative to ``root``: ``train``, and with it ``val``,
+            ``test`` or both.
 
     Raises:
         UserError: If nothing is found; it says what to download.
     """
     own = {part: list(names) for part, names in (files or {}).items() if names}
     if own:
-        return _own(name, own, None if root is None else Path(root), parts)
+        return _own(name, own, None if root is None else Path(root))
     if root is not None:
         return _below(name, published, Path(root))
-    if embedded is not None:
-        found = _search(embedded_folder(embedded), published)
+    if published.embedded is not None:
+        found = _search(embedded_folder(published.embedded), published)
         if found is not None:
             return Found(found.train, found.test, embedded=True)
     raise UserError(
@@ -108,11 +115,9 @@ def content_hash(path: Path, memory: Path) -> str:
     return digest
 
 
-def _own(
-    name: str, files: Mapping[str, Sequence[str]], root: Path | None, parts: Sequence[str]
-) -> Found:
-    if not set(files) <= set(parts) or "train" not in files:
-        listed = " and ".join(parts)
+def _own(name: str, files: Mapping[str, Sequence[str]], root: Path | None) -> Found:
+    if not set(files) <= set(PARTS) or "train" not in files:
+        listed = f"{PARTS[0]}, with {PARTS[1]} and {PARTS[2]} where there are such files"
         raise UserError(f"data.files of {name} takes the lists {listed}, got {sorted(files)}")
     paths = {
         part: tuple(Path(item) if root is None else root / item for item in files[part])

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, IncompatibleError, Spec
 from simulacra.core.pair import FIRST, SECOND, labelled, with_label
-from simulacra.data.base import EventDataModule
+from simulacra.data.base import EventDataModule, Loading
 from simulacra.data.source import Part
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
@@ -33,32 +33,20 @@ SAME = ("kind", "shape", "unit", "features", "conditions", "event", "geometry")
 class PairDataModule(EventDataModule):
     """See the module's docstring.
 
-    Files, views and splits are those of the two data modules; their own batch sizes are not used.
+    Files, views and splits are those of the two data modules; their own batch sizes are not used, nor is
+    the fraction for validation of ``loading``.
 
     Args:
         first: The sample with label 1, the target.
         second: The sample with label 0.
-        batch_size: Events of both samples together per training batch and rank.
-        eval_batch_size: The same in validation and test.
-        workers: Loader processes per rank; 0 loads in the training process.
-        seed: Seed of the order of events.
-        limit: Use at most this many training events of both together (None: all).
+        loading: Sizes of batches of both samples together and their order.
 
     Raises:
         IncompatibleError: If the two samples hold different kinds of events.
     """
 
-    def __init__(
-        self,
-        first: EventDataModule,
-        second: EventDataModule,
-        batch_size: int,
-        eval_batch_size: int = 1024,
-        workers: int = 0,
-        seed: int = 0,
-        limit: int | None = None,
-    ) -> None:
-        super().__init__(batch_size, eval_batch_size, workers, seed, limit=limit)
+    def __init__(self, first: EventDataModule, second: EventDataModule, loading: Loading) -> None:
+        super().__init__(loading)
         one, two = first.spec, second.spec
         for name in SAME:
             if getattr(one, name) != getattr(two, name):

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from simulacra.core import Batch, Conditions, Spec, UserError
-from simulacra.data.base import EventDataModule, View
-from simulacra.data.cache import cache_root
-from simulacra.data.files import content_hash
+from simulacra.data.base import EventDataModule, Loading, View
+from simulacra.data.cache import file_hashes
+from simulacra.data.file_data import TEST_FRACTION, Files, permutation
 from simulacra.data.pxd_files import PxdFiles, converted, locate, synthetic
 from simulacra.data.pxd_synthetic import PxdBackground
 from simulacra.data.source import Part, Source
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 MEMORY_HITS = 2**26
 """Files with more hits than this, 0.4 GB, are read event by event."""
-TEST_FRACTION = 0.2
 _SPLIT_SEED, _VALIDATION_SEED = 2022, 2023
 
 
@@ -82,16 +81,10 @@ class PxdDataModule(EventDataModule):
         sensors: Names of the sensors that are shown, or None for those of the data set.
         background: Settings of the synthetic events.
         events: Number of synthetic events of the parts ``train`` and ``test``.
+        loading, view: As of the base class.
         root: Folder with the user's folders of images or files of hits, or None for synthetic
             events.
         files: Lists ``train`` and ``test`` of folders and files below ``root`` (or of paths).
-        batch_size: Events per training batch and rank.
-        eval_batch_size: Events per batch in validation and test.
-        workers: Loader processes per rank; 0 loads in the training process.
-        seed: Seed of the order of events.
-        validation: Fraction of the training part that is kept for validation.
-        limit: Use at most this many training events (None: all).
-        view: Makes the form in which the model sees events, or None for the native form.
     """
 
     def __init__(
@@ -100,17 +93,12 @@ class PxdDataModule(EventDataModule):
         sensors: Sequence[str] | None,
         background: PxdBackground,
         events: Mapping[str, int],
+        loading: Loading,
         root: str | None = None,
-        files: Mapping[str, Sequence[str] | None] | None = None,
-        batch_size: int = 1,
-        eval_batch_size: int = 1,
-        workers: int = 0,
-        seed: int = 0,
-        validation: float = 0.1,
-        limit: int | None = None,
+        files: Files | None = None,
         view: Callable[[Spec], View] | None = None,
     ) -> None:
-        super().__init__(batch_size, eval_batch_size, workers, seed, validation, limit, view)
+        super().__init__(loading, view)
         if set(events) != {"train", "test"}:
             raise UserError(f"data.events has the numbers train and test, got {sorted(events)}")
         self._format = PxdFormat(spec() if sensors is None else spec(sensors))
@@ -147,12 +135,7 @@ class PxdDataModule(EventDataModule):
     @property
     def provenance(self) -> dict[str, str]:
         """Files by name with their SHA-256; for synthetic events their settings too."""
-        parts = {"train": self.found.train, "test": self.found.test}
-        hashes = {
-            f"{k}/{path.name}": content_hash(path, cache_root() / "hashes")
-            for k in parts
-            for path in parts[k]
-        }
+        hashes = file_hashes({"train": self.found.train, "test": self.found.test})
         source = {"source": "files"}
         if self.found.synthetic:
             source = {"source": "synthetic stand-in", "settings": self.background.key()}
@@ -167,18 +150,15 @@ class PxdDataModule(EventDataModule):
         source = HitSource(self.found.train, self._format)
         if self.found.test:
             test_source = HitSource(self.found.test, self._format)
-            test, train = (
-                torch.arange(len(test_source)),
-                _permutation(len(source), _VALIDATION_SEED),
-            )
+            test, train = torch.arange(len(test_source)), permutation(len(source), _VALIDATION_SEED)
         else:
             log.info(
                 "%s has no test part: a fifth of the events, by a fixed permutation, is it",
                 self.native_spec.name,
             )
-            order, cut = _permutation(len(source), _SPLIT_SEED), round(TEST_FRACTION * len(source))
+            order, cut = permutation(len(source), _SPLIT_SEED), round(TEST_FRACTION * len(source))
             test_source, test, train = source, order[:cut].sort().values, order[cut:]
-        cut = round(self.validation * len(train))
+        cut = round(self.loading.validation * len(train))
         if cut == len(train) or not len(test):
             raise UserError(
                 f"{len(source)} events of {self.native_spec.name} are too few for train, val and test"
@@ -227,7 +207,3 @@ class PxdDataModule(EventDataModule):
             self.native_spec.name,
             f"{sum(self.events.values()):,}",
         )
-
-
-def _permutation(n: int, seed: int) -> torch.Tensor:
-    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))

@@ -4,6 +4,7 @@ whole batch.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -31,18 +32,44 @@ class Source(Protocol):
         raise NotImplementedError
 
 
-class MemorySource:
+class FieldSource(Source):
+    """Events whose conditions and event fields are in memory even where the rest is not.
+
+    Attributes:
+        cond: Conditions of all events, each ``(N, dim)``.
+        event: Event fields of all events, each ``(N, dim)``.
+    """
+
+    cond: dict[str, torch.Tensor]
+    event: dict[str, torch.Tensor]
+
+    @property
+    def fields(self) -> dict[str, torch.Tensor]:
+        """Conditions and event fields of all events, each ``(N, dim)``."""
+        return {**self.cond, **self.event}
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of events."""
+
+    @abstractmethod
+    def take(self, index: Sequence[int]) -> Batch:
+        """The events ``index``, in that order."""
+
+
+class MemorySource(FieldSource):
     """Events held as one batch of tensors."""
 
     def __init__(self, batch: Batch) -> None:
-        self.batch, self.weight = batch, batch.weight
+        self.batch, self.cond, self.event = batch, batch.cond, batch.event
+        self.weight = batch.weight
 
     def __len__(self) -> int:
         return len(self.batch)
 
     def take(self, index: Sequence[int]) -> Batch:
-        """The events ``index``."""
-        return self.batch[torch.as_tensor(index)]
+        """The events ``index``, in that order."""
+        return self.batch[torch.as_tensor(index, dtype=torch.long)]
 
 
 class Part(Dataset[Batch]):

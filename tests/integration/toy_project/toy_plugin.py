@@ -45,9 +45,6 @@ def spec() -> Spec:
 
 
 class ToyData(EventDataModule):
-    def __init__(self, batch_size: int, eval_batch_size: int, seed: int, limit: int | None) -> None:
-        super().__init__(batch_size, eval_batch_size, seed=seed, limit=limit)
-
     @property
     def native_spec(self) -> Spec:
         return spec()
