@@ -229,6 +229,19 @@ def test_other_files_are_taken_by_name_below_the_root(tmp_path: Path) -> None:
         build("ds1_photons", tmp_path, files={"test": ["judge.hdf5"]}).setup()
 
 
+def test_held_out_energies_are_left_out_of_validation_files_too(tmp_path: Path) -> None:
+    form = build("ds1_photons").format
+    for number, part in enumerate(("train", "val", "test")):
+        form.toy(tmp_path / f"{part}.hdf5", 90, seed=number)
+    files = {part: [str(tmp_path / f"{part}.hdf5")] for part in ("train", "val", "test")}
+    module = build("ds1_photons", files=files, hold_out=[4096])
+    whole = rows(build("ds1_photons", files=files), "val")
+    assert len(whole) == 90
+    assert 0 < len(module.part("val")) < 90
+    assert set(rows(module, "val")) < set(whole)
+    assert 4096.0 not in energies_in(module, "val")
+
+
 def test_a_root_without_the_files_is_an_error_and_not_the_embedded_sample(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"no files of ds2 below .*dataset_2_1\.hdf5 \(Zenodo record 6366270\)"

@@ -15,9 +15,10 @@ from simulacra import data
 from simulacra.callbacks.look import pair
 from simulacra.core import Batch, Conditions, UserError
 from simulacra.data.base import EventDataModule
+from simulacra.data.file_data import FileDataModule
 from simulacra.data.pxd import HitSource, PxdDataModule
-from simulacra.data.showers import ShowerDataModule
 from simulacra.data.source import MemorySource, Part
+from simulacra.training.generative import GenerativeModule
 from support import composed
 
 SETS = {
@@ -46,7 +47,7 @@ def weigh(folder: Path, n: int) -> None:
 
 def known(module: EventDataModule) -> dict[int, float]:
     """Weight of each event of the files, by its values."""
-    assert isinstance(module, ShowerDataModule | PxdDataModule)
+    assert isinstance(module, FileDataModule | PxdDataModule)
     batches = [module.format.read(path) for path in (*module.found.train, *module.found.test)]
     whole = Batch.cat(batches)
     assert whole.weight is not None
@@ -209,6 +210,7 @@ class Copy:
     """Stands in for a module: it makes events of zeros with the conditions that are asked for."""
 
     given, device = ("incident_energy",), "cpu"
+    judged, truth = GenerativeModule.judged, GenerativeModule.truth
 
     def sample(self, cond: Conditions, batch_size: int | None, generator: torch.Generator) -> Batch:
         return Batch(torch.zeros(len(cond), 368), cond.values)
