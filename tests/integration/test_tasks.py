@@ -83,7 +83,7 @@ def test_the_closure_of_a_transform_that_loses_something_is_judged(
     _, kept = run_toy("kept", *short)
     inverse = toy_plugin.ToyTransform.inverse
 
-    def lossy(self: object, latent: Latent, cond: Conditions) -> Batch:
+    def lossy(self: object, latent: Latent, cond: Conditions, generator: object = None) -> Batch:
         back = inverse(self, latent, cond)
         return Batch(back.x.clamp(max=0.4 * float(back.x.max())).sqrt(), back.cond)
 

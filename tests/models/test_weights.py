@@ -13,11 +13,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from simulacra.core import Batch, UserError, draws
 from simulacra.data.base import EventDataModule
+from simulacra.dynamics import diffusion
 from simulacra.training.checkpoint import build
 from simulacra.training.generative import GenerativeModule
 from support import config_names, fits, trainable
 
-VIEWS = [("ds1_photons", None), ("ild_10x10", None), ("pxd_small", None)]
+VIEWS = [
+    ("ds1_photons", None),
+    ("ild_10x10", None),
+    ("pxd_small", None),
+    ("jetnet30", None),
+    ("jetclass", None),
+    ("ild_10x10", "cloud"),
+    ("table", None),
+]
 PAIRS = [
     (model, *view)
     for model in config_names("model")
@@ -26,23 +35,26 @@ PAIRS = [
 COUNTS = torch.tensor([0, 1, 2, 1, 0, 3])
 
 
-@pytest.fixture
 def same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every event gets the same noise, time and place."""
 
     def row(shape: Sequence[int], like: Tensor, generator: object = None) -> Tensor:
         sine = torch.sin(12.9898 * torch.arange(float(torch.Size(shape[1:]).numel())) + 0.7)
-        return sine.view(1, *shape[1:]).expand(*shape).to(like.dtype)
+        dtype = like.dtype if like.is_floating_point() else None
+        return sine.view(1, *shape[1:]).expand(*shape).to(dtype)
 
     def unit(shape: Sequence[int], like: Tensor, generator: object = None) -> Tensor:
         return row(shape, like) % 1
 
-    def lowest(low: int, high: int, shape: Sequence[int], *_: object) -> Tensor:
-        return torch.full(tuple(shape), low)
+    def highest(low: int, high: int, shape: Sequence[int], *_: object) -> Tensor:
+        return torch.full(tuple(shape), high - 1)
 
     monkeypatch.setattr(draws, "normal", row)
     monkeypatch.setattr(draws, "uniform", unit)
-    monkeypatch.setattr(draws, "integers", lowest)
+    monkeypatch.setattr(draws, "integers", highest)
+    monkeypatch.setattr(
+        diffusion, "stratified_times", lambda n, like, generator: torch.full((n,), 0.4).to(like)
+    )
 
 
 def losses(module: GenerativeModule, events: Batch) -> dict[str, Tensor]:
@@ -61,10 +73,12 @@ def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
         torch.testing.assert_close(first[name], second[name], rtol=2e-5, atol=1e-6, msg=name)
 
 
-@pytest.mark.usefixtures("same_noise")
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0])
 def test_weights_count_events(
-    pair: tuple[str, str, str | None], toy: Callable[..., EventDataModule], tmp_path: Path
+    pair: tuple[str, str, str | None],
+    toy: Callable[..., EventDataModule],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = toy(*pair[1:])
     config = trainable(pair[0], data, tmp_path)
@@ -76,6 +90,7 @@ def test_weights_count_events(
         for parameter in module.parameters():
             parameter.add_(0.03 * torch.randn(parameter.shape))
     events = data.batch(6)
+    same_noise(monkeypatch)
     plain = losses(module, events)
     weighted = replace(events, weight=COUNTS.float())
     if any(isinstance(part, _BatchNorm) for part in module.modules()):

@@ -97,11 +97,12 @@ def closure(
         ``test/closure/w1_mean`` and ``test/closure/boosted_auc`` with their twins.
     """
     truth, size, parts = module.truth(datamodule.batch(asked, "test")), module.spec.sample_batch, []
+    generator = torch.Generator(device=module.device).manual_seed(0)
     with module.evaluating():
         for start in range(0, len(truth), size):
             batch = truth[start : start + size].to(module.device)
             latent, cond = module.transform(batch), batch.conditions(module.given)
-            back = module.transform.inverse(latent, cond).to("cpu")
+            back = module.transform.inverse(latent, cond, generator).to("cpu")
             parts.append(replace(back, weight=truth[start : start + size].weight))
     judge.scores = dict(DEFAULT)
     found = judge(datamodule.native(Batch.cat(parts)), "").metrics
