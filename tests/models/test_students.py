@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import IncompatibleError, Layout
+from simulacra.core import Batch, IncompatibleError, Layout
 from simulacra.dynamics.diffusion import angular_velocity, preconditioned
 from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.distilled_density import DistilledDensity
@@ -22,6 +22,7 @@ from simulacra.models.showers.shower_model import ShowerModel
 from simulacra.nn.timed_mlp import TimedMLP
 from simulacra.training.checkpoint import build
 from simulacra.training.density_student import DensityStudent
+from simulacra.training.module import Module
 from simulacra.training.optim import Optim
 from simulacra.training.teacher import taught
 from simulacra.transforms.showers import ShowerTransform
@@ -43,6 +44,12 @@ def checkpoint(teacher: str, data: str, setting: str, toy, folder: Path) -> Path
     return save(build(config, events.spec).fit_transform(events.fit_batches()), config, folder)
 
 
+def loss_of(module: Module, batch: Batch) -> Tensor:
+    (objective,) = module.objectives().values()
+    latent = module.encode(batch, torch.Generator().manual_seed(0))
+    return objective.loss(latent, torch.Generator().manual_seed(1))["loss"].detach()
+
+
 @pytest.mark.parametrize(("student", "teacher", "data", "setting"), MINE)
 def test_a_student_has_the_architecture_of_its_teachers_checkpoint(
     student: str,
@@ -58,6 +65,10 @@ def test_a_student_has_the_architecture_of_its_teachers_checkpoint(
     module = build(taught(config), toy(data).spec)
     assert config == before
     module.fit_transform(toy(data).fit_batches())  # refuses a teacher of another architecture
+    resumed = build(taught(config), toy(data).spec)  # goes on without being fitted again
+    resumed.load_state_dict(module.state_dict())
+    first, second = (loss_of(item, toy(data).batch(8)) for item in (module, resumed))
+    assert torch.equal(first, second)
     with pytest.raises((IncompatibleError, RuntimeError)):
         build(config, toy(data).spec).fit_transform(toy(data).fit_batches())
 

@@ -46,12 +46,17 @@ class DistilledDensity(DiffusionDensity):
         self.target = distillation.average(self.net)
         self._teacher: Callable[[], DiffusionDensity] | None = None
 
-    def adopt(self, teacher: DiffusionDensity, ask: Callable[[], DiffusionDensity]) -> None:
-        """Start from the weights of a trained density.
+    def learn_from(self, ask: Callable[[], DiffusionDensity]) -> None:
+        """Name the teacher.
 
         Args:
-            teacher: The trained density.
-            ask: Gives it again in a training step, on the right device; it stays out of the module tree.
+            ask: Gives the trained density in a training step, on the right device; it stays out of the module
+                tree.
+        """
+        self._teacher = ask
+
+    def adopt(self, teacher: DiffusionDensity) -> None:
+        """Start from the weights of a trained density.
 
         Raises:
             IncompatibleError: If it learnt otherwise or has another network.
@@ -65,7 +70,6 @@ class DistilledDensity(DiffusionDensity):
         self.net.load_state_dict(theirs)
         if self.target is not None:
             self.target.load_state_dict(theirs)
-        self._teacher = ask
 
     def loss(
         self,

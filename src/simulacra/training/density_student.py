@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from torch import nn
@@ -30,8 +31,10 @@ class DensityStudent(Student):
                 but not trained).
         """
         self.teacher = None if teacher is None else Teacher(teacher)
-        for density in self.densities().values():
-            if not isinstance(density, DistilledDensity):
+        for name, density in self.densities().items():
+            if isinstance(density, DistilledDensity):
+                density.learn_from(partial(self._taught, name))
+            else:
                 density.requires_grad_(False)
 
     def densities(self) -> Mapping[str, Density]:
@@ -45,7 +48,7 @@ class DensityStudent(Student):
             theirs = teacher.get_submodule(name)
             if isinstance(density, DistilledDensity):
                 assert isinstance(theirs, DiffusionDensity)
-                density.adopt(theirs, lambda name=name: self._taught(name))  # type: ignore[misc]
+                density.adopt(theirs)
             else:
                 copy_weights(density, theirs, name)
 
