@@ -102,6 +102,13 @@ def test_initialisation_standardises_what_reaches_each_actnorm():
     )
 
 
+def test_a_handful_of_events_does_not_set_the_scales_of_all_others():
+    flow = coupling_flow(Layout(3, 0), 1, RationalQuadratic(4, 4.0), [4])
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    flow.fit([(torch.randn(2, 3, generator=torch.Generator().manual_seed(0)), None, None)])
+    assert all(torch.equal(value, before[name]) for name, value in flow.state_dict().items())
+
+
 def test_permutations_are_buffers_of_a_fixed_seed():
     first, again, other = (
         coupling_flow(Layout(9, 0), 4, RationalQuadratic(4, 4.0), [4], seed=seed)

@@ -22,6 +22,8 @@ from simulacra.nn.mlp import MLP
 from simulacra.nn.variational import Bayesian
 
 Steered = tuple[Tensor, Tensor]
+FEWEST = 16
+"""Events from which a flow starts, at least; fewer would hand on their fluctuations to all others."""
 
 
 class Step(nn.Module, ABC):
@@ -242,8 +244,12 @@ class Flow(Density):
 
     @torch.no_grad()
     def fit(self, rows: Iterable[Rows]) -> None:
-        """Data-dependent initialisation: every step sees the values of the first batch that reach it."""
+        """Data-dependent initialisation: every step sees the values of the first batch that reach it, unless
+        these are too few.
+        """
         x, context, _ = first(rows)
+        if len(x) < FEWEST:
+            return
         for step in self._steps():
             step.initialise(x)
             x, _ = step(x, context)
