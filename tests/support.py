@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from simulacra import data
-from simulacra.core import Spec
+from simulacra.core import Batch, Spec
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.config import register
 from simulacra.training.checkpoint import build
@@ -105,3 +106,18 @@ def grid() -> list[tuple[str, str, str | None]]:
         for name in views
         for view in (None, *views[name])
     ]
+
+
+def assert_losses_reach_their_own_parameters(module: Module, batch: Batch) -> None:
+    """Each loss is finite, and its gradient reaches all of its objective's parameters and no others."""
+    latent = module.encode(batch, torch.Generator().manual_seed(0))
+    objectives = module.objectives()
+    owned = [p for objective in objectives.values() for p in objective.parameters]
+    assert {id(p) for p in owned} == {id(p) for p in module.parameters() if p.requires_grad}
+    for name, objective in objectives.items():
+        values = objective.loss(latent, torch.Generator().manual_seed(0))
+        assert all(math.isfinite(float(value.detach())) for value in values.values()), name
+        values["loss"].backward()
+        reached = {id(p) for p in module.parameters() if p.grad is not None}
+        assert reached == {id(p) for p in objective.parameters}, name
+        module.zero_grad(set_to_none=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -14,7 +13,7 @@ from simulacra.core import Conditions
 from simulacra.data.base import EventDataModule
 from simulacra.training.checkpoint import build, load_weights
 from simulacra.training.generative import GenerativeModule
-from support import fits, models_of, trainable
+from support import assert_losses_reach_their_own_parameters, fits, models_of, trainable
 
 # data sets (and views) per kind of event: the first that fits a model
 KINDS = [
@@ -75,17 +74,7 @@ def test_every_model_is_held_to_the_contract_on_some_kind_of_data() -> None:
 @contract
 def test_each_loss_is_finite_and_reaches_exactly_its_own_parameters(fitted) -> None:
     module, events, _ = fitted
-    latent = module.encode(events.batch(8), generator(0))
-    objectives = module.objectives()
-    owned = [p for objective in objectives.values() for p in objective.parameters]
-    assert {id(p) for p in owned} == {id(p) for p in module.parameters() if p.requires_grad}
-    for name, objective in objectives.items():
-        values = objective.loss(latent, generator(0))
-        assert all(math.isfinite(float(value.detach())) for value in values.values()), name
-        values["loss"].backward()
-        reached = {id(p) for p in module.parameters() if p.grad is not None}
-        assert reached == {id(p) for p in objective.parameters}, name
-        module.zero_grad(set_to_none=True)
+    assert_losses_reach_their_own_parameters(module, events.batch(8))
 
 
 @contract

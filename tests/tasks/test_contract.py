@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from simulacra.tasks.pair import PairTask
 from simulacra.tasks.reweighter import Reweighter
 from simulacra.training.checkpoint import build, load
 from simulacra.training.generative import GenerativeModule
-from support import composed, fits, models_of, save, tiny
+from support import assert_losses_reach_their_own_parameters, composed, fits, models_of, save, tiny
 
 SETS = ["ds1_photons", "calogan", "ds2", "ild"]
 TASKS = [(model, name) for model in models_of(PairTask) for name in SETS]
@@ -60,17 +59,7 @@ def test_there_is_a_task_beside_generators() -> None:
 @contract
 def test_each_loss_is_finite_and_reaches_exactly_its_own_parameters(fitted) -> None:
     module, events, _ = fitted
-    latent = module.encode(events.batch(8), generator(0))
-    objectives = module.objectives()
-    owned = [p for objective in objectives.values() for p in objective.parameters]
-    assert {id(p) for p in owned} == {id(p) for p in module.parameters() if p.requires_grad}
-    for name, objective in objectives.items():
-        values = objective.loss(latent, generator(0))
-        assert all(math.isfinite(float(value.detach())) for value in values.values()), name
-        values["loss"].backward()
-        reached = {id(p) for p in module.parameters() if p.grad is not None}
-        assert reached == {id(p) for p in objective.parameters}, name
-        module.zero_grad(set_to_none=True)
+    assert_losses_reach_their_own_parameters(module, events.batch(8))
 
 
 @contract
