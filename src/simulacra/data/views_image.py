@@ -19,7 +19,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec, UserError, regular_grid
 from simulacra.data.base import View
-from simulacra.physics.base import ObservableSet
+from simulacra.physics.base import ObservableSet, even_edges
 from simulacra.physics.jet_images import JetImageObservables
 
 log = logging.getLogger(__name__)
@@ -60,9 +60,7 @@ class JetImages(View):
     @property
     def spec(self) -> Spec:
         """Images with the conditions of the clouds and no event fields."""
-        edges = torch.linspace(
-            -self.half_width, self.half_width, self.pixels + 1, dtype=torch.float64
-        ).tolist()
+        edges = even_edges(-self.half_width, self.half_width, self.pixels).tolist()
         return self.native.with_(
             name=f"{self.native.name}+image",
             kind="image",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -88,6 +89,20 @@ class Axis:
     low: float | None = None
     high: float | None = None
     log: bool = False
+
+
+def even_edges(
+    low: float | np.floating[Any], high: float | np.floating[Any], bins: int, log: bool = False
+) -> Tensor:
+    """Edges ``(bins + 1,)`` of even bins (also in the logarithm), float64, to the last bit those of numpy.
+
+    Published histograms have numpy's edges, and values lie on them: the centre of an empty layer is exactly
+    0, a sparsity is a ratio of small whole numbers.  torch's differ in the last bit.  An end in float32 has
+    its logarithm taken in float32, as numpy does.
+    """
+    if log:
+        return torch.from_numpy(np.logspace(np.log10(low), np.log10(high), bins + 1))
+    return torch.from_numpy(np.linspace(low, high, bins + 1))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from simulacra.core import Batch, Layer, Spec, UserError
 from simulacra.core.units import factor
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile, ResponseBin, per_batch
+from simulacra.physics.base import (
+    Axis,
+    Image,
+    ObservableSet,
+    Profile,
+    ResponseBin,
+    even_edges,
+    per_batch,
+)
 from simulacra.physics.hits import Hits
 
 TINY = 1e-16
@@ -171,7 +179,7 @@ class CalorimeterObservables(ObservableSet):
                 [*finest, high] if high > finest[-1] else finest, dtype=torch.float64
             )
         else:
-            edges = torch.linspace(0, high, self.radial_bins + 1, dtype=torch.float64)
+            edges = even_edges(0, high, self.radial_bins)
         ring = torch.bucketize(radius, edges, right=True) - 1
         return ring.clamp(0, len(edges) - 2), edges
 

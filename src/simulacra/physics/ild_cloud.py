@@ -24,6 +24,7 @@ from simulacra.physics.base import (
     ObservableSet,
     Profile,
     Ragged,
+    even_edges,
     per_batch,
     weighed,
 )
@@ -214,7 +215,7 @@ class ILDCloudObservables(ObservableSet):
         hits = self.project(batch)
         hits = replace(hits, energy=weighed(hits.energy, hits.event, batch))
         half = 20.5 * self.pitch
-        edges = [torch.linspace(o - half, o + half, 42, dtype=torch.float64) for o in self.origin]
+        edges = [even_edges(o - half, o + half, 41) for o in self.origin]
         layers = torch.arange(round(float(self.layer_groups[-1])) + 2, dtype=torch.float64)
         x, z, layer = Axis("x", "mm"), Axis("z", "mm"), Axis("layer")
         views = {

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec
-from simulacra.physics.base import Axis, Image, ObservableSet, Profile, weighed
+from simulacra.physics.base import Axis, Image, ObservableSet, Profile, even_edges, weighed
 from simulacra.physics.substructure import ratios
 
 _SHAPE = {
@@ -134,7 +134,7 @@ class JetObservables(ObservableSet):
         eta, phi, pt = (batch.x[..., self.columns[name]].double() for name in _PARTICLE)
         ring = (torch.hypot(eta, phi) * (RINGS / EXTENT)).long().clamp_max(RINGS - 1)
         values = pt.new_zeros(len(pt), RINGS).scatter_add_(1, ring, torch.where(mask, pt, 0.0))
-        edges = torch.linspace(0, EXTENT, RINGS + 1, dtype=torch.float64)
+        edges = even_edges(0, EXTENT, RINGS)
         return {
             "radial": Profile(
                 values, edges, Axis("distance from the jet axis", "rad"), "relative $p_T$"
@@ -146,7 +146,7 @@ class JetObservables(ObservableSet):
         mask = self.mask(batch)
         eta, phi, pt = (batch.x[..., self.columns[name]][mask].double().cpu() for name in _PARTICLE)
         pt = weighed(pt, mask.nonzero()[:, 0], batch)
-        edges = torch.linspace(-EXTENT, EXTENT, 2 * RINGS + 1, dtype=torch.float64)
+        edges = even_edges(-EXTENT, EXTENT, 2 * RINGS)
         summed = torch.histogramdd(torch.stack([eta, phi], 1), bins=[edges, edges], weight=pt).hist
         axes = Axis("relative eta"), Axis("relative phi", "rad")
         return {"jet": Image(summed.to(batch.x.device), (edges, edges), axes, "relative $p_T$")}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra.metrics.engine.weighted import Weight, part, quantiles, worth
-from simulacra.physics.base import Axis
+from simulacra.physics.base import Axis, even_edges
 
 BLOCK = 2**17
 """Values that are binned at once, so that they stay in the processor's cache."""
 
 
 def resolve(axis: Axis, truth: Tensor, weight: Weight = None) -> Tensor:
-    """Bin edges ``(bins + 1,)``, float64; ends that the axis leaves open come from the finite truth ``(n,)``
-    with weights ``(n,)`` above 0.
+    """Bin edges ``(bins + 1,)``, float64, numpy's to the last bit; ends that the axis leaves open come from
+    the finite truth ``(n,)`` with weights ``(n,)`` above 0.
 
     An open range spans the truth from its 0.1 % to its 99.9 % quantile, widened by a twentieth (in
     logarithmic axes from the smallest to the largest value, as in the CaloChallenge).  Few events
@@ -33,8 +31,9 @@ def resolve(axis: Axis, truth: Tensor, weight: Weight = None) -> Tensor:
     elif not len(values):
         low, high = (axis.low or (1e-3 if axis.log else 0.0)), 1.0
     elif axis.log:
-        low = float(values.min()) if axis.low is None else axis.low
-        high = float(values.max()) if axis.high is None else axis.high
+        found = values.numpy()  # the ends are in the type of the values
+        low = found.min() if axis.low is None else axis.low
+        high = found.max() if axis.high is None else axis.high
     else:
         whole = _whole(values, axis, weight)
         if whole is not None:
@@ -45,10 +44,7 @@ def resolve(axis: Axis, truth: Tensor, weight: Weight = None) -> Tensor:
         high = high + margin if axis.high is None else axis.high
     if high - low <= 1e-12 * max(abs(low), abs(high)):  # a constant observable
         low, high = (low, low * 10) if axis.log else (low - 0.5, low + 0.5)
-    bins = _bins(axis, n)
-    if axis.log:
-        return torch.logspace(math.log10(low), math.log10(high), bins + 1, dtype=torch.float64)
-    return torch.linspace(low, high, bins + 1, dtype=torch.float64)
+    return even_edges(low, high, _bins(axis, n), axis.log)
 
 
 def _bins(axis: Axis, n: float) -> int:

@@ -29,6 +29,7 @@ from simulacra.metrics.engine.response import MIN_EVENTS, Peak, peak
 from simulacra.metrics.engine.sample import Sample
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, TwoSampleMetric
 from simulacra.metrics.engine.weighted import Weight, effective, unequal
+from simulacra.physics.base import even_edges
 
 SHAPES = (
     *("m1_x", "m1_y", "m1_z", "m2_x", "m2_y", "m2_z"),
@@ -181,7 +182,7 @@ def _histograms(
     """Separation powers in 100 bins, with the error of counting."""
     found = {}
     for position, (key, (_, low, high)) in enumerate(HISTOGRAMS.items()):
-        edges = torch.linspace(low, high, 101, dtype=torch.float64)
+        edges = even_edges(low, high, 100)
         counts = []
         for rows, weight in (reference, generated):
             found_counts = histogram(rows[:, position], edges, weight)[1:-1]

@@ -24,6 +24,7 @@ from simulacra.metrics.engine.sample import Column
 from simulacra.metrics.engine.score import Figure, Judged, NotRun
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weight, Weights, quantiles
 from simulacra.metrics.protocols.jets import clouds
+from simulacra.physics.base import even_edges
 from simulacra.physics.efp import D4, efps
 
 OBSERVABLES = {"etarel": "etarel", "phirel": "phirel", "ptrel": "ptrel", "mass": "mass_rel"}
@@ -61,7 +62,7 @@ def kl_histogram(
 
 def kl_edges(reference: Tensor, weight: Weight = None) -> Tensor:
     """The edges of the module's docstring; equal ones count once."""
-    levels = torch.linspace(TAIL, 1 - TAIL, EDGES, dtype=torch.float64)
+    levels = even_edges(TAIL, 1 - TAIL, EDGES - 1)
     if weight is not None:
         return quantiles(reference, levels.tolist(), weight).unique()
     ordered = reference.double().sort().values

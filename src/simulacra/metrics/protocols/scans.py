@@ -26,6 +26,7 @@ from simulacra.metrics.engine.events import conditions
 from simulacra.metrics.engine.sample import Sample, reduce
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, refuse_negative
 from simulacra.metrics.engine.weighted import effective, mean, sample_deviation, worth
+from simulacra.physics.base import even_edges
 
 Generate = Callable[[Conditions, int], Batch]
 """``generate(conditions, seed)``: events with the noise of that seed."""
@@ -95,7 +96,7 @@ def grid(
         at = torch.tensor([low - margin, *sorted(inside), high + margin], dtype=torch.float64)
         found = torch.cat([at, (at[1:] + at[:-1]) / 2]).unique()
     else:
-        found = torch.linspace(low - margin, high + margin, points, dtype=torch.float64)
+        found = even_edges(low - margin, high + margin, points - 1)
     return found.exp() if field.log else found
 
 
