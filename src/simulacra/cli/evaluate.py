@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from omegaconf import DictConfig
@@ -10,6 +11,8 @@ from simulacra.core import UserError
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge_files import judge_files
 from simulacra.evaluation.publish import headline
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
@@ -30,6 +33,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     if not any(config[key] for key in ("generated", "checkpoint", "ensemble")):
         datamodule = build.build_data(config)
         info = datamodule.format.check(config["reference"])
+        for text in info.remarks:
+            log.warning("%s: %s", info.path, text)
         print(f"{info} ({datamodule.native_spec.name}, every value checked)")
         return {"events": info.n}
     found = judge_files(config)

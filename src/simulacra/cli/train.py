@@ -115,6 +115,7 @@ def prepare(
 ) -> None:
     """Statistics of the transform, initial weights, and what the checkpoint shall remember."""
     datamodule.setup()
+    remark(datamodule)
     if fresh:
         module.fit_transform(datamodule.fit_batches())
         if config["init"] is not None:
@@ -122,6 +123,13 @@ def prepare(
     module.record.config = config
     module.record.trained_range = datamodule.trained_range()
     module.record.provenance = {**datamodule.provenance, **identity()}
+
+
+@rank_zero_only
+def remark(datamodule: EventDataModule) -> None:
+    """Warn of training events that do not look like the data set."""
+    for text in datamodule.remarks().values():
+        log.warning("%s: %s", datamodule.native_spec.name, text)
 
 
 @rank_zero_only

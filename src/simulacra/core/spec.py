@@ -8,7 +8,9 @@ every checkpoint, so that a checkpoint samples, thresholds and validates with no
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import field as declared
 from typing import Any, Literal
 
 import torch
@@ -19,9 +21,9 @@ from simulacra.core.errors import UserError
 from simulacra.core.geometry import Geometry
 
 Kind = Literal["grid", "layers", "cloud", "image", "table"]
-Role = Literal["energy", "class", "count", "weight"]
+Role = Literal["energy", "class", "count", "weight", "share"]
 """What a field is to shared code, which asks for roles and never for names: the incident energy, the class of
-an event, the number of its points, its weight."""
+an event, the number of its points, its weight, a point's share in its event, which sum to about one."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,8 @@ class Spec:
         prior: Distribution of each condition.
         sample_batch: Events that are generated at once unless the user says otherwise.
         signed: Whether event weights may be negative.
+        response: Range in which the median of visible over incident energy lies, both in one unit; None
+            where nothing is known of it. Events outside of it are remarked on, not refused.
     """
 
     name: str
@@ -148,6 +152,7 @@ class Spec:
     prior: tuple[Prior, ...] = ()
     sample_batch: int = 1024
     signed: bool = False
+    response: tuple[float, float] | None = declared(default=None, compare=False)
 
     def __post_init__(self) -> None:
         names = [field.name for field in (*self.conditions, *self.event)]
@@ -278,12 +283,17 @@ class Spec:
                     "geometry": None
                     if values["geometry"] is None
                     else Geometry.from_dict(values["geometry"]),
+                    "response": _pair(values.get("response")),
                 }
             )
         except (KeyError, TypeError) as error:
             raise UserError(
                 f"this is not a spec that this version of simulacra can read: {error}"
             ) from error
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if values is None else (values[0], values[1])
 
 
 def _field(item: dict[str, Any]) -> Field:

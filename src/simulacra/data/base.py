@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from simulacra.core import Batch, Conditions, Spec, UserError
+from simulacra.core.plausible import remarks
 from simulacra.data.sampler import EpochSampler
 from simulacra.data.source import FixedBatches, Part
 from simulacra.formats.base import Format
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 FIT_EVENTS = 50_000
 """Events from which a transform takes its statistics, at most."""
+LOOKED_EVENTS, LOOKED_VALUES = 2_000, 2**24
+"""Training events, and values of them, that are looked through for what is not plausible, at most."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,13 @@ class EventDataModule(pl.LightningDataModule, ABC):
         """The first ``n`` events of a part (fewer if it has fewer)."""
         chosen = self.part(part)
         return chosen[range(min(n, len(chosen)))]
+
+    def remarks(self) -> dict[str, str]:
+        """What is not plausible about the first training events, one sentence per finding."""
+        part = self.part("train")
+        n = min(len(part), LOOKED_EVENTS, max(1, LOOKED_VALUES // self.native_spec.n_voxels))
+        native = Part(part.source, part.index)  # without the view
+        return remarks(self.native_spec, [native[range(n)]])
 
     def fit_batches(self) -> FixedBatches:
         """Training events for the statistics of transforms, the same on every rank."""

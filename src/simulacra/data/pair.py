@@ -126,6 +126,15 @@ class PairDataModule(EventDataModule):
             for name, (low, high) in one.items()
         }
 
+    def remarks(self) -> dict[str, str]:
+        """Those on both samples."""
+        sides = {"first": self.first, "second": self.second}
+        return {
+            f"{side}/{key}": text
+            for side, module in sides.items()
+            for key, text in module.remarks().items()
+        }
+
     def write_toy(self, folder: Path | str, n: int, seed: int = 0) -> None:
         """Toy files of ``first``; of ``second``, too, where its files have other names."""
         self.second.write_toy(folder, n, seed + 1)

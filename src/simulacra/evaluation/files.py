@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from simulacra.core import Batch, Spec, UserError
+from simulacra.core.plausible import Plausibility
 from simulacra.formats.base import Format
 from simulacra.metrics.engine.events import Events, chunks, conditions
 from simulacra.metrics.engine.score import Judged
@@ -19,6 +21,7 @@ IN_MEMORY = 2**28
 """Bytes of dense float32 events above which a file is read in chunks, again for every pass."""
 WARN = 5.0
 """Standard deviations from which a difference of conditions is worth a warning."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,27 @@ class FileEvents:
         return batch if index.step == 1 else batch[range(0, len(batch), index.step)]
 
 
-def open_events(form: Format, path: str, most: int | None) -> Events:
+@dataclass(frozen=True)
+class Opened:
+    """Events of a file, and what there is to say of them.
+
+    Args:
+        path: The file.
+        events: Its events.
+        remarks: What is not plausible about them, one sentence per finding.
+    """
+
+    path: str
+    events: Events
+    remarks: dict[str, str]
+
+    def warn(self) -> None:
+        """Say it, once."""
+        for text in self.remarks.values():
+            log.warning("%s: %s", self.path, text)
+
+
+def open_events(form: Format, path: str, most: int | None) -> Opened:
     """The first ``most`` events of a file (None: all), every value of them checked.
 
     Raises:
@@ -54,14 +77,16 @@ def open_events(form: Format, path: str, most: int | None) -> Events:
     n = info.n if most is None else min(most, info.n)
     if not n:
         raise UserError(f"{path} holds no events")
-    events = FileEvents(form, path, n)
+    events: Events = FileEvents(form, path, n)
     if 4 * n * form.spec.n_voxels <= IN_MEMORY:
-        batch = events[range(n)]
-        form.spec.validate(batch)
-        return batch
+        events = events[range(n)]
+    look = Plausibility(form.spec)
     for batch in chunks(events, max(1, IN_MEMORY // (16 * form.spec.n_voxels))):
         form.spec.validate(batch)
-    return events
+        look.add(batch)
+    found = Opened(path, events, look.remarks())
+    found.warn()
+    return found
 
 
 def different_conditions(spec: Spec, reference: Judged, generated: Judged) -> dict[str, float]:

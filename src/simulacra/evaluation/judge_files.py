@@ -15,7 +15,7 @@ from simulacra.core import Spec, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import data_of, draw_paths, load
-from simulacra.evaluation.files import WARN, different_conditions, open_events
+from simulacra.evaluation.files import WARN, Opened, different_conditions, open_events
 from simulacra.evaluation.publish import publish
 from simulacra.evaluation.scans import Generator, drawings, matching, regions, scans
 from simulacra.metrics import EvaluationResult, Evaluator
@@ -70,11 +70,11 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
     form, most = datamodule.format, config["evaluation"]["events"]
     reference = open_events(form, config["reference"], most)
     opened = {path: open_events(form, path, most) for path in dict.fromkeys([*paths, *members])}
-    enough({config["reference"]: reference, **opened}, config)
-    judge = evaluator(reference, datamodule, config)
+    enough([reference, *opened.values()], config)
+    judge = evaluator(reference.events, datamodule, config)
     if generator is not None:
         judge.scores |= regions(generator, judge)
-    samples = {path: judged(item, datamodule.observables) for path, item in opened.items()}
+    samples = {path: judged(item.events, datamodule.observables) for path, item in opened.items()}
     ranked = rank(judge, {path: samples[path] for path in paths}, config)
     found: dict[str, Judgement] = {}
     for path, folder in zip(paths, folders, strict=True):
@@ -82,6 +82,7 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
         result = judge(events, networks=[samples[name] for name in members])
         result.notes.update(differing(form.spec, judge.reference, events))
         result.notes.update(ranked.notes(path))
+        result.notes.update(remarks(reference, opened[path]))
         count = {"test/events": float(len(events))}
         figures = {**result.metrics, **ranked.figures(path), **count, **timing}
         drawn: dict[str, Drawing] = {}
@@ -92,6 +93,16 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
         write(result, figures, path, folder, config, drawn)
         found[path] = Judgement(path, folder, figures)
     return list(found.values())
+
+
+def remarks(reference: Opened, generated: Opened) -> dict[str, str]:
+    """Notes on what is not plausible about two files, about which they have warned."""
+    sides = {"reference": reference, "generated": generated}
+    return {
+        f"test/plausible/{side}/{name}": text
+        for side, opened in sides.items()
+        for name, text in opened.remarks.items()
+    }
 
 
 def listed(given: str | list[str]) -> list[str]:
@@ -210,14 +221,15 @@ def places(output: Path, paths: Sequence[str]) -> list[Path]:
     return [output / name for name in names]
 
 
-def enough(samples: Mapping[str, Events], config: Mapping[str, Any]) -> None:
+def enough(samples: Sequence[Opened], config: Mapping[str, Any]) -> None:
     """The published protocol means something from 10,000 events on.
 
     Raises:
         UserError: If a file has less and the evaluation is not forced.
     """
     evaluation = config["evaluation"]
-    for path, events in samples.items():
+    for opened in samples:
+        path, events = opened.path, opened.events
         few = len(events) < PROTOCOL_EVENTS
         if few and evaluation["level"] == "challenge" and not evaluation["force"]:
             raise UserError(
@@ -231,8 +243,8 @@ def evaluator(
 ) -> Evaluator:
     """The judge of an evaluation; floors come from ``truth``, else from ``training``."""
     form = datamodule.format
-    training = open_events(form, config["training"], None) if config["training"] else None
-    truth = open_events(form, config["truth"], None) if config["truth"] else training
+    training = open_events(form, config["training"], None).events if config["training"] else None
+    truth = open_events(form, config["truth"], None).events if config["truth"] else training
     return build.build_evaluator(
         config, reference, datamodule.observables, truth=truth, training=training
     )

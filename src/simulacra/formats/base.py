@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
 from simulacra.core import Batch, FormatError, Spec, UserError
 from simulacra.core.files import beside, cannot_write
+from simulacra.core.plausible import Plausibility
 
 CHUNK_BYTES = 32 * 2**20  # of dense float32 events that are held at once while streaming
 
@@ -32,12 +33,15 @@ class FileInfo:
         shapes: Shape of each key in the file.
         ranges: Smallest and largest value of each condition and event field that is a number [the
             field's unit].
+        remarks: What is not plausible about its events, one sentence per finding; nothing where they were
+            not read.
     """
 
     path: Path
     n: int
     shapes: dict[str, tuple[int, ...]]
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         keys = ", ".join(f"{key} {shape}" for key, shape in self.shapes.items())
@@ -177,18 +181,19 @@ class Format(ABC):
             yield self.read(path, start, min(n, start + step))
 
     def check(self, path: Path | str) -> FileInfo:
-        """Check the whole file, every value of it, in a stream.
+        """Check the whole file, every value of it, in a stream, and remark on what is not plausible.
 
         Raises:
             FormatError: As :meth:`read`.
         """
-        info = self.header(path)
+        info, look = self.header(path), Plausibility(self.spec)
         for batch in self.iterate(path):
             try:
                 self.spec.validate(batch)
             except UserError as error:
                 raise FormatError(f"{path}: {error}") from error
-        return info
+            look.add(batch)
+        return replace(info, remarks=tuple(look.remarks().values()))
 
     def write(
         self,

@@ -23,7 +23,7 @@ from simulacra.core.geometry import regular_grid
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY
 from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
-from simulacra.formats.ild import LAYER_BOTTOMS, PITCH
+from simulacra.formats.ild import LAYER_BOTTOMS, PITCH, RESPONSE
 
 POINTS = 6000
 CENTRE = (0.0, 40.0)  # mm, where the photon enters, x and z
@@ -120,6 +120,7 @@ def ild_cloud() -> Spec:
         cut=1e-4,  # GeV, half a MIP
         prior=(Prior(ENERGY, "uniform", (10.0, 90.0)),),
         sample_batch=64,
+        response=RESPONSE,
     )
 
 

@@ -24,6 +24,8 @@ SAMPLING_THRESHOLD = 0.5e-3 / 0.033
 """Readout threshold of data sets 2 and 3 [MeV]: 0.5 keV in silicon over the sampling fraction."""
 DS1_ENERGIES = tuple(float(2**power) for power in range(8, 23))
 """Incident energies of data set 1 [MeV]."""
+RESPONSE = (0.01, 3.0)
+"""Median of visible over incident energy, very widely: showers are calibrated to the incident energy."""
 DS1_PHOTON_COUNTS = (10_000.0,) * 11 + (5_000.0, 3_000.0, 2_000.0, 1_000.0)
 DS1_PION_COUNTS = (10_000.0,) * 10 + (9_800.0, 5_000.0, 3_000.0, 2_000.0, 1_000.0)
 
@@ -111,6 +113,7 @@ def _ds1(name: str, binning: str, counts: tuple[float, ...]) -> Spec:
         geometry=geometry,
         cut=1.0,  # MeV, the challenge's evaluation since November 2023
         prior=(Prior(ENERGY, "discrete", DS1_ENERGIES, counts),),
+        response=RESPONSE,
     )
 
 
@@ -129,4 +132,5 @@ def _cylinder(name: str, binning: str, sample_batch: int) -> Spec:
         cut=SAMPLING_THRESHOLD,
         prior=(Prior(ENERGY, "loguniform", (1e3, 1e6)),),
         sample_batch=sample_batch,
+        response=RESPONSE,
     )

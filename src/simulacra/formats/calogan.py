@@ -18,7 +18,7 @@ import torch
 
 from simulacra.core import Batch, Field, FormatError, Geometry, Layer, Prior, Spec, UserError
 from simulacra.formats.base import FileInfo
-from simulacra.formats.calochallenge import ENERGY, geometry_of
+from simulacra.formats.calochallenge import ENERGY, RESPONSE, geometry_of
 from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
 from simulacra.formats.toy import grid_showers
 
@@ -126,6 +126,7 @@ def calogan(particles: Sequence[str] = ("eplus",)) -> Spec:
         event=(Field("overflow", "MeV", dim=3, low=0.0),),
         geometry=geometry,
         prior=prior,
+        response=RESPONSE,
     )
 
 

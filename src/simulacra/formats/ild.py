@@ -69,6 +69,8 @@ LAYER_BOTTOMS = (
 """Lower face of each sensor along ILD's y axis, the shower's direction [mm]."""
 _ORIGIN = (-75.912, -77.0)  # mm, lower edges of the 30 x 30 grid in x and z around the photon
 _HALF_MIP = 0.1  # MeV, cut of all published figures
+RESPONSE = (1e-3, 0.1)
+"""Median of visible over incident energy, very widely: 1 to 100 MeV per GeV in the silicon."""
 _VISIBLE = 20.0  # MeV seen per GeV, for toys
 
 
@@ -190,4 +192,5 @@ def _grid(
         cut=_HALF_MIP,
         prior=(Prior(ENERGY, "uniform", (10.0, 100.0)),),
         sample_batch=sample_batch,
+        response=RESPONSE,
     )

@@ -69,7 +69,7 @@ def jetclass(classes: Sequence[str] = CLASSES) -> Spec:
         )
     particle = [
         *(Field(name, unit) for name, unit in (("etarel", ""), ("phirel", "rad"))),
-        Field("ptrel", low=0.0),
+        Field("ptrel", low=0.0, role="share"),
         *(
             Field(name, "mm", low=low)
             for name, low in (("d0", None), ("d0err", 0.0), ("dz", None), ("dzerr", 0.0))

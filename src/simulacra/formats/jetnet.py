@@ -69,7 +69,7 @@ def jetnet(particles: int, classes: Sequence[str]) -> Spec:
         shape=(particles, 3),
         unit="",
         # phirel is told from the jet's axis and stays within its radius: it never reaches the seam at pi
-        features=(Field("etarel"), Field("phirel", "rad"), Field("ptrel", low=0.0)),
+        features=(Field("etarel"), Field("phirel", "rad"), Field("ptrel", low=0.0, role="share")),
         conditions=(Field("jet_class", classes=tuple(classes), role="class"),) if several else (),
         event=jet_fields(particles),
         prior=(Prior("jet_class", "discrete", tuple(map(float, range(len(classes)))), weights),)
