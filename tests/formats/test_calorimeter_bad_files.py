@@ -72,7 +72,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         missing_key,
         r"key 'showers' is missing, found \['incident_energies', 'shower'\]",
     ),
-    "not numbers": (text_key, "key 'showers' is object, expected an array of numbers"),
+    "not numbers": (text_key, "key 'showers' holds text, expected an array of numbers"),
     "a group": (group_key, "key 'showers' is a group, expected an array of numbers"),
     "voxel count": (
         lambda p: write(p, energies(), showers(voxels=367)),

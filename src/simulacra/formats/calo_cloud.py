@@ -1,7 +1,8 @@
 """CaloClouds: photon showers in ILD's calorimeter as clouds of up to 6,000 points.
 
 HDF5 with root keys ``energy`` (N, 1) [GeV] and ``events`` (N, 4, 6000), rows x [mm], layer number,
-z [mm] and energy [GeV]. Real points stand last in the file, after zeros; in a
+z [mm] and energy [GeV]; newer files of the same group have ``events`` (N, 6000, 4). Fewer points than that
+are padded. Real points stand last in the file, after zeros; in a
 :class:`~simulacra.core.Batch` they stand first, in the same order, with a mask. A point is real
 where its energy is above 0.
 
@@ -22,7 +23,7 @@ from simulacra.core import Batch, Field, FormatError, Prior, Spec
 from simulacra.core.geometry import regular_grid
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY
-from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
+from simulacra.formats.hdf5 import Array, Hdf5Format, event_shape, pad_points, tensor
 from simulacra.formats.ild import LAYER_BOTTOMS, PITCH, RESPONSE
 
 POINTS = 6000
@@ -41,7 +42,13 @@ class CaloCloud(Hdf5Format):
 
     def columns(self, file: h5py.File | None = None) -> dict[str, tuple[int, ...]]:
         """Keys and the shape of one event under each."""
-        return {"energy": (1,), "events": (4, self.spec.shape[0])}
+        event = (4, self.spec.shape[0])
+        if file is not None:
+            found = event_shape(file, Path(file.filename), "events") or ()
+            points = found[1:] if found[:1] == (4,) else found[:1]
+            if len(found) == 2 and 4 in found and 0 < points[0] <= self.spec.shape[0]:
+                event = found
+        return {"energy": (1,), "events": event}
 
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         """Key of each quantity per event."""
@@ -50,12 +57,14 @@ class CaloCloud(Hdf5Format):
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         """Events from arrays by key."""
         events = arrays["events"]
+        if events.shape[1] != 4:
+            events = events.transpose(0, 2, 1)
         if events.size and events[:, 3].min() < 0:
             raise FormatError(
                 f"{path}: key 'events' holds negative energies (down to {events[:, 3].min():.6g}), "
                 "expected GeV at or above 0"
             )
-        x, mask = points_first(tensor(events.transpose(0, 2, 1)))
+        x, mask = points_first(tensor(pad_points(events.transpose(0, 2, 1), self.spec.shape[0])))
         return Batch(x, {ENERGY: tensor(arrays["energy"]).reshape(-1, 1)}, mask=mask)
 
     def encode(self, batch: Batch) -> dict[str, Array]:

@@ -44,6 +44,10 @@ class CaloChallenge(Hdf5Format):
         """Keys and the shape of one event under each."""
         return {"incident_energies": (1,), "showers": (self.spec.n_voxels,)}
 
+    def axes(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Showers may also stand as (N, layers, angles, radii), which is their order."""
+        return self.spec.shape if key == "showers" else shape
+
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         """Key of each quantity per event."""
         return {ENERGY: "incident_energies"}

@@ -7,7 +7,6 @@ wrong with such a file. Each format may also hold event weights under ``weight``
 
 from __future__ import annotations
 
-import contextlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,6 +19,16 @@ from numpy.typing import NDArray
 
 from simulacra.core import Batch, Field, FormatError
 from simulacra.formats.base import FileInfo, Format
+from simulacra.formats.hdf5_data import (
+    Array,
+    attribute,
+    dataset,
+    event_shape,
+    merges,
+    numbers,
+    open_hdf5,
+    present,
+)
 from simulacra.formats.hdf5_writer import WEIGHT, Hdf5Writer
 
 __all__ = [
@@ -27,43 +36,21 @@ __all__ = [
     "Array",
     "Hdf5Format",
     "Hdf5Writer",
+    "attribute",
+    "check_far",
     "check_finite",
     "check_not_negative",
+    "event_shape",
     "open_hdf5",
+    "pad_points",
+    "present",
     "read_weight",
     "tensor",
 ]
 
-Array = NDArray[np.float32]
-_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-
-
-@contextlib.contextmanager
-def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
-    """Open for reading.
-
-    Raises:
-        FormatError: If the file is missing, empty, not HDF5, truncated or damaged.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FormatError(f"{path}: there is no such file")
-    with path.open("rb") as stream:
-        start = stream.read(len(_SIGNATURE))
-    if not start:
-        raise FormatError(f"{path}: the file is empty, expected HDF5")
-    if start != _SIGNATURE and not h5py.is_hdf5(path):
-        raise FormatError(f"{path}: not an HDF5 file, it starts with {start!r}")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise FormatError(
-            f"{path}: the HDF5 file is truncated or damaged, get it again ({_first(error)})"
-        ) from error
-    try:
-        yield file
-    finally:
-        file.close()
+FAR = 1e3
+"""How far beyond its published range an energy may lie before it is called an error of the file."""
+_HIGHEST = {"GeV": 1e9, "MeV": 1e12}  # beyond any accelerator, where no range is published
 
 
 def check_finite(
@@ -110,6 +97,22 @@ def check_energy_unit(path: Path | str, key: str, field: Field, low: float, high
             )
 
 
+def check_far(path: Path | str, key: str, field: Field, low: float, high: float) -> None:
+    """Refuse what lies far beyond the published range, or is an energy that no accelerator gives."""
+    if field.high is not None:
+        most = FAR * max(abs(field.low or 0.0), abs(field.high))
+    else:
+        most = _HIGHEST.get(field.unit, np.inf)
+    least = field.low / FAR if field.role == "energy" and field.low else -most
+    if high > most or low < least:
+        wrong = high if high > most else low
+        usual = f"{field.low:g} to {field.high:g}" if field.high is not None else f"up to {most:g}"
+        raise FormatError(
+            f"{path}: key {key!r} holds {wrong:.6g}, but {usual} {field.unit or 'in all'} are usual: it is "
+            "damaged, or in another unit"
+        )
+
+
 class Hdf5Format(Format):
     """A format whose file holds one array per key.
 
@@ -127,6 +130,10 @@ class Hdf5Format(Format):
     @abstractmethod
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         """Key of each quantity per event: ``{field name: key}``, in a file as :meth:`columns`."""
+
+    def axes(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Axes behind one event of ``shape`` under a key, in the same order, that a file need not join."""
+        return shape
 
     @abstractmethod
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
@@ -163,10 +170,8 @@ class Hdf5Format(Format):
         return Hdf5Writer(path, self, attributes or {})
 
     def _header(self, file: h5py.File, path: Path) -> FileInfo:
-        shapes = {
-            key: _shape(file, path, key, shape, self.spec.name)
-            for key, shape in self.columns(file).items()
-        }
+        columns = self.columns(file)
+        shapes = {key: self._shape(file, path, key, shape) for key, shape in columns.items()}
         counts = {key: shape[0] for key, shape in shapes.items()}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{count} in {key!r}" for key, count in counts.items())
@@ -181,11 +186,25 @@ class Hdf5Format(Format):
         ranges = {}
         fields = self.fields(file)
         for name, key in fields.items():
-            values = _numbers(file, path, key, 0, n).reshape(n, -1)
+            values = numbers(dataset(file, path, key), path, key, 0, n).reshape(n, -1)
             check_finite(path, key, values, 0)
             ranges[name] = float(values.min()), float(values.max())
             self._check_energies(path, key, self.spec.field(name), *ranges[name])
         return FileInfo(path, n, shapes, ranges)
+
+    def _shape(
+        self, file: h5py.File, path: Path, key: str, wanted: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        """Shape of the array under a key, which holds events of shape ``wanted`` in the order of its axes."""
+        found = tuple(dataset(file, path, key, f"the keys of {self.spec.name}").shape)
+        axes = self.axes(key, wanted)
+        if not merges(found[1:], axes):
+            other = "" if axes == wanted else f" or {('N', *axes)}"
+            raise FormatError(
+                f"{path}: key {key!r} has shape {found}, expected {('N', *wanted)}{other} for "
+                f"{self.spec.name}"
+            )
+        return found
 
     def _check_energies(self, path: Path, key: str, field: Field, low: float, high: float) -> None:
         if field.unit in ("MeV", "GeV") and field in self.spec.conditions:
@@ -194,14 +213,17 @@ class Hdf5Format(Format):
                     f"{path}: key {key!r} holds {low:.6g}, expected energies above 0 {field.unit}"
                 )
             check_energy_unit(path, key, field, low, high)
+        check_far(path, key, field, low, high)
 
     def _read(self, file: h5py.File, path: Path, start: int, stop: int) -> Batch:
-        arrays = {key: _numbers(file, path, key, start, stop) for key in self.columns(file)}
-        for key, values in arrays.items():
+        arrays = {}
+        for key, shape in self.columns(file).items():
+            values = numbers(dataset(file, path, key), path, key, start, stop)
+            arrays[key] = values = values.reshape(len(values), *shape)
             check_finite(path, key, values, start)
             if key in self.nonnegative:
                 check_not_negative(path, key, values, start, self.spec.unit)
-        n = len(file[next(iter(arrays))])
+        n = len(dataset(file, path, next(iter(arrays))))
         weight = read_weight(file, path, n, self.spec.signed, start, stop)
         return replace(self.decode(arrays, path), weight=weight)
 
@@ -209,6 +231,14 @@ class Hdf5Format(Format):
 def tensor(values: NDArray[np.floating]) -> torch.Tensor:
     """Float32 tensor of an array, without a copy where the type allows it."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def pad_points(values: Array, size: int) -> Array:
+    """Zeros behind the points of ``(n, points, ...)``, up to ``size`` of them."""
+    missing = size - values.shape[1]
+    return (
+        np.pad(values, [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 2)]) if missing else values
+    )
 
 
 def read_weight(
@@ -227,54 +257,17 @@ def read_weight(
     Raises:
         FormatError: If there is not one finite number per event, or one is negative and must not be.
     """
-    if WEIGHT not in file:
+    if not present(file, path, WEIGHT):
         return None
-    found = _shape(file, path, WEIGHT, (), "event weights")
-    if found != (n,):
-        raise FormatError(f"{path}: key {WEIGHT!r} has {found[0]} entries for {n} events")
-    values = _numbers(file, path, WEIGHT, start, n if stop is None else stop)
+    data = dataset(file, path, WEIGHT)
+    if data.ndim != 1:
+        raise FormatError(
+            f"{path}: key {WEIGHT!r} has shape {tuple(data.shape)}, expected ('N',) for event weights"
+        )
+    if len(data) != n:
+        raise FormatError(f"{path}: key {WEIGHT!r} has {len(data)} entries for {n} events")
+    values = numbers(data, path, WEIGHT, start, n if stop is None else stop).reshape(-1)
     check_finite(path, WEIGHT, values, start)
     if not signed:
         check_not_negative(path, WEIGHT, values, start, "")
     return tensor(values)
-
-
-def _numbers(file: h5py.File, path: Path, key: str, start: int, stop: int) -> Array:
-    try:
-        values: Array = file[key][start:stop].astype(np.float32, copy=False)
-    except OSError as error:
-        raise FormatError(
-            f"{path}: key {key!r} cannot be read, the file is damaged ({_first(error)})"
-        ) from error
-    return values
-
-
-def _shape(
-    file: h5py.File, path: Path, key: str, wanted: tuple[int, ...], name: str
-) -> tuple[int, ...]:
-    if key not in file:
-        raise FormatError(
-            f"{path}: key {key!r} is missing, found {_keys(file)}, expected the keys of {name}"
-        )
-    data = file[key]
-    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiu":
-        kind = data.dtype if isinstance(data, h5py.Dataset) else "a group"
-        raise FormatError(f"{path}: key {key!r} is {kind}, expected an array of numbers")
-    found = tuple(data.shape)
-    if found[1:] != wanted and not (wanted == (1,) and len(found) == 1):
-        raise FormatError(
-            f"{path}: key {key!r} has shape {found}, expected {('N', *wanted)} for {name}"
-        )
-    return found
-
-
-def _keys(file: h5py.File) -> list[str]:
-    names: list[str] = []
-    file.visititems(
-        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-    )
-    return sorted(names)
-
-
-def _first(error: OSError) -> str:
-    return str(error).splitlines()[0].strip()

@@ -33,7 +33,15 @@ from torch.nn import functional
 
 from simulacra.core import Batch, Field, FormatError, Prior, Spec, UserError
 from simulacra.formats.base import FileInfo, Writer
-from simulacra.formats.hdf5 import Array, Hdf5Format, Hdf5Writer, tensor
+from simulacra.formats.hdf5 import (
+    Array,
+    Hdf5Format,
+    Hdf5Writer,
+    attribute,
+    event_shape,
+    pad_points,
+    tensor,
+)
 from simulacra.formats.jetclass_columns import (
     CLASSES,
     EVENT,
@@ -106,8 +114,16 @@ class JetClassFormat(Hdf5Format):
 
     def columns(self, file: h5py.File | None = None) -> dict[str, tuple[int, ...]]:
         keys = set(file) if file is not None else set(EXACT)
-        generated = file is None or is_generated(dict(file.attrs))
-        return {name: self._shape_of(name) for name in column_names(generated, keys)}
+        size, generated = self.spec.shape[0], True
+        if file is not None:
+            path = Path(file.filename)
+            generated = is_generated({key: attribute(file, path, key) for key in GENERATED})
+            found = event_shape(file, path, "part_energy") or ()
+            size = found[0] if len(found) == 1 and 0 < found[0] < size else size
+        return {
+            name: (size,) if name.startswith("part_") else ()
+            for name in column_names(generated, keys)
+        }
 
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         return {"pt": "jet_pt", "eta": "jet_eta"}
@@ -137,6 +153,11 @@ class JetClassFormat(Hdf5Format):
         return self.header(path)
 
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
+        size = self.spec.shape[0]
+        arrays = {
+            key: pad_points(values, size) if key.startswith("part_") else values
+            for key, values in arrays.items()
+        }
         mask = arrays["part_energy"] > 0
         check_values(path, arrays, mask)
         columns = [arrays["part_deta"], arrays["part_dphi"], relative_pt(arrays)]
@@ -200,9 +221,6 @@ class JetClassFormat(Hdf5Format):
         return {
             "jet_class": torch.tensor([[self.classes.index(name)] for name in names]).reshape(-1, 1)
         }
-
-    def _shape_of(self, name: str) -> tuple[int, ...]:
-        return (self.spec.shape[0],) if name.startswith("part_") else ()
 
     def _root(self) -> JetClassTree:
         return JetClassTree(self)

@@ -28,7 +28,18 @@ import torch
 
 from simulacra.core import Batch, Field, FormatError, Prior, Spec, UserError
 from simulacra.formats.base import FileInfo, Writer
-from simulacra.formats.hdf5 import Array, Hdf5Format, Hdf5Writer, tensor
+from simulacra.formats.hdf5 import (
+    Array,
+    Hdf5Format,
+    Hdf5Writer,
+    attribute,
+    check_far,
+    check_finite,
+    event_shape,
+    pad_points,
+    tensor,
+)
+from simulacra.formats.hdf5_data import dataset, numbers
 from simulacra.formats.jet_files import ClassWriter, join_infos, read_span
 
 log = logging.getLogger(__name__)
@@ -91,7 +102,11 @@ class JetNetFormat(Hdf5Format):
         self.classes = tuple(classes)
 
     def columns(self, file: h5py.File | None = None) -> dict[str, tuple[int, ...]]:
-        return {"particle_features": (self.spec.shape[0], 4), "jet_features": (4,)}
+        size = self.spec.shape[0]
+        if file is not None:  # what is left of fewer particles is padding
+            found = event_shape(file, Path(file.filename), "particle_features") or ()
+            size = found[0] if len(found) == 2 and 0 < found[0] < size else size
+        return {"particle_features": (size, 4), "jet_features": (4,)}
 
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         return {}
@@ -137,14 +152,8 @@ class JetNetFormat(Hdf5Format):
         Raises:
             FormatError: If it is none of the format's classes, or unknown where several are expected.
         """
-        named = _NAME.search(path.stem)
-        label = (
-            str(file.attrs["jet_class"])
-            if "jet_class" in file.attrs
-            else named.group(1)
-            if named
-            else None
-        )
+        named, stored = _NAME.search(path.stem), attribute(file, path, "jet_class")
+        label = str(stored) if stored is not None else named.group(1) if named else None
         wanted = ", ".join(self.classes)
         if label is None and len(self.classes) > 1:
             raise FormatError(
@@ -155,7 +164,10 @@ class JetNetFormat(Hdf5Format):
         return label
 
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
-        particles, jets = arrays["particle_features"], arrays["jet_features"]
+        particles, jets = (
+            pad_points(arrays["particle_features"], self.spec.shape[0]),
+            arrays["jet_features"],
+        )
         check_particles(path, particles[..., :3], particles[..., 3])
         mask = torch.from_numpy(particles[..., 3] > 0)
         counts = mask.sum(1, keepdim=True).float()
@@ -185,9 +197,9 @@ class JetNetFormat(Hdf5Format):
     def _header(self, file: h5py.File, path: Path) -> FileInfo:
         info = super()._header(file, path)
         self.label(file, path)
-        jets = file["jet_features"][:]
-        if not np.isfinite(jets).all():
-            raise FormatError(f"{path}: key 'jet_features' holds NaN or infinite values")
+        jets = numbers(dataset(file, path, "jet_features"), path, "jet_features", 0, info.n)
+        jets = jets.reshape(info.n, len(JET_FEATURES))
+        check_finite(path, "jet_features", jets, 0, "jet")
         if (jets[:, [0, 2, 3]] < 0).any() or (jets[:, 0] == 0).any():
             raise FormatError(
                 f"{path}: key 'jet_features' needs pt above 0, mass and num_particles not negative"
@@ -196,6 +208,8 @@ class JetNetFormat(Hdf5Format):
             name: (float(jets[:, i].min()), float(jets[:, i].max()))
             for i, name in enumerate(JET_FEATURES)
         }
+        for name, (low, high) in ranges.items():
+            check_far(path, "jet_features", self.spec.field(name), low, high)
         return FileInfo(info.path, info.n, info.shapes, ranges)
 
     def _read(self, file: h5py.File, path: Path, start: int, stop: int) -> Batch:

@@ -25,7 +25,8 @@ from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.core.weights import check_weight
 from simulacra.formats.base import FileInfo, Writer
-from simulacra.formats.hdf5 import WEIGHT, open_hdf5, read_weight
+from simulacra.formats.hdf5 import WEIGHT, attribute, open_hdf5, read_weight
+from simulacra.formats.hdf5_data import dataset, stored
 from simulacra.formats.pxd_hits import COLUMNS, Array, Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS
 
@@ -47,9 +48,11 @@ def header(path: Path) -> tuple[FileInfo, Layout]:
     with open_hdf5(path) as file:
         layout = _check_layout(file, path)
         offsets = _offsets(file, path)
-        keys = (OFFSETS, *COLUMNS, *((WEIGHT,) if WEIGHT in file else ()))
-        shapes = {key: tuple(file[key].shape) for key in keys}
-        return FileInfo(path, len(offsets) - 1, shapes), layout
+        n = len(offsets) - 1
+        shapes = {key: tuple(dataset(file, path, key).shape) for key in (OFFSETS, *COLUMNS)}
+        if read_weight(file, path, n, False) is not None:
+            shapes[WEIGHT] = (n,)
+        return FileInfo(path, n, shapes), layout
 
 
 def read(path: Path, start: int = 0, stop: int | None = None) -> Hits:
@@ -70,7 +73,7 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Hits:
 def weights(path: Path, start: int = 0, stop: int | None = None) -> Tensor | None:
     """Weights ``(n,)`` of events ``start`` to ``stop`` (to the end if None), or None where there are none."""
     with open_hdf5(path) as file:
-        n = len(file[OFFSETS]) - 1
+        n = len(dataset(file, path, OFFSETS)) - 1
         return read_weight(file, path, n, False, min(start, n), n if stop is None else min(stop, n))
 
 
@@ -189,44 +192,42 @@ class SparseWriter(Writer):
 
 
 def _check_layout(file: h5py.File, path: Path) -> Layout:
-    found = file.attrs.get("layout"), file.attrs.get("version")
+    found = attribute(file, path, "layout"), attribute(file, path, "version")
     if found != (LAYOUT, VERSION):
         raise FormatError(
             f"{path}: attributes layout and version are {found}, expected {(LAYOUT, VERSION)}"
         )
+    counts = {}
     for key in (OFFSETS, *COLUMNS):
-        if key not in file:
-            raise FormatError(f"{path}: key {key!r} is missing, found {sorted(file)}")
-        data = file[key]
-        if not isinstance(data, h5py.Dataset) or data.ndim != 1 or data.dtype.kind not in "iu":
+        data = dataset(file, path, key, "those of a list of hits")
+        if data.ndim != 1 or data.dtype.kind not in "iu":
             raise FormatError(f"{path}: key {key!r} is not a list of whole numbers")
-    counts = {key: len(file[key]) for key in COLUMNS}
+        counts[key] = len(data)
+    del counts[OFFSETS]
     if len(set(counts.values())) > 1:
         raise FormatError(
             f"{path}: the keys differ in length ({counts}), expected one entry per hit in each"
         )
-    for key in ("rows", "cols"):
-        if not isinstance(file.attrs.get(key), (int, np.integer)):
-            raise FormatError(
-                f"{path}: attribute {key!r} is {file.attrs.get(key)!r}, expected a whole number"
-            )
-    sensors = np.atleast_1d(file.attrs.get("sensors", -1))
-    if (
-        sensors.dtype.kind not in "iu"
-        or len(sensors) == 0
-        or sensors.min() < 0
-        or sensors.max() >= len(SENSORS)
-    ):
+    rows, cols = (_whole(path, key, attribute(file, path, key)) for key in ("rows", "cols"))
+    sensors = attribute(file, path, "sensors")
+    listed = sensors if isinstance(sensors, list) else [sensors]
+    numbers = tuple(item for item in listed if isinstance(item, int) and 0 <= item < len(SENSORS))
+    if not listed or len(numbers) < len(listed):
         raise FormatError(
             f"{path}: attribute 'sensors' must hold the numbers of the sensors that were read out"
         )
-    shape = int(file.attrs["rows"]), int(file.attrs["cols"])
-    return Layout(shape, tuple(int(number) for number in sensors))
+    return Layout((rows, cols), numbers)
+
+
+def _whole(path: Path, key: str, value: object) -> int:
+    if not isinstance(value, int):
+        raise FormatError(f"{path}: attribute {key!r} is {value!r}, expected a whole number")
+    return value
 
 
 def _offsets(file: h5py.File, path: Path) -> Array:
-    offsets = _column(file, path, OFFSETS, 0, len(file[OFFSETS]))
-    hits = len(file["sensor"])
+    offsets = _column(file, path, OFFSETS, 0, len(dataset(file, path, OFFSETS)))
+    hits = len(dataset(file, path, "sensor"))
     if len(offsets) < 2:
         raise FormatError(f"{path}: the file holds no events")
     if offsets[0] != 0 or offsets[-1] != hits or (np.diff(offsets) < 0).any():
@@ -236,17 +237,13 @@ def _offsets(file: h5py.File, path: Path) -> Array:
 
 def _column(file: h5py.File, path: Path, key: str, start: int, stop: int) -> Array:
     """Part of a list, in int64, so that nothing is lost before its values are checked."""
-    try:
-        values: Array = file[key][start:stop]
-    except OSError as error:
-        reason = str(error).splitlines()[0].strip()
-        raise FormatError(
-            f"{path}: key {key!r} cannot be read, the file is damaged ({reason})"
-        ) from error
+    values = stored(dataset(file, path, key), path, key, start, stop)
     if len(values) and int(values.min()) < 0:
         raise FormatError(
             f"{path}: key {key!r} holds {values.min()}, expected numbers at or above 0"
         )
+    if len(values) and int(values.max()) > np.iinfo(np.int64).max:
+        raise FormatError(f"{path}: key {key!r} holds {values.max()}, which is no number of hits")
     return values.astype(np.int64)
 
 

@@ -140,8 +140,6 @@ class TableFormat(Format):
         return [column.name for column in self.table]
 
     def _size(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
-        if not path.is_file():
-            raise FormatError(f"{path}: there is no such file")
         n, shapes = self.measure(path)
         if n == 0:
             raise FormatError(f"{path}: the file holds no events")

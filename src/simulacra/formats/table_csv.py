@@ -8,6 +8,7 @@ from; HDF5 and Parquet have.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import itertools
@@ -20,11 +21,13 @@ import numpy as np
 from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.formats.base import Writer
+from simulacra.formats.opening import first_line, guard, is_packed, look, other_kind
 from simulacra.formats.table import Cells, TableFormat
 from simulacra.formats.table_columns import Column
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of a cell that a spreadsheet takes for a formula."""
+_SEPARATORS = (";", "\t", "|", " ")
 Rows = Iterator[list[str]]
 
 
@@ -55,14 +58,19 @@ class TableCsv(TableFormat):
     @contextlib.contextmanager
     def _open(self, path: Path) -> Iterator[tuple[dict[str, int], Rows]]:
         """Place of each column, by title, and the rows, which are checked as they pass."""
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        start = look(path, "CSV", empty=True)
+        if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise FormatError(f"{path}: the text is in UTF-16, expected UTF-8: save it so")
+        if is_packed(start):
+            raise other_kind(path, "CSV", start)
+        with (
+            guard(path, (csv.Error, UnicodeDecodeError), _not_text),
+            path.open(newline="", encoding="utf-8-sig") as file,
+        ):
             lines = csv.reader(file, strict=True)
-            try:
-                titles = [title.strip() for title in next(lines, [])]
-                places = {column.title: _place(path, titles, column) for column in self.table}
-                yield places, _rows(path, lines, len(titles))
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise FormatError(f"{path}: not a CSV file in UTF-8 ({error})") from error
+            titles = [title.strip() for title in next(lines, [])]
+            places = {column.title: _place(path, titles, column) for column in self.table}
+            yield places, _rows(path, lines, len(titles))
 
 
 class CsvWriter(Writer):
@@ -117,11 +125,17 @@ class CsvWriter(Writer):
         self.temporary.unlink(missing_ok=True)
 
 
+def _not_text(error: Exception) -> str:
+    return f"not a CSV file in UTF-8 ({first_line(error)})"
+
+
 def _place(path: Path, titles: list[str], column: Column) -> int:
     count = titles.count(column.title)
     if count != 1:
         problem = "is missing" if not count else f"is there {count} times"
-        raise FormatError(f"{path}: column {column.title!r} {problem}, found {titles}")
+        other = next((mark for mark in _SEPARATORS if len(titles) == 1 and mark in titles[0]), None)
+        hint = "" if other is None else f": cells are separated by {other!r}, expected commas"
+        raise FormatError(f"{path}: column {column.title!r} {problem}, found {titles[:20]}{hint}")
     return titles.index(column.title)
 
 

@@ -11,14 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from simulacra.core import Batch, FormatError
 from simulacra.formats.hdf5 import Array, Hdf5Writer, open_hdf5
+from simulacra.formats.hdf5_data import dataset, stored
 from simulacra.formats.table import Cells, TableFormat
 from simulacra.formats.table_columns import Column
+
+_KINDS = "fiub"  # a column of a table may be true or false
 
 
 class TableHdf5(TableFormat):
@@ -97,17 +102,7 @@ class TableHdf5Writer(Hdf5Writer):
 
 
 def _shape(file: h5py.File, path: Path, column: Column) -> tuple[int, ...]:
-    if column.key not in file:
-        names: list[str] = []
-        file.visititems(
-            lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-        )
-        raise FormatError(f"{path}: key {column.key!r} is missing, found {sorted(names)}")
-    data = file[column.key]
-    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "fiub":
-        kind = data.dtype if isinstance(data, h5py.Dataset) else "a group"
-        raise FormatError(f"{path}: key {column.key!r} is {kind}, expected an array of numbers")
-    found = tuple(data.shape)
+    found = tuple(dataset(file, path, column.key, kinds=_KINDS).shape)
     if column.index is None and (len(found) == 1 or (len(found) == 2 and found[1] == 1)):
         return found
     if column.index is not None and len(found) == 2 and 0 <= column.index < found[1]:
@@ -120,12 +115,7 @@ def _shape(file: h5py.File, path: Path, column: Column) -> tuple[int, ...]:
     raise FormatError(f"{path}: key {column.key!r} has shape {found}, expected {wanted}")
 
 
-def _rows(file: h5py.File, path: Path, key: str, start: int, stop: int) -> Array:
+def _rows(file: h5py.File, path: Path, key: str, start: int, stop: int) -> NDArray[Any]:
     """Rows of a data set ``(n, k)``."""
-    try:
-        values: Array = file[key][start:stop]
-    except OSError as error:
-        raise FormatError(
-            f"{path}: key {key!r} cannot be read, the file is damaged ({str(error).splitlines()[0]})"
-        ) from error
-    return values.reshape(stop - start, -1)
+    data = dataset(file, path, key, kinds=_KINDS)
+    return stored(data, path, key, start, stop).reshape(stop - start, -1)
