@@ -11,9 +11,11 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from simulacra.core import UserError
+from simulacra.core.constructors import writes
 from simulacra.core.files import whole
 
 
+@writes("folder")
 class BestCheckpoint(ModelCheckpoint):
     """``best.ckpt``: the weights with the best validation figure so far.
 
@@ -49,6 +51,7 @@ class BestCheckpoint(ModelCheckpoint):
             trainer.save_checkpoint(Path(self.dirpath) / "best.ckpt")
 
 
+@writes("folder")
 class LastCheckpoint(ModelCheckpoint):
     """``last.ckpt``: written after every epoch and when training is interrupted.
 

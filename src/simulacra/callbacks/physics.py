@@ -9,12 +9,14 @@ import pytorch_lightning as pl
 from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
 from simulacra.callbacks.look import Pair, data_of, with_networks
+from simulacra.core.constructors import writes
 from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.plotting import figures
 from simulacra.tracking.base import trackers
 from simulacra.training.module import Module
 
 
+@writes("folder")
 class PhysicsValidation(ValidationJudge):
     """Logs ``val/w1_mean``, ``val/w1/<observable>``, ``val/separation/<observable>`` and draws the figures.
 

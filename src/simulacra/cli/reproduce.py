@@ -14,6 +14,7 @@ from torch import Tensor
 
 from simulacra.cli.train import train_resolved
 from simulacra.core import UserError
+from simulacra.core.instantiate import Trust
 from simulacra.evaluation import saved
 from simulacra.evaluation.publish import write_json
 from simulacra.training import checkpoint
@@ -67,8 +68,9 @@ def reproduce(cfg: DictConfig) -> dict[str, Any]:
     old, new = Path(config["run"]), Path(config["paths"]["run"])
     if not (old / "checkpoints" / "last.ckpt").is_file():
         raise UserError(f"{old} cannot be reproduced: it has no checkpoints/last.ckpt")
-    again = saved.load_at(old, new, config["overrides"])
-    train_resolved(again, trusted=False, allow=config["allow"])
+    outputs = Path(config["paths"]["outputs"])
+    again = saved.load_at(old, new, outputs, config["overrides"])
+    train_resolved(again, trust=Trust(False, tuple(config["allow"]), (new, outputs)))
     verdict = compare(old, new)
     conclude(verdict, new)
     return {**asdict(verdict), "run": str(new)}

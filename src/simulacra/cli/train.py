@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
+from simulacra.core.instantiate import TRUSTED, Trust
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
-from simulacra.evaluation.build import Trust
 from simulacra.evaluation.judge import judge
 from simulacra.evaluation.publish import headline, overrides
 from simulacra.tracking.base import trackers
@@ -46,9 +46,10 @@ def train(cfg: DictConfig) -> dict[str, float]:
     if not resumed:
         config = saved.resolve(cfg)
         return train_resolved({**config, "model": taught(config["model"], tuple(cfg.allow))})
-    run = Path(resumed)
+    run, outputs = Path(resumed), Path(cfg.paths.outputs)
+    config = saved.load_at(run, run, outputs, changes())
     return train_resolved(
-        saved.load_at(run, run, changes()), resumed=True, trusted=False, allow=tuple(cfg.allow)
+        config, resumed=True, trust=Trust(False, tuple(cfg.allow), (run, outputs))
     )
 
 
@@ -61,20 +62,17 @@ def train_resolved(
     config: dict[str, Any],
     *,
     resumed: bool = False,
-    trusted: bool = True,
-    allow: Sequence[str] = (),
+    trust: Trust = TRUSTED,
 ) -> dict[str, float]:
     """Train from a resolved configuration.
 
     Args:
         config: Resolved configuration.
         resumed: Whether the run directory holds a run that goes on.
-        trusted: False for a saved configuration: then only simulacra's own classes are built.
-        allow: Prefixes of further classes that a saved configuration may name.
+        trust: What the configuration may name, and where its objects may write.
     """
     run = Path(config["paths"]["run"])
     start = starting_point(run, resumed)
-    trust = Trust(trusted, tuple(allow))
     with expected_warnings(), interruptible():
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         datamodule = build.build_data(config, trust)

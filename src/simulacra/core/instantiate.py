@@ -1,49 +1,95 @@
 """The only place that turns configuration into objects.
 
-A configuration that a user wrote may name any class. One that comes out of a checkpoint or a saved
-run is data from
-elsewhere: there only classes and functions that are *defined* under ``simulacra.`` (or an optimizer
-of ``torch.optim``, or under a prefix that the user allows) are called, and everything is checked
-before anything is.
+A configuration that a user wrote may name any class, and Hydra builds it. One that comes out of a
+checkpoint or a saved run is data from elsewhere: it is plain (:mod:`simulacra.core.plain`), every name in it
+is looked up once, and the object that was found on the closed list (:mod:`simulacra.core.constructors`), or
+under a package that the user allows, is the very one that is called. All names are looked up before anything
+is called.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import hydra.utils
 from omegaconf import DictConfig, OmegaConf
 
+from simulacra.core import constructors
 from simulacra.core.errors import UserError
+from simulacra.core.plain import check_plain
 
-SAFE = ("simulacra.", "torch.optim.")
-"""Where objects named by a foreign configuration may be defined."""
+WRONG = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What constructors say to arguments of another kind than they ask for."""
 
 
-def instantiate(
-    config: Any, *, trusted: bool = True, allow: Sequence[str] = (), **arguments: Any
-) -> Any:
+@dataclass(frozen=True)
+class Trust:
+    """What a configuration may name.
+
+    Args:
+        trusted: Whether it comes from the user; then anything.
+        allow: Packages outside simulacra whose classes an untrusted configuration may name.
+        folders: Folders below which objects of an untrusted configuration may write.
+    """
+
+    trusted: bool = True
+    allow: Sequence[str] = ()
+    folders: Sequence[Path] = ()
+
+
+TRUSTED = Trust()
+
+
+def instantiate(config: Any, kind: Any = None, trust: Trust = TRUSTED, **arguments: Any) -> Any:
     """Build the object that ``config['_target_']`` names, nested ones included.
 
     Args:
-        config: Mapping with a ``_target_``; interpolations must be resolvable.
-        trusted: False for a configuration from a checkpoint or a saved run.
-        allow: Further prefixes of names that an untrusted configuration may use.
+        config: Mapping with a ``_target_``; interpolations of the user's own must be resolvable.
+        kind: What the object must be, a base class or the type of a callable; None: anything.
+        trust: What the configuration may name.
         arguments: Further arguments of the outermost call.
 
     Raises:
-        UserError: If the configuration is untrusted and names anything else, or names what does not
-            exist.
+        UserError: If the configuration names what it may not, what does not exist or what cannot be made of
+            its arguments, or the object is of another kind.
     """
     plain: Any = (
         OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     )
-    if not trusted:
-        for target in targets(plain):
-            check_target(target, allow)
+    if not isinstance(plain, Mapping) or not isinstance(plain.get("_target_"), str):
+        raise UserError(f"a configuration with a _target_ is wanted, got {str(plain)[:100]!r}")
+    found = (
+        _by_hydra(plain, arguments) if trust.trusted else _by_list(plain, kind, trust, arguments)
+    )
+    if kind is not None and not (
+        isinstance(found, kind) if inspect.isclass(kind) else callable(found)
+    ):
+        raise _another(plain["_target_"], kind)
+    return found
+
+
+def _another(target: str, kind: Any) -> UserError:
+    wanted = kind.__name__ if inspect.isclass(kind) else "function of this place"
+    return UserError(
+        f"{target!r} is no {wanted}: it does not derive from it, or makes something else"
+    )
+
+
+def _by_hydra(plain: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
     try:
         if not arguments:
             return hydra.utils.instantiate(plain, _convert_="all")
@@ -62,45 +108,86 @@ def instantiate(
     return made(**arguments)
 
 
-def targets(config: Any) -> Iterator[str]:
-    """Every ``_target_`` in a nested configuration."""
-    if isinstance(config, Mapping):
-        if "_target_" in config:
-            yield str(config["_target_"])
-        for value in config.values():
-            yield from targets(value)
-    elif isinstance(config, (list, tuple)):
-        for value in config:
-            yield from targets(value)
+@dataclass(frozen=True)
+class _Call:
+    """A call that has been checked and waits for its arguments."""
+
+    name: str
+    made: Callable[..., Any]
+    arguments: Mapping[str, Any]
+    partial: bool
 
 
-def check_target(target: str, allow: Sequence[str] = ()) -> None:
-    """Refuse a name that an untrusted configuration may not call.
+def _by_list(
+    plain: Mapping[str, Any], kind: Any, trust: Trust, arguments: Mapping[str, Any]
+) -> Any:
+    check_plain(plain, "the configuration")
+    call = _looked_up(plain, trust)
+    if constructors.listed(call.made) and not constructors.fits(call.made, kind):
+        raise _another(call.name, kind)
+    return _made(call, arguments)
+
+
+def check(config: Mapping[str, Any], trust: Trust) -> Callable[..., Any]:
+    """What an untrusted configuration names as a whole, once all that it names is found on the list.
 
     Raises:
-        UserError: If the object is not a class or function defined under an allowed prefix; nothing
-            is imported then but modules under such a prefix.
+        UserError: If it is not plain, or names what it may not.
     """
-    prefixes = (*SAFE, *(name if name.endswith(".") else f"{name}." for name in allow))
-    refused = UserError(
-        f"the configuration names {target!r}, which is not simulacra's own: it was not run"
-    )
-    if not target.startswith(prefixes):
-        raise refused
-    module_name, _, name = target.rpartition(".")
-    holder: Any = None
-    while module_name and holder is None:
-        try:
-            holder = importlib.import_module(module_name)
-        except ImportError:
-            module_name, _, outer = module_name.rpartition(".")
-            name = f"{outer}.{name}"
-    for part in name.split("."):
-        holder = inspect.getattr_static(holder, part, None)
-        if inspect.ismodule(holder):
-            raise refused
-    holder = holder.__func__ if isinstance(holder, (classmethod, staticmethod)) else holder
-    if not (inspect.isclass(holder) or inspect.isfunction(holder)):
-        raise refused
-    if not f"{holder.__module__}.".startswith(prefixes) or holder.__module__ == __name__:
-        raise refused
+    check_plain(config, "the configuration")
+    call = _looked_up(config, trust)
+    if not isinstance(call, _Call):
+        raise UserError("the configuration has no _target_ that says what it is")
+    return call.made
+
+
+def _looked_up(config: Any, trust: Trust) -> Any:
+    """The configuration with a checked call in the place of each mapping that names one."""
+    if isinstance(config, (list, tuple)):
+        return [_looked_up(item, trust) for item in config]
+    if not isinstance(config, Mapping):
+        return config
+    values = {
+        key: _looked_up(value, trust)
+        for key, value in config.items()
+        if key not in ("_target_", "_partial_")
+    }
+    if "_target_" not in config:
+        return values
+    made = constructors.find(config["_target_"], trust.allow)
+    for name in constructors.folders(made):
+        _check_folder(config["_target_"], name, values.get(name), trust.folders)
+    return _Call(config["_target_"], made, values, "_partial_" in config)
+
+
+def _check_folder(target: str, name: str, value: Any, folders: Sequence[Path]) -> None:
+    roots = [folder.resolve() for folder in folders]
+    if not isinstance(value, str) or not any(
+        Path(value).resolve().is_relative_to(root) for root in roots
+    ):
+        raise UserError(
+            f"the saved configuration lets {target.rpartition('.')[2]} write to {name}={value!r}, which is "
+            f"not below {' or '.join(map(str, roots)) or 'a run directory'}: nothing was written"
+        )
+
+
+def _made(config: Any, arguments: Mapping[str, Any] | None = None) -> Any:
+    """Build what has been checked, the innermost first."""
+    if isinstance(config, list):
+        return [_made(item) for item in config]
+    if isinstance(config, dict):
+        return {key: _made(value) for key, value in config.items()}
+    if not isinstance(config, _Call):
+        return config
+    try:
+        made = {key: _made(value) for key, value in config.arguments.items()} | dict(
+            arguments or {}
+        )
+        return partial(config.made, **made) if config.partial else config.made(**made)
+    except UserError:
+        raise
+    except WRONG as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(
+            f"{config.name} cannot be built from its saved arguments: {reason}"
+        ) from error

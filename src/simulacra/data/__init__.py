@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from simulacra.core import IncompatibleError, UserError
-from simulacra.core.instantiate import instantiate
+from simulacra.core.instantiate import Trust, instantiate
 
 if TYPE_CHECKING:
     from simulacra.data.base import EventDataModule
@@ -30,12 +30,8 @@ def build(
     """
     from simulacra.data.base import EventDataModule
 
-    module = instantiate(_arguments(config), trusted=trusted, allow=allow)
-    if not isinstance(module, EventDataModule):
-        raise UserError(
-            f"{config.get('_target_')!r} is no data set: it does not derive from EventDataModule"
-        )
-    return module
+    found: EventDataModule = instantiate(_arguments(config), EventDataModule, Trust(trusted, allow))
+    return found
 
 
 def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,11 +39,13 @@ def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
 
     arguments = {key: value for key, value in config.items() if key not in NOT_ARGUMENTS}
     for key in config.get("sets") or ():
+        if not isinstance(config.get(key), Mapping):
+            raise UserError(f"{config.get('name')} has no data set {key!r}, which its 'sets' names")
         arguments[key] = _arguments(config[key])
     view = arguments.get("view")
     if view is not None:
         views = config.get("views") or {}
-        if view not in views:
+        if not isinstance(views, Mapping) or not isinstance(view, str) or view not in views:
             known = ", ".join(views) or "none"
             raise IncompatibleError(f"{config.get('name')} has no view {view!r}: it has {known}")
         arguments["view"] = views[view]

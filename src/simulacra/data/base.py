@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from simulacra.core import Batch, Conditions, Spec, UserError
+from simulacra.core.constructors import constructor, role
 from simulacra.core.plausible import remarks
 from simulacra.data.sampler import EpochSampler
 from simulacra.data.source import FixedBatches, Part
@@ -31,6 +32,7 @@ LOOKED_EVENTS, LOOKED_VALUES = 2_000, 2**24
 """Training events, and values of them, that are looked through for what is not plausible, at most."""
 
 
+@constructor
 @dataclass(frozen=True)
 class Loading:
     """How many events are loaded, in which order and by how many processes.
@@ -64,6 +66,7 @@ class Loading:
             raise UserError(f"the validation fraction lies in [0, 1), got {self.validation}")
 
 
+@role
 class EventDataModule(pl.LightningDataModule, ABC):
     """Events of one data set.
 
@@ -230,6 +233,7 @@ class EventDataModule(pl.LightningDataModule, ABC):
         )
 
 
+@role
 class View(ABC):
     """Another form of the same events, e.g. a voxel grid as a cloud of points."""
 

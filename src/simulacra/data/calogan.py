@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from simulacra.core.constructors import constructor
 from simulacra.data.files import Published
 
 
+@constructor
 def published(particles: Sequence[str], where: str, embedded: str | None) -> Published:
     """The public files of some particles; all of them are needed, also of the embedded sample."""
     return Published([f"{particle}.hdf5" for particle in particles], [], where, True, embedded)

@@ -10,12 +10,14 @@ from importlib import resources
 from pathlib import Path
 
 from simulacra.core import UserError
+from simulacra.core.constructors import constructor
 from simulacra.core.files import write_text
 
 PARTS = ("train", "val", "test")
 _LARGE = 64 * 2**20  # bytes from which a file's hash is remembered
 
 
+@constructor
 @dataclass(frozen=True)
 class Published:
     """The public files of a data set.

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import UserError
+from simulacra.core.constructors import constructor
 from simulacra.data.pxd_response import NOISE_RATE, Draw, SensorTable, digitise, photons, tracks
 from simulacra.formats.pxd_hits import Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS, azimuth, layer_of
@@ -68,6 +69,7 @@ PARTICLE_YIELD = ((3.606, 2.383), (2.739, 2.181))
 PHOTON_YIELD = 0.716
 
 
+@constructor
 @dataclass(frozen=True)
 class PxdBackground:
     """Events of background, each a function of ``(seed, number of the event)`` and the settings

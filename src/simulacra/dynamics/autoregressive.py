@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Layout
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.flows import ActNorm, ContextAffine, Flow, Permute, Steered, Step
 from simulacra.dynamics.incremental import invert
 from simulacra.dynamics.splines import Spline
@@ -107,6 +108,7 @@ def layer_orders(sizes: Sequence[int], blocks: int, seed: int = 0) -> list[Tenso
     return orders
 
 
+@constructor
 def autoregressive_flow(
     layout: Layout,
     blocks: int,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Layout
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import CausalChain
 from simulacra.nn.mlp import MLP
@@ -38,6 +39,7 @@ class VectorEmbedding(nn.Module):
         return torch.cat([self.net(torch.cat([*past, given], dim=-1)), given], dim=-1)
 
 
+@constructor
 def causal_chain(
     layout: Layout,
     history: int,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.conv_flows import Squeeze
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import CausalChain
@@ -19,6 +20,7 @@ from simulacra.nn.padded_conv import PaddedConv
 from simulacra.nn.unet import joined
 
 
+@constructor
 class MapEmbedding(nn.Module):
     """Layers before the present one and numbers, as maps of the squeezed size.
 
@@ -83,6 +85,7 @@ class MapEmbedding(nn.Module):
         return torch.cat([maps, fixed], dim=1)
 
 
+@constructor
 def conv_chain(
     layout: Layout,
     history: int,

@@ -21,6 +21,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.autoregressive import Inverted
 from simulacra.dynamics.flows import ActNorm, Flow, Steered, Step
 from simulacra.dynamics.splines import Spline
@@ -181,6 +182,7 @@ class ConvCoupling(Step):
         return steered.transpose(0, 1).unflatten(0, (self.spline.numbers, -1)).contiguous()
 
 
+@constructor
 def conv_flow(
     size: tuple[int, int],
     context: int,

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from simulacra.core.constructors import role
 from simulacra.dynamics.paths import Path, along
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -32,6 +33,7 @@ Network = Callable[[Tensor, Tensor], Tensor]
 as ``x``."""
 
 
+@role
 class Prediction(ABC):
     """What a network predicts; ``t`` has the shape of ``x`` but for axes of length one."""
 

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError, weighted_mean
+from simulacra.core.constructors import role
 
 Rows = tuple[Tensor, Tensor | None, Tensor | None]
 """Values ``(B, D)``, contexts ``(B, C)`` or None, event weights ``(B,)`` or None."""
 
 
+@role
 class Density(nn.Module, ABC):
     """See the module's docstring; ``features`` is ``D``, the numbers that are described."""
 

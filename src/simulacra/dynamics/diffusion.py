@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core import counted_mean
+from simulacra.core.constructors import constructor, role
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,
@@ -34,6 +35,7 @@ from simulacra.dynamics.paths import (
 )
 
 
+@role
 class Times(ABC):
     """At what times a network learns."""
 
@@ -73,6 +75,7 @@ class LogNormal(Times):
         return path.time((self.mean + self.width * torch.special.ndtri(share)).exp())
 
 
+@role
 class Distance(ABC):
     """What the regression minimises."""
 
@@ -112,6 +115,7 @@ class WeightedHuber(Distance):
         return F.huber_loss(found, target, reduction="none") * (1 + self.weight * rate)
 
 
+@constructor
 @dataclass(frozen=True)
 class Diffusion:
     """How a network is trained on a path, and what a sampler then sees of it.
@@ -160,11 +164,13 @@ class Diffusion:
         return Denoiser(network, self.path, self.predicts)
 
 
+@constructor
 def flow_matching(sigma_min: float = 1e-4) -> Diffusion:
     """Velocity on the straight path, as in arXiv:2210.02747."""
     return Diffusion(OptimalTransportPath(sigma_min), Velocity(), Uniform(), MeanSquare())
 
 
+@constructor
 def noise_prediction(
     min_signal: float = 0.02,
     min_noise: float = 0.0,
@@ -187,6 +193,7 @@ def noise_prediction(
     return Diffusion(path, predicts, Uniform(), WeightedHuber(weight))
 
 
+@constructor
 def angular_velocity(bound: float = 20.0) -> Diffusion:
     """``v`` on the cosine path whose log signal-to-noise ratio ends at ``±bound``, as in FPCD,
     arXiv:2304.01266.
@@ -195,6 +202,7 @@ def angular_velocity(bound: float = 20.0) -> Diffusion:
     return Diffusion(CosinePath(smallest, smallest), AngularVelocity(), Uniform(), MeanSquare())
 
 
+@constructor
 def preconditioned(
     sigma_data: float = 1.0,
     sigma_min: float = 0.002,

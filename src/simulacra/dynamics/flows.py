@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError, draws
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.mlp import MLP
@@ -258,6 +259,7 @@ class Flow(Density):
         return [step for step in self.steps if isinstance(step, Step)]
 
 
+@constructor
 def coupling_flow(
     layout: Layout,
     blocks: int,

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from simulacra.core import Layout, draws
+from simulacra.core.constructors import constructor
 from simulacra.core.layout import Seen
 from simulacra.dynamics import density
 from simulacra.dynamics.flows import Flow
@@ -164,6 +165,7 @@ class InductiveChain(LayerChain):
             item.flow.fit([(item.x, item.context, item.weight)])
 
 
+@constructor
 def inductive_chain(
     layout: Layout,
     flow: Callable[..., Flow],

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import draws
+from simulacra.core.constructors import role
 
 
 class Knot(NamedTuple):
@@ -32,6 +33,7 @@ class Knot(NamedTuple):
     noise: float
 
 
+@role
 class Path(ABC):
     """Signal and noise as functions of time; see the module's docstring."""
 

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.deep_sets import DeepSet
 from simulacra.nn.mlp import MLP
@@ -76,6 +77,7 @@ class SetCoupling(nn.Module):
         return first + self.event(torch.cat(parts, 1))[:, None]
 
 
+@constructor
 class SetFlow(nn.Module):
     """Couplings between which the halves of the features swap.
 

@@ -25,12 +25,14 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from simulacra.core.constructors import role
 from simulacra.dynamics.denoiser import Denoiser
 
 Field = Callable[[Tensor, Tensor], Tensor]
 """``velocity(x, t)``: ``x`` of shape ``(B, *)`` and a time of shape ``()`` to a tensor shaped as ``x``."""
 
 
+@role
 class Solver(ABC):
     """Turns noise into data."""
 

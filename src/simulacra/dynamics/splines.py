@@ -29,6 +29,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simulacra.core.constructors import role
+
 Inverse = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -58,6 +60,7 @@ class Rows:
         return self.log_slope.sum(0)
 
 
+@role
 class Spline(ABC):
     """A monotone map of each element, steered by free numbers."""
 

@@ -15,12 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import UserError
+from simulacra.core.constructors import role
 from simulacra.dynamics.consistency import consistency_loss, progressive_loss
 from simulacra.dynamics.denoiser import Denoiser, Preconditioned
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.paths import KarrasPath
 
 
+@role
 class Distillation(ABC):
     """See the module's docstring."""
 

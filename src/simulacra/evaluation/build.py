@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +11,7 @@ from pytorch_lightning.loggers import Logger
 
 from simulacra import data
 from simulacra.core import IncompatibleError, Spec, UserError
-from simulacra.core.instantiate import instantiate
+from simulacra.core.instantiate import TRUSTED, Trust, instantiate
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import config as tree
 from simulacra.metrics.classifiers.posterior import Posterior
@@ -24,22 +23,6 @@ from simulacra.training import checkpoint
 from simulacra.training.module import Module
 
 Config = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Trust:
-    """Which classes a configuration may name.
-
-    Args:
-        trusted: Whether it comes from the user; then any.
-        allow: Prefixes of classes outside simulacra that a saved configuration may name.
-    """
-
-    trusted: bool = True
-    allow: Sequence[str] = ()
-
-
-TRUSTED = Trust()
 
 
 def build_data(config: Config, trust: Trust = TRUSTED) -> EventDataModule:
@@ -63,12 +46,16 @@ def build_scores(config: Config, trust: Trust = TRUSTED) -> dict[str, Score]:
     own = config["data"].get("scores") if config["data"].get("view") is None else None
     found = {}
     for name, entry in {**(evaluation.get("scores") or {}), **(own or {})}.items():
-        if entry is None or LEVELS.index(entry.get("level", "quick")) > LEVELS.index(
-            evaluation["level"]
-        ):
+        if entry is None:
+            continue
+        if not isinstance(entry, Mapping) or entry.get("level", "quick") not in LEVELS:
+            raise UserError(
+                f"the score {name} has a _target_ and a level, got {str(entry)[:100]!r}"
+            )
+        if LEVELS.index(entry.get("level", "quick")) > LEVELS.index(evaluation["level"]):
             continue
         plain = {key: value for key, value in entry.items() if key != "level"}
-        found[name] = instantiate(plain, trusted=trust.trusted, allow=trust.allow)
+        found[name] = instantiate(plain, Score, trust)
     return found
 
 
@@ -107,11 +94,7 @@ def build_evaluator(
 def build_posterior(config: Config) -> Posterior | None:
     """What ranks several generated samples, where the evaluation has it."""
     entry = config["evaluation"].get("posterior")
-    if entry is None:
-        return None
-    found = instantiate(entry)
-    _checked(found, Posterior)
-    return found  # type: ignore[no-any-return]  # just checked
+    return None if entry is None else instantiate(entry, Posterior)
 
 
 def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> Module:
@@ -159,7 +142,7 @@ def data_for(model: str) -> list[str]:
 
 def build_callbacks(config: Config, trust: Trust = TRUSTED) -> list[pl.Callback]:
     """The callbacks of a run, without those that are set to null."""
-    return [item for item in _built(config.get("callbacks"), trust) if _checked(item, pl.Callback)]
+    return _built(config.get("callbacks"), pl.Callback, trust)
 
 
 def build_loggers(
@@ -169,16 +152,14 @@ def build_loggers(
     entries = dict(config.get("logger") or {})
     if entries.get("wandb") and version is not None:
         entries["wandb"] = {**entries["wandb"], "version": version}
-    return [item for item in _built(entries, trust) if _checked(item, Logger)]
+    return _built(entries, Logger, trust)
 
 
-def _built(entries: Mapping[str, Any] | None, trust: Trust) -> list[Any]:
+def _built(entries: Mapping[str, Any] | None, kind: type, trust: Trust) -> list[Any]:
     """Objects of a dictionary; one that is null, or is only settings of what was not chosen, is left out."""
-    chosen = [entry for entry in (entries or {}).values() if entry and "_target_" in entry]
-    return [instantiate(entry, trusted=trust.trusted, allow=trust.allow) for entry in chosen]
-
-
-def _checked(item: object, kind: type) -> bool:
-    if not isinstance(item, kind):
-        raise UserError(f"{type(item).__module__}.{type(item).__name__} is no {kind.__name__}")
-    return True
+    chosen = [
+        entry
+        for entry in (entries or {}).values()
+        if entry and not (isinstance(entry, Mapping) and "_target_" not in entry)
+    ]
+    return [instantiate(entry, kind, trust) for entry in chosen]

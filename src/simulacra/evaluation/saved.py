@@ -86,9 +86,12 @@ def relocate(config: Any, old: str, new: str) -> Any:
     return config
 
 
-def load_at(run: Path, place: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """As :func:`load`, for a run whose files go to ``place``."""
+def load_at(run: Path, place: Path, outputs: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """As :func:`load`, for a run whose files go to ``place``, and what runs share below ``outputs``."""
     config = load(run, overrides)
-    moved = relocate(config, str(config["paths"]["run"]), str(place.resolve()))
+    old = config["paths"]
+    moved = relocate(config, old["run"], str(place.resolve()))
+    if Path(old["outputs"]).is_absolute():  # else it is relative to the current folder, as it was
+        moved = relocate(moved, old["outputs"], str(outputs.resolve()))
     assert isinstance(moved, dict)
     return moved

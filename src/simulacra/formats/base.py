@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import ClassVar, Self
 
 from simulacra.core import Batch, FormatError, Spec, UserError
+from simulacra.core.constructors import role
 from simulacra.core.files import beside, cannot_write
 from simulacra.core.plausible import Plausibility
 
@@ -133,6 +134,7 @@ class Writer(ABC):
             raise cannot_write(self.path, failure) from failure
 
 
+@role
 class Format(ABC):
     """One public file format, see the module's docstring.
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field, FormatError, Prior, Spec
+from simulacra.core.constructors import constructor
 from simulacra.core.geometry import regular_grid
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY
@@ -110,6 +111,7 @@ def points_first(x: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(mask[..., None], torch.take_along_dim(x, order[..., None], 1), 0.0), mask
 
 
+@constructor
 def ild_cloud() -> Spec:
     """Up to 6,000 points per photon of 10 to 90 GeV; geometry and cut are those of cells of 5.09 mm."""
     rows, cols = (_edges(low, phase) for low, phase in zip(LOWS, PHASE, strict=True))

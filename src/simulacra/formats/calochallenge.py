@@ -14,6 +14,7 @@ import h5py
 import torch
 
 from simulacra.core import Batch, Field, FormatError, Geometry, Prior, Spec
+from simulacra.core.constructors import constructor
 from simulacra.formats.base import FileInfo
 from simulacra.formats.binning import read_binning
 from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
@@ -82,21 +83,25 @@ def geometry_of(spec: Spec) -> Geometry:
     return spec.geometry
 
 
+@constructor
 def ds1_photons(binning: str | None = None) -> Spec:
     """Photons in ATLAS' barrel: 368 voxels in layers 0, 1, 2, 3, 12; ``binning`` is a file of one's own."""
     return _ds1("ds1_photons", binning or "binning_dataset_1_photons.xml", DS1_PHOTON_COUNTS)
 
 
+@constructor
 def ds1_pions(binning: str | None = None) -> Spec:
     """Charged pions in ATLAS' barrel: 533 voxels in layers 0, 1, 2, 3, 12, 13, 14."""
     return _ds1("ds1_pions", binning or "binning_dataset_1_pions.xml", DS1_PION_COUNTS)
 
 
+@constructor
 def ds2(binning: str | None = None) -> Spec:
     """Electrons in a silicon-tungsten cylinder: 45 layers x 16 angles x 9 radii."""
     return _cylinder("ds2", binning or "binning_dataset_2.xml", 1024)
 
 
+@constructor
 def ds3(binning: str | None = None) -> Spec:
     """The detector of data set 2 in finer voxels: 45 layers x 50 angles x 18 radii."""
     return _cylinder("ds3", binning or "binning_dataset_3.xml", 64)

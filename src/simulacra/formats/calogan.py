@@ -17,6 +17,7 @@ import h5py
 import torch
 
 from simulacra.core import Batch, Field, FormatError, Geometry, Layer, Prior, Spec, UserError
+from simulacra.core.constructors import constructor
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY, RESPONSE, geometry_of
 from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
@@ -104,6 +105,7 @@ class CaloGan(Hdf5Format):
         return torch.full((n, 1), named[0])
 
 
+@constructor
 def calogan(particles: Sequence[str] = ("eplus",)) -> Spec:
     """Showers of 1 to 100 GeV; with several ``particles`` their class is a condition."""
     unknown = sorted(set(particles) - set(PARTICLES))

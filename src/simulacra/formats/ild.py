@@ -19,6 +19,7 @@ import h5py
 import torch
 
 from simulacra.core import Batch, Field, Prior, Spec, regular_grid
+from simulacra.core.constructors import constructor
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY, geometry_of
 from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
@@ -156,16 +157,19 @@ class IldGrid(Hdf5Format):
         }
 
 
+@constructor
 def ild() -> Spec:
     """30 layers of 30 x 30 cells, photons of 10 to 100 GeV at a right angle."""
     return _grid("ild", 30, 30, _ORIGIN)
 
 
+@constructor
 def ild_10x10() -> Spec:
     """The middle 10 x 10 cells of :func:`ild`."""
     return _grid("ild_10x10", 10, 10, (_ORIGIN[0] + 10 * PITCH, _ORIGIN[1] + 10 * PITCH), 1024)
 
 
+@constructor
 def ild_angles() -> Spec:
     """30 layers of 60 x 30 cells, photons of 10 to 100 GeV at polar angles of 30 to 90 degrees."""
     spec = _grid("ild_angles", 60, 30, (-30 * PITCH, -15 * PITCH))

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field, FormatError, Geometry, Spec, UserError
+from simulacra.core.constructors import constructor
 from simulacra.formats import pxd_hdf5, pxd_png
 from simulacra.formats.base import FileInfo, Format, Writer
 from simulacra.formats.pxd_hits import Hits
@@ -33,11 +34,13 @@ SMALL_POOL, SMALL_CEILING = 8, 4095
 SUFFIXES = (".hdf5", ".h5")
 
 
+@constructor
 def pxd(sensors: Sequence[str] = SENSORS) -> Spec:
     """Full images of some sensors, by default all 40."""
     return _spec("pxd", sensors, 1, 255, 1)
 
 
+@constructor
 def pxd_small(sensors: Sequence[str] = SMALL_SENSORS) -> Spec:
     """The reduced data set, see the module's docstring."""
     return _spec("pxd_small", sensors, SMALL_POOL, SMALL_CEILING, 64)

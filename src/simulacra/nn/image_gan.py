@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import UserError, draws
+from simulacra.core.constructors import constructor
 from simulacra.nn.mlp import MLP
 
 Block = Callable[[int, int], nn.Module]
@@ -124,11 +125,13 @@ def _detail(in_channels: int, channels: int) -> list[nn.Module]:
     return [conv, nn.BatchNorm2d(channels), nn.ReLU()]
 
 
+@constructor
 def plain_output(channels: int) -> nn.Module:
     """Conv 5x5 to one channel."""
     return nn.Conv2d(channels, 1, 5, padding=2)
 
 
+@constructor
 def normed_output(channels: int) -> nn.Module:
     """BN-ReLU-Conv3 to one channel."""
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, 1, 3, padding=1))

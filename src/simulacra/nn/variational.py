@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulacra.core import draws
+from simulacra.core.constructors import constructor
 
 LinearMap = Callable[[Tensor, Tensor], Tensor]
 """``map(x, weight)``: the output of a layer without its bias."""
@@ -109,6 +110,7 @@ class VariationalLinear(nn.Linear):
         return super().forward(input) + self.spread(input, functional.linear)
 
 
+@constructor
 @dataclass(frozen=True)
 class Bayesian:
     """What networks are given so that their weights are normally distributed.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
+from simulacra.core.constructors import role
 
 Found = TypeVar("Found")
 
@@ -158,6 +159,7 @@ class ResponseBin:
     axis: Axis | None = None
 
 
+@role
 class ObservableSet(ABC):
     """All observables of one kind of data.
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from pytorch_lightning.loggers import Logger
 
+from simulacra.core.constructors import role
 
+
+@role
 class Tracker(Logger):
     """A logger that also takes images and tables, and whose run begins and ends when it is told."""
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_only
 
+from simulacra.core.constructors import writes
 from simulacra.core.files import write_table
 from simulacra.tracking.base import Tracker
 
 
+@writes("folder")
 class CSVTracker(Tracker):
     """Writes ``metrics.csv`` and a file per table; a run that is resumed goes on in the same table.
 

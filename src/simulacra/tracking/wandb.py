@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from simulacra.core import UserError
+from simulacra.core.constructors import writes
 from simulacra.core.files import write_text
 from simulacra.tracking.base import Tracker
 
@@ -22,6 +23,7 @@ IDENTITY = "tracker.json"
 """File in the run directory that says which run of the tracker it is."""
 
 
+@writes("folder")
 class WandbTracker(Tracker, WandbLogger):
     """Lightning's W&B logger that chooses between online and offline by itself, and can finish.
 

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from simulacra.core import IncompatibleError, Spec, UserError
-from simulacra.core.instantiate import instantiate
+from simulacra.core.instantiate import Trust, instantiate
 from simulacra.training.module import Module
 from simulacra.training.record import FORMAT_VERSION, Record
 
@@ -31,10 +31,8 @@ def build(
         UserError: If the configuration names no model, or one that does not fit the spec.
     """
     arguments = {key: value for key, value in config.items() if key not in ("name", "size")}
-    module = instantiate(arguments, trusted=trusted, allow=allow, spec=spec)
-    if not isinstance(module, Module):
-        raise UserError(f"{config.get('_target_')!r} is no model: it does not derive from Module")
-    return module
+    found: Module = instantiate(arguments, Module, Trust(trusted, allow), spec=spec)
+    return found
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -100,17 +98,26 @@ def load(
     """
     contents = read(path)
     entry = contents["simulacra"]
-    if "model" not in entry.get("config", {}):
-        raise UserError(
-            f"{path} does not say how its model is built: it was not saved by 'simulacra train'"
-        )
     spec = Spec.from_dict(entry["spec"])
-    module = build(
-        _changed(entry["config"]["model"], changes or {}), spec, trusted=False, allow=allow
-    )
+    model = _changed(model_config(contents, path), changes or {})
+    module = build(model, spec, trusted=False, allow=allow)
     load_weights(module, contents["state_dict"], str(path))
     module.record = Record.from_dict(entry)
     return module.eval()
+
+
+def model_config(contents: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """How the model of a checkpoint is built.
+
+    Raises:
+        UserError: If it does not say so.
+    """
+    model = contents["simulacra"]["config"].get("model")
+    if not isinstance(model, dict) or "_target_" not in model:
+        raise UserError(
+            f"{path} does not say how its model is built: it was not saved by 'simulacra train'"
+        )
+    return model
 
 
 def _changed(model: Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Batch, IncompatibleError, Latent, Spec, UserError
+from simulacra.core.constructors import role
 from simulacra.nn import variational
 from simulacra.training.objective import Objective
 from simulacra.training.record import Record
@@ -33,6 +34,7 @@ from simulacra.training.stepping import Stepping
 from simulacra.transforms.base import Batches, Transform
 
 
+@role
 class Module(Stepping, ABC):
     """What is trained on events of one data set.
 

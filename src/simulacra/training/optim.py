@@ -13,7 +13,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
 
+from simulacra.core.constructors import constructor
 
+
+@constructor
 @dataclass(frozen=True)
 class Optim:
     """How parameters are moved.
@@ -27,6 +30,7 @@ class Optim:
     scheduler: Callable[..., LRScheduler] | None = None
 
 
+@constructor
 def one_cycle(
     optimizer: Optimizer,
     total_steps: int,
@@ -48,6 +52,7 @@ def one_cycle(
     )
 
 
+@constructor
 def warmup_cosine(
     optimizer: Optimizer, total_steps: int, warmup: float, final: float = 0.0
 ) -> LRScheduler:
@@ -65,6 +70,7 @@ def warmup_cosine(
     return LambdaLR(optimizer, scale)
 
 
+@constructor
 def milestones(
     optimizer: Optimizer, total_steps: int, at: Sequence[float], factor: float = 0.5
 ) -> LRScheduler:
@@ -72,6 +78,7 @@ def milestones(
     return MultiStepLR(optimizer, [round(part * total_steps) for part in at], gamma=factor)
 
 
+@constructor
 def triangles(
     optimizer: Optimizer, total_steps: int, low: float, high: float, rise: int
 ) -> LRScheduler:

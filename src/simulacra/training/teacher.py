@@ -9,6 +9,7 @@ so that the student's own checkpoint stands alone.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -22,7 +23,7 @@ from hydra.utils import get_class
 from torch import nn
 
 from simulacra.core import IncompatibleError, UserError
-from simulacra.core.instantiate import check_target, targets
+from simulacra.core.instantiate import Trust, check
 from simulacra.dynamics.splines import Spline
 from simulacra.training import checkpoint
 from simulacra.training.generative import GenerativeModule
@@ -165,14 +166,18 @@ def taught(config: Mapping[str, Any], allow: Sequence[str] = ()) -> dict[str, An
         return found
     family = get_class(str(found["_target_"]))
     assert issubclass(family, Student)
-    theirs = checkpoint.read(found["teacher"])["simulacra"].get("config", {}).get("model", {})
-    for target in targets(theirs):
-        check_target(target, allow)
-    if not issubclass(get_class(str(theirs["_target_"])), family.learns_from):
-        raise family.refused(found["teacher"], str(theirs["_target_"]).rpartition(".")[2])
+    theirs = checkpoint.model_config(checkpoint.read(found["teacher"]), found["teacher"])
+    taught_by = check(theirs, Trust(False, allow))
+    if not (inspect.isclass(taught_by) and issubclass(taught_by, family.learns_from)):
+        raise family.refused(found["teacher"], theirs["_target_"].rpartition(".")[2])
     for mine, name in {**Student.same("given"), **family.inherits}.items():
         *outer, last = mine.split(".")
-        value = deepcopy(reduce(getitem, name.split("."), theirs))
+        try:
+            value = deepcopy(reduce(getitem, name.split("."), theirs))
+        except (KeyError, TypeError) as error:
+            raise IncompatibleError(
+                f"{found['teacher']} does not say what its {name} is, which {family.__name__} takes from it"
+            ) from error
         reduce(getitem, outer, found)[last] = value
     return found
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Batch, Conditions, Field, Latent
+from simulacra.core.constructors import role
 from simulacra.transforms.condition import ConditionScaling
 
 
@@ -27,6 +28,7 @@ class Batches(Protocol):
         raise NotImplementedError
 
 
+@role
 class Transform(nn.Module, ABC):
     """Step between physical units and a network's normalised space.
 

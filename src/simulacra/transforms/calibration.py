@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Batch, Conditions, Field
+from simulacra.core.constructors import role
 from simulacra.transforms.base import Batches
 
 
+@role
 class Calibration(nn.Module, ABC):
     """Leaves events as they are until the true and the generated side are known.
 

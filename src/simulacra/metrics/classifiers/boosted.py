@@ -31,7 +31,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from simulacra.core import UserError
-from simulacra.metrics.engine.score import Figure, Judged, NotRun
+from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import balanced, unequal, worth
 
 FOLDS = 5
@@ -115,6 +115,7 @@ def boosted(
     return Score(auc, hanley_mcneil(auc, n, m) * SHARED)
 
 
+@score_constructor
 def boosted_score(reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
     """``classifier/boosted/auc`` from the first 20,000 events of each sample.
 

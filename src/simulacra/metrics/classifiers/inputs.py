@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch
+from simulacra.core.constructors import constructor
 from simulacra.metrics.engine.columns import table
 from simulacra.metrics.engine.score import Events, Judged, NotRun, chunks
 from simulacra.physics.calo import CalorimeterObservables
@@ -38,21 +39,25 @@ Source = Callable[[Judged], Inputs]
 """Which inputs of a sample a network sees."""
 
 
+@constructor
 def high(judged: Judged) -> Inputs:
     """The high-level inputs of the data set."""
     return judged.sample.features
 
 
+@constructor
 def low(judged: Judged) -> Inputs:
     """The low-level inputs of the data set; of showers log10 E_inc and voxels / E_inc."""
     return stored(judged.events, judged.observables.cells)
 
 
+@constructor
 def low_normed(judged: Judged) -> Inputs:
     """log10 E_inc, voxels over the energy of their layer, log10 of the layers' energies."""
     return stored(judged.events, _calorimeter(judged).normed_cells)
 
 
+@constructor
 def cells(judged: Judged) -> Inputs:
     """Conditions in their own units, then the voxels after the cut."""
     showers = _calorimeter(judged)
@@ -64,6 +69,7 @@ def cells(judged: Judged) -> Inputs:
     return stored(judged.events, found)
 
 
+@constructor
 def observables(
     judged: Judged, names: Sequence[str], roots: Sequence[str] = (), asked: bool = False
 ) -> Inputs:

@@ -26,10 +26,11 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
+from simulacra.core.constructors import constructor
 from simulacra.metrics.classifiers.boosted import hanley_mcneil
 from simulacra.metrics.classifiers.inputs import Inputs, Source
 from simulacra.metrics.classifiers.recipe import Part, Recipe, fit, outputs, split
-from simulacra.metrics.engine.score import Figure, Judged, NotRun
+from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import (
     UNWEIGHTED,
     Weight,
@@ -51,6 +52,7 @@ Network = Callable[[int], nn.Module]
 """Builds a network of one logit from the number of its inputs."""
 
 
+@constructor
 def dense(
     inputs: int,
     hidden: Sequence[int] = (2048, 2048, 2048),
@@ -126,6 +128,7 @@ def initialised(network: Network, inputs: int, seed: int) -> nn.Module:
         return network(inputs)
 
 
+@score_constructor
 @dataclass(frozen=True)
 class NetworkScore:
     """``classifier/<name>/auc`` and ``classifier/<name>/jsd`` as a score.

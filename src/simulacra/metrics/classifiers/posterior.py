@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import UserError
+from simulacra.core.constructors import constructor
 from simulacra.metrics.classifiers.inputs import Inputs, Source
 from simulacra.metrics.classifiers.networks import MIN_EVENTS, TOO_FEW, dense, initialised
 from simulacra.metrics.classifiers.recipe import Part, Recipe, fit, outputs, split
@@ -77,6 +78,7 @@ def log_posterior(
     }
 
 
+@constructor
 @dataclass(frozen=True)
 class Posterior:
     """``log_posterior`` of several generated samples, one figure each.

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulacra.core import UserError
+from simulacra.core.constructors import constructor
 from simulacra.core.weights import weighted_mean
 from simulacra.metrics.classifiers.inputs import Inputs
 from simulacra.metrics.engine.weighted import Weight, balanced, part
@@ -29,6 +30,7 @@ EVALUATED = 1000
 """Events that are evaluated at once."""
 
 
+@constructor
 @dataclass(frozen=True)
 class Recipe:
     """How a classifier is trained; the defaults are the CaloChallenge's.

@@ -24,7 +24,14 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from simulacra.metrics.engine.score import Figure, Judged, NotRun, TwoSampleMetric, mean_and_spread
+from simulacra.metrics.engine.score import (
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    mean_and_spread,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weights, probabilities
 from simulacra.metrics.protocols.jets import clouds, tensors
 
@@ -113,6 +120,7 @@ class CovMMD(TwoSampleMetric):
         return tensors(cov_mmd(*self.rows(), self.samples, self.batches, self.seed))
 
 
+@score_constructor
 def cov_mmd_score(
     reference: Judged, generated: Judged, seed: int, samples: int = 100, batches: int = 10
 ) -> dict[str, Figure]:

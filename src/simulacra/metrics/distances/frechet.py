@@ -27,7 +27,7 @@ from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 from scipy.optimize import curve_fit
 from torch import Tensor
 
-from simulacra.metrics.engine.score import Figure, Judged, TwoSampleMetric
+from simulacra.metrics.engine.score import Figure, Judged, TwoSampleMetric, score_constructor
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weights, probabilities
 
 POINTS = 10
@@ -172,6 +172,7 @@ def high_level(sample: Judged) -> Tensor:
     return sample.sample.features
 
 
+@score_constructor
 def feature_distances(
     reference: Judged,
     generated: Judged,

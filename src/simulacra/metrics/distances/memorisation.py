@@ -27,7 +27,7 @@ from torch import Tensor
 
 from simulacra.metrics.distances.neighbours import nearest, radii
 from simulacra.metrics.distances.prdc import standardised
-from simulacra.metrics.engine.score import Figure, Judged, NotRun
+from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weight, Weights, mean, part, worth
 
 NEAR = 0.05
@@ -96,6 +96,7 @@ def duplicates(reference: Tensor, generated: Tensor) -> Figure:
     return Figure(share, math.sqrt(variance), floor=expected)
 
 
+@score_constructor
 def memorisation_score(
     reference: Judged, generated: Judged, seed: int, *, events: int = 10_000
 ) -> dict[str, Figure]:

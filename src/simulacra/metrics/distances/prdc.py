@@ -27,7 +27,13 @@ import torch
 from torch import Tensor
 
 from simulacra.metrics.distances.neighbours import Rows, blocks, radii
-from simulacra.metrics.engine.score import Figure, Judged, NotRun, TwoSampleMetric
+from simulacra.metrics.engine.score import (
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import (
     UNWEIGHTED,
     Weight,
@@ -107,6 +113,7 @@ class PRDC(TwoSampleMetric):
         }
 
 
+@score_constructor
 def shower_prdc(
     reference: Judged, generated: Judged, seed: int, *, events: int = 10_000, k: int = NEAREST
 ) -> dict[str, Figure]:
@@ -125,6 +132,7 @@ def shower_prdc(
     return _named(prdc(real, fake, k, (real.showers.weight, fake.showers.weight)))
 
 
+@score_constructor
 def feature_prdc(
     reference: Judged, generated: Judged, seed: int, *, events: int = 10_000, k: int = NEAREST
 ) -> dict[str, Figure]:

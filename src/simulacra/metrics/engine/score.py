@@ -17,6 +17,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from simulacra.core import UserError
+from simulacra.core.constructors import constructor_of
 from simulacra.metrics.engine.events import Events, Kept, Window, chunks
 from simulacra.metrics.engine.sample import Sample, reduce
 from simulacra.metrics.engine.weighted import Weight, effective, unequal
@@ -34,6 +35,7 @@ __all__ = [
     "judged",
     "mean_and_spread",
     "refuse_negative",
+    "score_constructor",
 ]
 
 
@@ -131,6 +133,9 @@ class Figure:
 
 Score = Callable[[Judged, Judged, int], Mapping[str, Figure]]
 """``score(reference, generated, seed)``: figures by key, e.g. ``{"fpd": Figure(...)}``."""
+
+score_constructor = constructor_of(Score)
+"""Decorator of scores that a saved configuration may name."""
 
 
 class TwoSampleMetric(Metric):

@@ -23,7 +23,15 @@ from torch import Tensor
 from simulacra.metrics.distances.wasserstein import wasserstein
 from simulacra.metrics.engine.columns import table
 from simulacra.metrics.engine.sample import Sample
-from simulacra.metrics.engine.score import Events, Figure, Judged, NotRun, TwoSampleMetric, chunks
+from simulacra.metrics.engine.score import (
+    Events,
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    chunks,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import (
     UNWEIGHTED,
     Weight,
@@ -175,6 +183,7 @@ def profile_wasserstein(
     return found
 
 
+@score_constructor
 def split_score(
     reference: Judged, generated: Judged, seed: int, cut: float, splits: int = SPLITS
 ) -> dict[str, Figure]:

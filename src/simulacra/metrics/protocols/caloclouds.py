@@ -18,10 +18,17 @@ import math
 import torch
 from torch import Tensor
 
+from simulacra.core.constructors import constructor
 from simulacra.metrics.distances.wasserstein import wasserstein
 from simulacra.metrics.engine.columns import one_of_each, table
 from simulacra.metrics.engine.sample import Sample
-from simulacra.metrics.engine.score import Figure, Judged, NotRun, TwoSampleMetric
+from simulacra.metrics.engine.score import (
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weight, Weights, part
 
 BATCHES, SIZE = 10, 50_000
@@ -123,6 +130,7 @@ class BatchedWasserstein(TwoSampleMetric):
         return batched_wasserstein(*self.rows(), self.batches, self.size, generator)
 
 
+@score_constructor
 def caloclouds_score(
     reference: Judged,
     generated: Judged,
@@ -150,6 +158,7 @@ def caloclouds_score(
     return found
 
 
+@constructor
 def classifier_inputs(judged: Judged) -> Tensor:
     """The 25 observables ``(N, 25)`` that the published classifier sees, all but the hit energy; 0 where one
     is undefined.

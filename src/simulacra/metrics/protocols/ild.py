@@ -27,7 +27,13 @@ from simulacra.metrics.engine.bins import histogram
 from simulacra.metrics.engine.columns import poisson_weights, spread, table
 from simulacra.metrics.engine.response import MIN_EVENTS, Peak, peak
 from simulacra.metrics.engine.sample import Sample
-from simulacra.metrics.engine.score import Figure, Judged, NotRun, TwoSampleMetric
+from simulacra.metrics.engine.score import (
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import Weight, effective, unequal
 from simulacra.physics.base import even_edges
 
@@ -100,6 +106,7 @@ def shapes(sample: Sample) -> Tensor:
     return rows[:SHOWERS]
 
 
+@score_constructor
 def correlation_score(reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
     """``correlation_ild`` with a bootstrap error."""
     pair = shapes(reference.sample), shapes(generated.sample)
@@ -116,6 +123,7 @@ def correlation_score(reference: Judged, generated: Judged, seed: int) -> dict[s
     return {"correlation_ild": Figure(value, spread(replicas))}
 
 
+@score_constructor
 def energy_score(
     reference: Judged,
     generated: Judged,

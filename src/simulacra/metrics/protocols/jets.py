@@ -23,7 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra.metrics.distances.wasserstein import distance, union
-from simulacra.metrics.engine.score import Events, Figure, Judged, NotRun, TwoSampleMetric, chunks
+from simulacra.metrics.engine.score import (
+    Events,
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    chunks,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weights, probabilities
 from simulacra.physics.efp import N4_D4, efps
 from simulacra.physics.jets import four_momentum
@@ -119,6 +127,7 @@ def w1efp(reference: Tensor, generated: Tensor, draws: Draws = STANDARD) -> dict
     return _figures(_of_jets(values, draws), POLYNOMIALS, draws)
 
 
+@score_constructor
 def w1_score(
     reference: Judged, generated: Judged, seed: int, samples: int = 50_000, batches: int = 5
 ) -> dict[str, Figure]:

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from simulacra.core.constructors import constructor
 from simulacra.metrics.engine.columns import poisson_weights, spread
 from simulacra.metrics.engine.sample import Column
-from simulacra.metrics.engine.score import Figure, Judged, NotRun
+from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weight, Weights, quantiles
 from simulacra.metrics.protocols.jets import clouds
 from simulacra.physics.base import even_edges
@@ -36,6 +37,7 @@ REPLICAS = 20
 """Bootstrap replicas of the jets behind an error."""
 
 
+@constructor
 def polynomials(jets: Judged) -> Tensor:
     """The 36 energy-flow polynomials ``(N, 36)`` of at most four edges, of which jets' FPD and KPD are."""
     return efps(clouds(jets.events), D4)
@@ -72,6 +74,7 @@ def kl_edges(reference: Tensor, weight: Weight = None) -> Tensor:
     return torch.lerp(ordered[low], ordered[high], position - low).unique()
 
 
+@score_constructor
 def kl_score(reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
     """``kl/etarel``, ``kl/phirel``, ``kl/ptrel`` and ``kl/mass``, errors from a bootstrap of jets."""
     pair = reference.sample, generated.sample

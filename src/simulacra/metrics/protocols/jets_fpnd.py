@@ -17,7 +17,7 @@ from torch import Tensor
 
 from simulacra.core import UserError
 from simulacra.metrics.distances.frechet import Array, frechet
-from simulacra.metrics.engine.score import Figure, Judged, NotRun
+from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import Weight, part, probabilities
 from simulacra.metrics.protocols.jets import clouds
 from simulacra.nn.particlenet import ParticleNet, load
@@ -57,6 +57,7 @@ def fpnd(
     return frechet(mean, covariance, middle, np.cov(found, rowvar=False, aweights=shares))
 
 
+@score_constructor
 def fpnd_score(
     reference: Judged,
     generated: Judged,

@@ -20,7 +20,13 @@ from simulacra.core import IncompatibleError
 from simulacra.formats.pxd_sensors import COLS, ROWS
 from simulacra.metrics.engine.columns import poisson_weights, spread, table
 from simulacra.metrics.engine.sample import Sample
-from simulacra.metrics.engine.score import Figure, Judged, NotRun, TwoSampleMetric
+from simulacra.metrics.engine.score import (
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import part
 from simulacra.physics.pxd import correlation_difference
 from simulacra.physics.pxd_reference import pxd_reference
@@ -41,6 +47,7 @@ class SensorCorrelation(TwoSampleMetric):
         return torch.tensor(correlation_difference(*self.rows()), dtype=torch.float64)
 
 
+@score_constructor
 def sensor_scores(reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
     """``sensor_correlation`` with a bootstrap error.
 
@@ -135,6 +142,7 @@ class PublishedStatistics(Metric):
         return torch.tensor(found, dtype=torch.float64)
 
 
+@score_constructor
 def reference_stats(reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
     """``reference_stats/occupancy`` and ``reference_stats/charge`` with bootstrap errors.
 

@@ -18,7 +18,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from simulacra.metrics.distances.frechet import frechet
-from simulacra.metrics.engine.score import Events, Figure, Judged, NotRun, TwoSampleMetric, chunks
+from simulacra.metrics.engine.score import (
+    Events,
+    Figure,
+    Judged,
+    NotRun,
+    TwoSampleMetric,
+    chunks,
+    score_constructor,
+)
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weight, Weights, mean, moments, part
 
 Extractor = Callable[[Tensor], Tensor]
@@ -27,6 +35,7 @@ SUBSETS, SUBSET = 10, 1000
 """Subsets behind the kernel distance, and images in each, at most."""
 
 
+@score_constructor
 class ImageDistance:
     """The score; see the module's docstring.
 

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import draws
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.density import MakeDensity
 
 
+@constructor
 @dataclass(frozen=True)
 class LatentVector:
     """What such a vector is made of.
@@ -33,6 +35,7 @@ class LatentVector:
     flow: MakeDensity
 
 
+@constructor
 @dataclass(frozen=True)
 class NormalLatentVector(LatentVector):
     r"""The same, drawn towards a standard normal.

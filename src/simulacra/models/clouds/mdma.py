@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Latent, Spec, event_mean
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.density import MakeDensity
 from simulacra.models.clouds.cloud import MakeTransform, trimmed
@@ -35,6 +36,7 @@ from simulacra.training.generative import frozen
 from simulacra.training.optim import Optim
 
 
+@constructor
 @dataclass(frozen=True)
 class Matching:
     """That the generator matches mean fields at first.

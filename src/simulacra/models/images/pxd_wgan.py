@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Conditions, Field, Latent, Spec, UserError, draws, refuse_weights
+from simulacra.core.constructors import constructor
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
     moment_distance,
@@ -41,6 +42,7 @@ from simulacra.training.optim import Optim
 from simulacra.transforms.image import ImageScaling
 
 
+@constructor
 @dataclass(frozen=True)
 class ImageGANLoss:
     """What the networks learn from each other.

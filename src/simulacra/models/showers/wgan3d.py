@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Conditions, Field, Latent, Spec, UserError
+from simulacra.core.constructors import constructor
 from simulacra.core.units import factor
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
@@ -47,6 +48,7 @@ MakeNet = Callable[[Sequence[int], int], nn.Module]
 """From the cells per axis and the columns that are seen beside the volume."""
 
 
+@constructor
 @dataclass(frozen=True)
 class ShowerGANLoss:
     """What the networks learn from each other.

@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from simulacra.core.constructors import role
 
+
+@role
 class Map(nn.Module, ABC):
     """Invertible map of tensors; ``mask`` marks the real points of a cloud ``(B, N)`` where there
     is one.

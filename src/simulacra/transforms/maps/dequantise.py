@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import draws
+from simulacra.core.constructors import role
 
 
+@role
 class ZeroFill(nn.Module):
     r"""Replace values below a floor with log-scale noise, :math:`x \to f e^{-s |n|}`, ``n`` standard normal
     (or uniform).
