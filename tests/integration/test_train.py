@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 import simulacra
 from simulacra.core import IncompatibleError, UserError
 from simulacra.metrics import EvaluationResult
+from simulacra.tracking.runs import earlier
 from simulacra.training import checkpoint
 
 Run = Callable[..., tuple[Path, dict[str, float]]]
@@ -79,6 +80,24 @@ def test_a_checkpoint_stands_alone(
     assert entry["provenance"]["torch"] == torch.__version__
     with pytest.raises(UserError, match="toy_plugin"):
         simulacra.load(run / "checkpoints" / "last.ckpt")
+
+
+def test_a_training_is_tracked_by_all_trackers_at_once(
+    run_toy: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("tensorboard")
+    tracking = pytest.importorskip("mlflow.tracking")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setattr("simulacra.callbacks.physics.figures", one_figure)
+    options = ("trainer.max_epochs=1", "callbacks.physics.draw=true", "callbacks.classifier=null")
+    run, figures = run_toy("tracked", "logger=[tensorboard,mlflow]", *options)
+    name = earlier(run)["mlflow"]
+    client = tracking.MlflowClient(str(project / "outputs" / "mlruns"))
+    assert client.get_run(name).data.metrics["test/w1_mean"] == figures["test/w1_mean"]
+    assert any(item.path.endswith(".png") for item in client.list_artifacts(name, "images"))
+    assert client.list_artifacts(name, "model")[0].path == "model/best.ckpt"
+    assert list((run / "tensorboard").glob("events.out.*"))
+    assert (run / "metrics.csv").is_file()
 
 
 def test_several_objectives_train_with_clipping_and_accumulation(run_toy: Run) -> None:

@@ -1,76 +1,89 @@
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import wandb
 
 from simulacra.core import UserError
-from simulacra.tracking.csv import CSVTracker
-from simulacra.tracking.identity import git_commit, identity
-from simulacra.tracking.wandb import WandbTracker, earlier, reachable
+from simulacra.tracking.identity import git_commit, identity, typed
+from simulacra.tracking.runs import earlier, remember
+from simulacra.tracking.wandb import WandbTracker, chosen, has_key, offline_because, server
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_a_table_has_one_row_per_step_and_all_columns(tmp_path: Path) -> None:
-    tracker = CSVTracker(str(tmp_path))
-    tracker.log_metrics({"train/loss": 1.5}, step=0)
-    tracker.log_metrics({"val/w1_mean": 0.25}, step=0)
-    tracker.log_metrics({"train/loss": 0.5}, step=10)
-    tracker.finalize("success")
-    assert rows(tmp_path) == [
-        {"step": "0", "train/loss": "1.5", "val/w1_mean": "0.25"},
-        {"step": "10", "train/loss": "0.5", "val/w1_mean": ""},
-    ]
-
-
-def test_a_resumed_table_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
-    first = CSVTracker(str(tmp_path))
-    for step in (0, 10, 20):
-        first.log_metrics({"train/loss": float(step)}, step=step)
-    first.save()
-    second = CSVTracker(str(tmp_path))
-    second.begin(tmp_path, 10)
-    second.log_metrics({"train/loss": -1.0}, step=11)
-    second.save()
-    assert [(row["step"], row["train/loss"]) for row in rows(tmp_path)] == [
-        ("0", "0.0"),
-        ("10", "10.0"),
-        ("11", "-1.0"),
-    ]
-
-
-def test_a_table_is_a_file_of_its_own(tmp_path: Path) -> None:
-    CSVTracker(str(tmp_path)).table("test/observables", ["observable", "w1"], [["e_tot", 0.5]])
-    with (tmp_path / "tables" / "test_observables.csv").open(newline="") as file:
-        assert list(csv.DictReader(file)) == [{"observable": "e_tot", "w1": "0.5"}]
-
-
-def test_without_a_key_the_run_is_offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_key_the_run_is_offline(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert not reachable()
+    monkeypatch.setenv("WANDB_MODE", "")
+    with caplog.at_level("INFO"):
+        assert chosen("auto") == "offline"
+    assert caplog.messages == [f"W&B keeps this run offline, there is no API key for {server()}"]
+    with pytest.raises(
+        UserError, match=r"logger\.wandb\.mode is online .* no API key .* 'wandb login'"
+    ):
+        chosen("online")
+    monkeypatch.setenv("WANDB_MODE", "online")
+    with pytest.raises(UserError, match=r"variable WANDB_MODE is online .* no API key"):
+        chosen("offline")
 
 
 def test_a_key_without_a_network_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    assert not reachable()
+    assert offline_because() == "http://127.0.0.1:9 does not answer"
 
 
-def test_an_unknown_mode_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="online, offline or auto"):
-        tracker(tmp_path, mode="on")
+@pytest.mark.parametrize(
+    ("host", "url", "found"),
+    [
+        (None, None, True),
+        ("api.wandb.ai", None, True),
+        ("elsewhere.org", None, False),
+        ("my.server:8080", "https://my.server:8080", True),
+        ("api.wandb.ai", "https://my.server", False),
+    ],
+)
+def test_a_key_is_looked_for_under_the_host_that_wandb_would_ask(
+    host: str | None, url: str | None, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if url is not None:
+        monkeypatch.setenv("WANDB_BASE_URL", url)
+    machine = host or urlsplit(wandb.Settings().base_url).hostname
+    (tmp_path / ".netrc").write_text(f"machine {machine}\n  login user\n  password {'0' * 40}\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    assert has_key() is found
+
+
+def test_a_run_that_wandb_refuses_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise wandb.errors.AuthenticationError("the key\nis not valid")
+
+    monkeypatch.setattr(wandb, "init", refuse)
+    with pytest.raises(UserError, match=r"did not start a run \(the key is not valid\)"):
+        tracker(tmp_path).log_metrics({"a": 1.0}, 0)
+
+
+def test_an_unknown_mode_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "on")
+    with pytest.raises(UserError, match=r"WANDB_MODE is one of online, offline, .* got 'on'"):
+        tracker(tmp_path)
+    monkeypatch.delenv("WANDB_MODE")
+    with pytest.raises(UserError, match=r"mode is one of online, offline, .* got 'of'"):
+        tracker(tmp_path, mode="of")
 
 
 def tracker(folder: Path, mode: str = "auto") -> WandbTracker:
@@ -102,8 +115,8 @@ def test_an_offline_run_shows_images_table_and_auc(tmp_path: Path) -> None:
     name = first.version
     first.finish(failed=False)
     assert wandb.run is None
-    assert earlier(tmp_path / "run") == name
-    assert earlier(tmp_path) is None
+    assert earlier(tmp_path / "run") == {"wandb": name}
+    assert earlier(tmp_path) == {}
     command = shutil.which("wandb", path=str(Path(sys.executable).parent))
     assert command is not None
     done = subprocess.run(
@@ -119,6 +132,41 @@ def test_an_offline_run_shows_images_table_and_auc(tmp_path: Path) -> None:
     assert found["summary"]["test/observables"]["_type"].startswith("table")
     assert found["config"]["model"] == {"width": 3}
     assert found["exit_code"] == 0
+
+
+def test_every_tracker_finds_its_own_run_again(tmp_path: Path) -> None:
+    remember(tmp_path, "wandb", {"id": "a1"})
+    remember(tmp_path, "mlflow", {"id": "b2"})
+    remember(tmp_path, "wandb", {"id": "a3", "mode": "offline"})
+    assert earlier(tmp_path) == {"wandb": "a3", "mlflow": "b2"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "7",
+        "{",
+        "[" * 10**6,
+        '{"wandb": null}',
+        '{"wandb": {}}',
+        '{"wandb": {"id": 7}}',
+        '{"wandb": {"id": ""}}',
+        '{"wandb": {"id": "../../etc"}}',
+    ],
+)
+def test_a_damaged_file_of_tracked_runs_is_one_sentence(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tracker.json").write_text(text)
+    with pytest.raises(UserError, match=r"tracker\.json does not name the tracked run .* move it"):
+        earlier(tmp_path)
+
+
+def test_the_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/x/simulacra", "train", "a=1", "hydra.mode=RUN"])
+    with typed(["train", "-m", "a=1,2", "data.root=/a b"]):
+        assert identity()["command"] == "simulacra train -m a=1,2 'data.root=/a b'"
+    assert identity()["command"] == "/x/simulacra train a=1 hydra.mode=RUN"
 
 
 def test_the_identity_names_versions_and_the_commit(tmp_path: Path) -> None:

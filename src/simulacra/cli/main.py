@@ -30,21 +30,27 @@ class Task:
         command: Name of the command.
         flags: Options of the command line that are no overrides.
         full_error: Whether the user asked for tracebacks.
+        typed: What the user typed after the command.
     """
 
-    def __init__(self, command: str, flags: Sequence[str], full_error: bool) -> None:
+    def __init__(
+        self, command: str, flags: Sequence[str], full_error: bool, typed: Sequence[str] = ()
+    ) -> None:
         self.command, self.flags, self.full_error = command, tuple(flags), full_error
+        self.typed = (command, *typed)
 
     def __call__(self, cfg: Any) -> float | None:
         """Run one job; returns what a sweeper optimises."""
         from simulacra.cli import distributed, errors, sweep
         from simulacra.evaluation import config
+        from simulacra.tracking.identity import typed
 
         config.register()
         if distributed.is_child():
             logging.getLogger().setLevel(logging.ERROR)
         sweep.set_group(cfg)
         with (
+            typed(self.typed),
             errors.as_asked(self.full_error),
             errors.job_errors(self.full_error),
             distributed.job(self.command, self.flags),
@@ -106,7 +112,7 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
     from simulacra.evaluation import config
 
     config.register()
-    task = Task(name, flags(arguments), full_error)
+    task = Task(name, flags(arguments), full_error, arguments)
     before = sys.argv
     sys.argv = [before[0], *quoted(arguments), *in_place(arguments)]
     try:

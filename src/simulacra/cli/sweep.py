@@ -129,13 +129,14 @@ def _cell(moments: dict[str, float] | None) -> str:
 
 
 def set_group(cfg: DictConfig) -> None:
-    """In a multirun, give the tracker the name under which the jobs stand together.
+    """In a multirun, give trackers the name under which the jobs stand together.
 
     That is the sweep's, or the time where the sweep was given on the command line alone.
     """
     hydra = HydraConfig.get()
-    if hydra.mode != RunMode.MULTIRUN or OmegaConf.select(cfg, "logger.wandb.project") is None:
+    if hydra.mode != RunMode.MULTIRUN:
         return
-    if cfg.logger.wandb.group is None:
-        unnamed = f"{UNNAMED}-{Path(str(hydra.sweep.dir)).name}"
-        cfg.logger.wandb.group = unnamed if cfg.sweep == UNNAMED else cfg.sweep
+    unnamed = f"{UNNAMED}-{Path(str(hydra.sweep.dir)).name}"
+    for entry in (cfg.get("logger") or {}).values():
+        if entry and "group" in entry and entry.group is None:
+            entry.group = unnamed if cfg.sweep == UNNAMED else cfg.sweep

@@ -25,7 +25,7 @@ from simulacra.evaluation.judge import judge
 from simulacra.evaluation.publish import headline, overrides
 from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
-from simulacra.tracking.wandb import earlier
+from simulacra.tracking.runs import earlier
 from simulacra.training import checkpoint
 from simulacra.training.module import Module
 from simulacra.training.teacher import taught
@@ -78,7 +78,7 @@ def train_resolved(
         datamodule = build.build_data(config, trust)
         module = build.build_model(config, datamodule.spec, trust)
         prepare(module, datamodule, config, fresh=start is None)
-        loggers = build.build_loggers(config, trust, version=earlier(run))
+        loggers = build.build_loggers(config, trust, versions=earlier(run))
         callbacks = build.build_callbacks(config, trust)
         trainer = build_trainer(config["trainer"], module, callbacks, loggers, run)
         with finished(loggers):
@@ -134,11 +134,25 @@ def remark(datamodule: EventDataModule) -> None:
 def introduce(config: dict[str, Any], run: Path, loggers: list[Logger], start: Path | None) -> None:
     """Write the configuration to the run directory and to the trackers."""
     saved.save(config, run)
-    step = None if start is None else int(checkpoint.read(start)["global_step"])
+    step = None if start is None else logged_until(checkpoint.read(start))
     for logger in loggers:
         logger.log_hyperparams({**config, "identity": identity()})
     for tracker in trackers(loggers):
         tracker.begin(run, step)
+
+
+def logged_until(contents: dict[str, Any]) -> int:
+    """The last step under which figures can have been logged before a checkpoint was written.
+
+    Loggers count batches that ended in a step, while ``global_step`` counts the steps of every optimizer.
+
+    Raises:
+        UserError: If the checkpoint does not say how far training had come.
+    """
+    try:
+        return int(contents["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError("the checkpoint does not say how far training had come") from error
 
 
 @contextmanager

@@ -146,12 +146,13 @@ def build_callbacks(config: Config, trust: Trust = TRUSTED) -> list[pl.Callback]
 
 
 def build_loggers(
-    config: Config, trust: Trust = TRUSTED, version: str | None = None
+    config: Config, trust: Trust = TRUSTED, versions: Mapping[str, str] | None = None
 ) -> list[Logger]:
-    """The trackers of a run; ``version`` is the id of the tracked run that goes on."""
+    """The trackers of a run; ``versions`` are the ids of the tracked runs that go on, by tracker."""
     entries = dict(config.get("logger") or {})
-    if entries.get("wandb") and version is not None:
-        entries["wandb"] = {**entries["wandb"], "version": version}
+    for name, version in (versions or {}).items():
+        if "version" in (entries.get(name) or {}):
+            entries[name] = {**entries[name], "version": version}
     return _built(entries, Logger, trust)
 
 

@@ -62,13 +62,15 @@ def judge(
         f"{config['model']['name']} on {config['data']['name']}",
         module.record.provenance,
     )
+    best = run / "checkpoints" / "best.ckpt"
     for logger in trainer.loggers:
         logger.log_metrics(figures, step=trainer.global_step)
     for tracker in trackers(trainer.loggers):
         tracker.table("test/observables", *table(result))
         for name, path in images.items():
             tracker.image(f"test/{name}", path)
-        tracker.attach(run / "checkpoints" / "best.ckpt", "model")
+        if best.is_file():
+            tracker.attach(best, "model")
     return figures
 
 

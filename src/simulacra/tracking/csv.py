@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from simulacra.core.constructors import writes
 from simulacra.core.files import write_table
 from simulacra.tracking.base import Tracker
+from simulacra.tracking.growing import GrowingTable
 
 
 @writes("folder")
@@ -28,7 +28,7 @@ class CSVTracker(Tracker):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
-        self._rows: dict[int, dict[str, float]] = {}
+        self._table = GrowingTable(self.path)
 
     @property
     def name(self) -> str:
@@ -49,33 +49,19 @@ class CSVTracker(Tracker):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add figures to the row of a step."""
-        row = self._rows.setdefault(0 if step is None else step, {})
-        row.update({name: float(value) for name, value in metrics.items()})
+        values = {name: float(value) for name, value in metrics.items()}
+        self._table.add(0 if step is None else step, values)
 
     @rank_zero_only
     def begin(self, run: Path, step: int | None) -> None:
         """Take over the rows of an earlier run up to ``step``."""
-        if step is None or not self.path.is_file():
-            return
-        with self.path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if int(row["step"]) <= step:
-                    values = {
-                        name: float(value)
-                        for name, value in row.items()
-                        if name != "step" and value
-                    }
-                    self._rows[int(row["step"])] = values
+        if step is not None:
+            self._table.resume(step)
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the table, all of it or nothing."""
-        if not self._rows:
-            return
-        names = sorted({name for row in self._rows.values() for name in row})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = ({"step": step, **self._rows[step]} for step in sorted(self._rows))
-        write_table(self.path, ["step", *names], rows)
+        """Bring the file up to date."""
+        self._table.write()
 
     def image(self, key: str, path: Path, step: int | None = None) -> None:
         """The image is a file of the run directory."""

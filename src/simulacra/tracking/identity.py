@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("simulacra", "torch", "pytorch-lightning", "numpy", "scikit-learn", "hydra-core")
+
+_TYPED: ContextVar[tuple[str, ...] | None] = ContextVar("typed", default=None)
+
+
+@contextmanager
+def typed(arguments: Sequence[str]) -> Iterator[None]:
+    """In the block the command line is what the user typed, whatever stands in ``sys.argv``: Hydra and the
+    ranks of a job need other words there.
+    """
+    token = _TYPED.set(tuple(arguments))
+    try:
+        yield
+    finally:
+        _TYPED.reset(token)
+
+
+def command_line() -> str:
+    """What the user typed, to be copied into a shell."""
+    words = _TYPED.get()
+    return shlex.join(sys.argv if words is None else ("simulacra", *words))
 
 
 def identity() -> dict[str, str]:
@@ -17,7 +41,7 @@ def identity() -> dict[str, str]:
     found |= {
         "python": platform.python_version(),
         "machine": platform.machine(),
-        "command": " ".join(sys.argv),
+        "command": command_line(),
     }
     commit = git_commit(Path(__file__).resolve().parent)
     return found if commit is None else {**found, "git_commit": commit}

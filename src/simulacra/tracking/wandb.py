@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import netrc
 import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlparse
+from typing import Any
+from urllib.parse import urlsplit
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
 from simulacra.core import UserError
 from simulacra.core.constructors import writes
-from simulacra.core.files import write_text
 from simulacra.tracking.base import Tracker
+from simulacra.tracking.runs import remember
 
-IDENTITY = "tracker.json"
-"""File in the run directory that says which run of the tracker it is."""
+MODES = ("online", "offline", "disabled")
+"""What W&B can do, beside ``auto``, which chooses one of the first two."""
+ALIASES = {"run": "online", "dryrun": "offline"}
+"""Older names of modes that the environment may hold."""
+FORMER_HOST = "api.wandb.ai"
+"""Where the default server was before; W&B still takes a key that is kept under this name."""
+SECONDS = 2.0
+"""How long the server has to answer."""
+
+log = logging.getLogger(__name__)
 
 
 @writes("folder")
 class WandbTracker(Tracker, WandbLogger):
     """Lightning's W&B logger that chooses between online and offline by itself, and can finish.
+
+    The environment variable ``WANDB_MODE`` goes before ``mode``.
 
     Args:
         folder: Run files go to ``<folder>/wandb``.
@@ -35,9 +47,13 @@ class WandbTracker(Tracker, WandbLogger):
         job_type: What the run does, e.g. ``train``.
         name: Name of the run.
         tags: Labels.
-        mode: ``online``, ``offline`` or ``auto``: online where there is an API key and the server answers.
+        mode: ``online``, ``offline``, ``disabled`` or ``auto``: online where there is an API key and the
+            server answers.
         artifacts: Whether files are uploaded where the run is online.
         version: Id of an earlier run that goes on, or None.
+
+    Raises:
+        UserError: If ``online`` is asked for without an API key.
     """
 
     def __init__(
@@ -53,12 +69,7 @@ class WandbTracker(Tracker, WandbLogger):
         artifacts: bool,
         version: str | None = None,
     ) -> None:
-        if mode not in ("online", "offline", "auto"):
-            raise UserError(f"logger.wandb.mode is online, offline or auto, got {mode!r}")
-        self.mode = os.environ.get("WANDB_MODE") or (
-            ("online" if reachable() else "offline") if mode == "auto" else mode
-        )
-        self.artifacts = artifacts
+        self.mode, self.artifacts = chosen(mode), artifacts
         Path(folder, "wandb").mkdir(
             parents=True, exist_ok=True
         )  # wandb falls back to /tmp without it
@@ -78,6 +89,22 @@ class WandbTracker(Tracker, WandbLogger):
             "anonymous"
         )  # Lightning always passes it, and wandb warns that it has no effect
 
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The run of W&B.
+
+        Raises:
+            UserError: If W&B cannot start it, e.g. because the key is not valid.
+        """
+        try:
+            return super().experiment
+        except wandb.Error as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"W&B did not start a run ({reason}): mend that, or take logger.wandb.mode=offline"
+            ) from error
+
     @rank_zero_only
     def begin(self, run: Path, step: int | None) -> None:
         """Write the run's id and folder, and its address where it has one, to the run directory."""
@@ -85,7 +112,7 @@ class WandbTracker(Tracker, WandbLogger):
         entry = {"id": mine.id, "mode": self.mode, "folder": os.path.dirname(str(mine.dir))}
         if self.mode == "online":
             entry["url"] = mine.url
-        write_text(run / IDENTITY, json.dumps({"wandb": entry}, indent=2) + "\n")
+        remember(run, "wandb", entry)
 
     def image(self, key: str, path: Path, step: int | None = None) -> None:
         """Show an image at a step, by default the last one."""
@@ -111,26 +138,66 @@ class WandbTracker(Tracker, WandbLogger):
             self._experiment = None
 
 
-def earlier(run: Path) -> str | None:
-    """Id of the tracked run that a run directory belongs to, or None."""
-    path = run / IDENTITY
-    return json.loads(path.read_text())["wandb"]["id"] if path.is_file() else None
+def chosen(mode: str) -> str:
+    """What W&B shall do: ``WANDB_MODE`` where it is set, else ``mode``.
+
+    ``auto`` goes offline without a key or a server, and says so.
+
+    Raises:
+        UserError: If there is no such mode, or no API key for ``online``.
+    """
+    asked = os.environ.get("WANDB_MODE") or None
+    where = "logger.wandb.mode" if asked is None else "the environment variable WANDB_MODE"
+    wanted = mode if asked is None else ALIASES.get(asked, asked)
+    if wanted not in (*MODES, "auto"):
+        raise UserError(f"{where} is one of {', '.join((*MODES, 'auto'))}, got {wanted!r}")
+    if wanted == "online" and not has_key():
+        raise UserError(
+            f"{where} is online and there is no API key for {server()}: run 'wandb login', set "
+            "WANDB_API_KEY, or take logger.wandb.mode=auto, which goes offline without one"
+        )
+    if wanted != "auto":
+        return wanted
+    reason = offline_because()
+    if reason is None:
+        return "online"
+    log.info("W&B keeps this run offline, %s", reason)
+    return "offline"
 
 
-def reachable() -> bool:
-    """Whether there is an API key and the server answers within two seconds."""
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
-    if not (os.environ.get("WANDB_API_KEY") or _in_netrc(host.hostname or "")):
-        return False
+def offline_because() -> str | None:
+    """Why a run cannot be tracked online, or None where it can."""
+    if not has_key():
+        return f"there is no API key for {server()}"
+    host = urlsplit(server())
+    port = host.port or (80 if host.scheme == "http" else 443)
     try:
-        socket.create_connection((host.hostname or "", host.port or 443), timeout=2).close()
+        socket.create_connection((host.hostname or "", port), timeout=SECONDS).close()
     except OSError:
-        return False
-    return True
+        return f"{server()} does not answer"
+    return None
 
 
-def _in_netrc(host: str) -> bool:
+def server() -> str:
+    """Address of the server that W&B would talk to."""
+    return os.environ.get("WANDB_BASE_URL") or str(wandb.Settings().base_url)
+
+
+def has_key() -> bool:
+    """Whether there is an API key for the server: in the environment or in ``.netrc``."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(server())
+    names = {host.netloc, host.hostname or ""}
+    if "WANDB_BASE_URL" not in os.environ:
+        names.add(FORMER_HOST)
+    paths = [os.environ["NETRC"]] if os.environ.get("NETRC") else ["~/.netrc", "~/_netrc"]
+    return any(_in_netrc(Path(path).expanduser(), name) for path in paths for name in names)
+
+
+def _in_netrc(path: Path, host: str) -> bool:
     try:
-        return netrc.netrc().authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
+        found = netrc.netrc(path).hosts.get(host)
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
         return False
+    return found is not None and bool(found[2])
