@@ -158,7 +158,7 @@ def test_a_file_that_was_trained_on_is_warned_of(
     [
         (["checkpoint=null"], "not given: .*checkpoint"),
         (["input=nowhere.hdf5"], "nowhere.hdf5"),
-        (["batch_size=0"], "batch_size must be at least 1, got 0"),
+        (["batch_size=0"], "batch_size must be a whole number from 1 or null, got 0"),
         (["output={folder}/showers.hdf5"], "the output is the input"),
         (["output={folder}/nowhere/a.hdf5"], "does not exist"),
         (["checkpoint={folder}/caloinn.ckpt"], "CaloINN makes events of its own and changes none"),

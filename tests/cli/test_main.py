@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from simulacra.cli.main import COMMANDS, in_place, main, quoted
+from simulacra.cli.main import COMMANDS, in_place, main
 from simulacra.evaluation.config import choices
 
 
@@ -61,11 +61,4 @@ def test_help_shows_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
 def test_resuming_happens_in_place() -> None:
     assert in_place(["trainer.max_epochs=3"]) == []
     assert in_place(["resume=a/b"]) == ["hydra.run.dir='a/b'", "hydra.output_subdir=null"]
-
-
-def test_overrides_of_a_saved_run_need_no_quotes() -> None:
-    assert quoted(["run=x", "overrides=[seed=1,a.b=2]"]) == [
-        "run=x",
-        "overrides=['seed=1','a.b=2']",
-    ]
-    assert quoted(["overrides=['seed=1']"]) == ["overrides=['seed=1']"]
+    assert in_place(["resume='it\\'s'"]) == ["hydra.run.dir='it\\'s'", "hydra.output_subdir=null"]

@@ -11,6 +11,7 @@ from simulacra.core.instantiate import instantiate
 from simulacra.dynamics.solvers import Solver
 from simulacra.evaluation.config import choices, compose, folder, load_choice
 from simulacra.evaluation.saved import load, relocate, resolve, save
+from simulacra.evaluation.schema import Train
 
 SWEEPS = sorted(path.stem for path in folder("sweeps").glob("*.yaml"))
 
@@ -20,14 +21,16 @@ SWEEPS = sorted(path.stem for path in folder("sweeps").glob("*.yaml"))
 )
 def test_every_choice_of_a_group_composes(group: str) -> None:
     for name in choices(group):
-        config = resolve(compose("train", [f"{group}={name}", "paths.run=/nowhere"]))
+        config = resolve(compose("train", [f"{group}={name}", "paths.run=/nowhere"]), Train)
         assert config["paths"]["run"] == "/nowhere"
 
 
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_every_model_has_a_size_for_tests_and_one_for_two_cores(size: str) -> None:
     for name in choices("model"):
-        config = resolve(compose("train", [f"model={name}", f"model/size={size}", "paths.run=/x"]))
+        config = resolve(
+            compose("train", [f"model={name}", f"model/size={size}", "paths.run=/x"]), Train
+        )
         assert (config["model"]["name"], config["model"]["size"]) == (name, size)
 
 
@@ -47,9 +50,8 @@ def test_every_sweep_is_named_after_its_file(name: str) -> None:
 
 def test_the_sweep_of_cloud_and_grid_gives_each_model_its_view() -> None:
     for model, view in (("caloclouds2", "cloud"), ("caloinn", None)):
-        config = resolve(
-            compose("train", ["sweeps=cloud_grid", "data=ds2", f"model={model}", "paths.run=/x"])
-        )
+        asked = ["sweeps=cloud_grid", "data=ds2", f"model={model}", "paths.run=/x"]
+        config = resolve(compose("train", asked), Train)
         assert config["data"]["view"] == view
 
 
@@ -58,7 +60,7 @@ def test_every_student_learns_from_the_teacher_of_its_sweep() -> None:
     assert {"caloflow_student", "caloclouds2_cm", "pc_droid_cm"} < set(students)
     for name in students:
         asked = [f"model={name}", "+teacher=/first/job", "paths.run=/x"]
-        assert resolve(compose("train", asked))["model"]["teacher"] == "/first/job"
+        assert resolve(compose("train", asked), Train)["model"]["teacher"] == "/first/job"
 
 
 @pytest.mark.parametrize("command", ["sample", "apply", "evaluate", "reproduce"])
@@ -114,7 +116,7 @@ def test_damaged_configurations_are_named(tmp_path: Path, text: str) -> None:
 
 def test_a_configuration_with_a_hole_is_refused() -> None:
     with pytest.raises(UserError, match="incomplete"):
-        resolve(OmegaConf.create({"a": "${b}"}))
+        resolve(OmegaConf.create({"a": "${b}"}), Train)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,9 @@ def test_a_student_takes_all_parts_but_its_widths_from_its_teacher(
     student: str, teacher: str, size: str
 ) -> None:
     mine, theirs = (
-        resolve(compose("train", [f"model={name}", f"model/size={size}", "paths.run=/x"]))["model"]
+        resolve(compose("train", [f"model={name}", f"model/size={size}", "paths.run=/x"]), Train)[
+            "model"
+        ]
         for name in (student, teacher)
     )
     assert mine["energies"] == theirs["energies"]

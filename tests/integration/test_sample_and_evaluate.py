@@ -92,9 +92,9 @@ def test_events_made_with_the_conditions_of_weighted_ones_have_their_weights(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["n=0"], "n=0"),
-        (["n=-3"], "n=-3"),
-        (["n=5", "batch_size=-1"], "batch_size must be at least 1, got -1"),
+        (["n=0"], "n must be a whole number from 1 or null, got 0"),
+        (["n=true"], "n must be a whole number from 1 or null, got true"),
+        (["n=5", "batch_size=-1"], "batch_size must be a whole number from 1 or null, got -1"),
         ([], "n=NUMBER or conditions=FILE"),
         (["conditions=nowhere.hdf5"], "no file nowhere.hdf5"),
         (["n=5", "solver=heun"], "toy_flow has no solver"),

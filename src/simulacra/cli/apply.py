@@ -14,6 +14,7 @@ from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
 from simulacra.evaluation import saved
 from simulacra.evaluation.checkpoints import chunk, data_of, provenance
+from simulacra.evaluation.schema import Apply
 from simulacra.training import checkpoint
 from simulacra.training.module import Module
 
@@ -33,7 +34,7 @@ def apply(cfg: DictConfig) -> dict[str, Any]:
         UserError: For a checkpoint that changes no events, or a file that cannot be read or written; then no
             part of the output is left behind.
     """
-    config = saved.resolve(cfg)
+    config = saved.resolve(cfg, Apply)
     missing = [key for key in ("checkpoint", "input", "output") if config[key] is None]
     if missing:
         raise UserError(

@@ -27,6 +27,7 @@ from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import generator_of, load
 from simulacra.evaluation.memory import memory_of
 from simulacra.evaluation.publish import write_json
+from simulacra.evaluation.schema import Benchmark
 from simulacra.evaluation.timing import GIB, Protocol, Stopwatch, Timing
 from simulacra.tracking.geant4 import Geant4Time, geant4_time
 from simulacra.tracking.identity import identity
@@ -46,9 +47,9 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: For a request that names no generator, or a device that is not there.
     """
-    config = saved.resolve(cfg)
+    config = saved.resolve(cfg, Benchmark)
     protocol = asked(config)
-    device = device_of(config["device"])
+    device = torch.device(config["device"])
     with expected_warnings(), interruptible(), threads(config["threads"]):
         module = measured(config).to(device)
         stopwatch = Stopwatch(module, protocol, memory_of(device))
@@ -79,26 +80,9 @@ def asked(config: dict[str, Any]) -> Protocol:
             raise UserError("an untrained model needs data=NAME, which says what it generates")
         if config.get("solver") is not None:
             raise UserError("solver= changes a checkpoint: set model.solver for an untrained model")
-    sizes = config["batch_sizes"]
-    if not isinstance(sizes, list) or not sizes or any(type(n) is not int or n < 1 for n in sizes):
-        raise UserError(f"batch_sizes must be whole numbers from 1, got {sizes}")
-    for key in ("repeats", "events", "threads"):
-        value = config[key]
-        if (type(value) is not int or value < 1) and not (value is None and key != "repeats"):
-            raise UserError(f"{key} must be a whole number from 1, got {value}")
-    if not isinstance(config["seconds"], (int, float)) or config["seconds"] <= 0:
-        raise UserError(f"seconds must be a positive number, got {config['seconds']}")
+    if not config["batch_sizes"]:
+        raise UserError("batch_sizes must name one size at least")
     return Protocol(config["repeats"], config["events"], config["seconds"], config["seed"])
-
-
-def device_of(name: str) -> torch.device:
-    """The device of a name, if it is there."""
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", str(name)):
-        raise UserError(f"device must be cpu or cuda, got {name}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"there is no device {name}: torch sees {torch.cuda.device_count()} cards")
-    return device
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from simulacra.core import UserError
 from simulacra.evaluation import saved
+from simulacra.evaluation.schema import Compare
 from simulacra.tracking import compare as table
 from simulacra.tracking.compare import Group
 from simulacra.tracking.compare_page import write_compare
@@ -43,7 +44,7 @@ def compare(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: If no run matches, or a directory or file cannot be read.
     """
-    config = saved.resolve(cfg)
+    config = saved.resolve(cfg, Compare)
     folders = find(config["runs"])
     runs = [read_run(folder, name) for folder, name in zip(folders, names(folders), strict=True)]
     published = [] if config["published"] is None else published_runs(str(config["published"]))

@@ -11,6 +11,7 @@ from simulacra.core import UserError
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge_files import judge_files
 from simulacra.evaluation.publish import headline
+from simulacra.evaluation.schema import Evaluate
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: If a file is not what its format promises.
     """
-    config = saved.resolve(cfg)
+    config = saved.resolve(cfg, Evaluate)
     if config["reference"] is None:
         raise UserError(
             "evaluating needs data=NAME reference=FILE, and generated=FILE unless the file is to be checked"

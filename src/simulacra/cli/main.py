@@ -110,11 +110,12 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
     import hydra
 
     from simulacra.evaluation import config
+    from simulacra.evaluation.overrides import taken
 
     config.register()
     task = Task(name, flags(arguments), full_error, arguments)
     before = sys.argv
-    sys.argv = [before[0], *quoted(arguments), *in_place(arguments)]
+    sys.argv = [before[0], *taken(arguments, name), *in_place(arguments)]
     try:
         hydra.main(version_base="1.3", config_path=str(config.folder("conf")), config_name=name)(
             task
@@ -133,22 +134,7 @@ def flags(arguments: Sequence[str]) -> list[str]:
 
 def in_place(arguments: Sequence[str]) -> list[str]:
     """``resume=DIR`` goes on in that directory and leaves the configuration that lies there as it is."""
-    resumed = [
-        item.partition("=")[2].strip("'\"") for item in arguments if item.startswith("resume=")
-    ]
-    if not resumed or resumed[-1] in ("", "null"):
-        return []
-    return [f"hydra.run.dir='{resumed[-1]}'", "hydra.output_subdir=null"]
+    from simulacra.evaluation.overrides import quoted, value_of
 
-
-def quoted(arguments: Sequence[str]) -> list[str]:
-    """``overrides=[a=1,b=2]`` with each item in quotes, which Hydra's grammar asks for."""
-    found = []
-    for item in arguments:
-        key, _, value = item.partition("=")
-        inner = value[1:-1]
-        if key == "overrides" and value.startswith("[") and not set(inner) & set("'\"[{"):
-            parts = ",".join(f"'{part.strip()}'" for part in inner.split(",") if part.strip())
-            item = f"overrides=[{parts}]"
-        found.append(item)
-    return found
+    run = value_of(arguments, "resume")
+    return [] if run is None else [f"hydra.run.dir={quoted(run)}", "hydra.output_subdir=null"]

@@ -17,6 +17,7 @@ from simulacra.core import UserError
 from simulacra.core.instantiate import Trust
 from simulacra.evaluation import saved
 from simulacra.evaluation.publish import write_json
+from simulacra.evaluation.schema import Reproduce
 from simulacra.training import checkpoint
 
 STATES = ("state_dict", "current_model_state")
@@ -62,7 +63,7 @@ def reproduce(cfg: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: If the run directory is incomplete.
     """
-    config = saved.resolve(cfg)
+    config = saved.resolve(cfg, Reproduce)
     if config["run"] is None:
         raise UserError("reproducing needs run=DIRECTORY of a finished training")
     old, new = Path(config["run"]), Path(config["paths"]["run"])

@@ -16,6 +16,7 @@ from simulacra.core import Batch, Conditions, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import saved
 from simulacra.evaluation.checkpoints import chunk, data_of, draw_paths, load, provenance
+from simulacra.evaluation.schema import Sample
 from simulacra.formats.base import Format
 from simulacra.training.generative import GenerativeModule
 
@@ -30,16 +31,12 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
         UserError: For a number of events or a batch size below 1, a checkpoint or a file of conditions
             that cannot be used, a disk that is full; then no part of the output is left behind.
     """
-    config = saved.resolve(cfg)
+    config = saved.resolve(cfg, Sample)
     if config["output"] is None or config["checkpoint"] is None:
         raise UserError("sampling needs checkpoint=FILE and output=FILE")
     if config["n"] is None and config["conditions"] is None:
         raise UserError("sampling needs n=NUMBER or conditions=FILE")
-    if config["n"] is not None and config["n"] < 1:
-        raise UserError(f"the number of events must be at least 1, got n={config['n']}")
     draws = config["posterior_draws"]
-    if draws is not None and draws < 1:
-        raise UserError(f"posterior_draws must be at least 1, got {draws}")
     module = load(config).to(config["device"])
     generator = torch.Generator(device=config["device"]).manual_seed(config["seed"])
     if draws is None:

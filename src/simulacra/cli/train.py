@@ -23,6 +23,7 @@ from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge import judge
 from simulacra.evaluation.publish import headline, overrides
+from simulacra.evaluation.schema import Train
 from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
 from simulacra.tracking.runs import earlier
@@ -44,7 +45,7 @@ def train(cfg: DictConfig) -> dict[str, float]:
     """
     resumed = cfg.get("resume")
     if not resumed:
-        config = saved.resolve(cfg)
+        config = saved.resolve(cfg, Train)
         return train_resolved({**config, "model": taught(config["model"], tuple(cfg.allow))})
     run, outputs = Path(resumed), Path(cfg.paths.outputs)
     config = saved.load_at(run, run, outputs, changes())

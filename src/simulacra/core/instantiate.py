@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra.utils
+from hydra._internal.utils import _locate
 from omegaconf import DictConfig, OmegaConf
 
-from simulacra.core import constructors
+from simulacra.core import constructors, typed
 from simulacra.core.errors import UserError
 from simulacra.core.plain import check_plain
 
@@ -54,27 +55,34 @@ class Trust:
 TRUSTED = Trust()
 
 
-def instantiate(config: Any, kind: Any = None, trust: Trust = TRUSTED, **arguments: Any) -> Any:
+def instantiate(
+    config: Any, kind: Any = None, trust: Trust = TRUSTED, where: str = "", **arguments: Any
+) -> Any:
     """Build the object that ``config['_target_']`` names, nested ones included.
 
     Args:
         config: Mapping with a ``_target_``; interpolations of the user's own must be resolvable.
         kind: What the object must be, a base class or the type of a callable; None: anything.
         trust: What the configuration may name.
+        where: Key under which the configuration stands in that of the command, for messages.
         arguments: Further arguments of the outermost call.
 
     Raises:
         UserError: If the configuration names what it may not, what does not exist or what cannot be made of
-            its arguments, or the object is of another kind.
+            its arguments, holds a value of another type than its class asks for, or the object is of another
+            kind.
     """
     plain: Any = (
         OmegaConf.to_container(config, resolve=True) if isinstance(config, DictConfig) else config
     )
     if not isinstance(plain, Mapping) or not isinstance(plain.get("_target_"), str):
         raise UserError(f"a configuration with a _target_ is wanted, got {str(plain)[:100]!r}")
-    found = (
-        _by_hydra(plain, arguments) if trust.trusted else _by_list(plain, kind, trust, arguments)
-    )
+    if trust.trusted:
+        found = _by_hydra(typed.tree(plain, where, _located), arguments)
+    else:
+        check_plain(plain, "the configuration")
+        meant = typed.tree(plain, where, lambda name: constructors.find(name, trust.allow))
+        found = _by_list(meant, kind, trust, arguments)
     if kind is not None and not (
         isinstance(found, kind) if inspect.isclass(kind) else callable(found)
     ):
@@ -87,6 +95,15 @@ def _another(target: str, kind: Any) -> UserError:
     return UserError(
         f"{target!r} is no {wanted}: it does not derive from it, or makes something else"
     )
+
+
+def _located(target: str) -> Callable[..., Any] | None:
+    """The class or function of a name; None where there is none, of which Hydra tells."""
+    try:
+        found = _locate(target)
+    except (ImportError, ValueError):
+        return None
+    return found if callable(found) else None
 
 
 def _by_hydra(plain: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
@@ -121,7 +138,6 @@ class _Call:
 def _by_list(
     plain: Mapping[str, Any], kind: Any, trust: Trust, arguments: Mapping[str, Any]
 ) -> Any:
-    check_plain(plain, "the configuration")
     call = _looked_up(plain, trust)
     if constructors.listed(call.made) and not constructors.fits(call.made, kind):
         raise _another(call.name, kind)

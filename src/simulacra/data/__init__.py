@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from simulacra.core import IncompatibleError, UserError
+from simulacra.core import IncompatibleError, UserError, typed
 from simulacra.core.instantiate import Trust, instantiate
 
 if TYPE_CHECKING:
@@ -30,18 +30,21 @@ def build(
     """
     from simulacra.data.base import EventDataModule
 
-    found: EventDataModule = instantiate(_arguments(config), EventDataModule, Trust(trusted, allow))
+    arguments = _arguments(config, "data")
+    found: EventDataModule = instantiate(
+        arguments, EventDataModule, Trust(trusted, allow), where="data"
+    )
     return found
 
 
-def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     from simulacra.data.base import Loading
 
     arguments = {key: value for key, value in config.items() if key not in NOT_ARGUMENTS}
     for key in config.get("sets") or ():
         if not isinstance(config.get(key), Mapping):
             raise UserError(f"{config.get('name')} has no data set {key!r}, which its 'sets' names")
-        arguments[key] = _arguments(config[key])
+        arguments[key] = _arguments(config[key], f"{where}.{key}")
     view = arguments.get("view")
     if view is not None:
         views = config.get("views") or {}
@@ -49,6 +52,7 @@ def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
             known = ", ".join(views) or "none"
             raise IncompatibleError(f"{config.get('name')} has no view {view!r}: it has {known}")
         arguments["view"] = views[view]
-    loading = {f.name: arguments.pop(f.name) for f in fields(Loading) if f.name in arguments}
+    given = {f.name: arguments.pop(f.name) for f in fields(Loading) if f.name in arguments}
+    loading = typed.arguments(Loading, given, where)
     target = f"{Loading.__module__}.{Loading.__qualname__}"
     return arguments | {"loading": {"_target_": target, **loading}}

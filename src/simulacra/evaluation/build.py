@@ -55,7 +55,7 @@ def build_scores(config: Config, trust: Trust = TRUSTED) -> dict[str, Score]:
         if LEVELS.index(entry.get("level", "quick")) > LEVELS.index(evaluation["level"]):
             continue
         plain = {key: value for key, value in entry.items() if key != "level"}
-        found[name] = instantiate(plain, Score, trust)
+        found[name] = instantiate(plain, Score, trust, f"evaluation.scores.{name}")
     return found
 
 
@@ -94,7 +94,7 @@ def build_evaluator(
 def build_posterior(config: Config) -> Posterior | None:
     """What ranks several generated samples, where the evaluation has it."""
     entry = config["evaluation"].get("posterior")
-    return None if entry is None else instantiate(entry, Posterior)
+    return None if entry is None else instantiate(entry, Posterior, where="evaluation.posterior")
 
 
 def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> Module:
@@ -142,7 +142,7 @@ def data_for(model: str) -> list[str]:
 
 def build_callbacks(config: Config, trust: Trust = TRUSTED) -> list[pl.Callback]:
     """The callbacks of a run, without those that are set to null."""
-    return _built(config.get("callbacks"), pl.Callback, trust)
+    return _built("callbacks", config.get("callbacks"), pl.Callback, trust)
 
 
 def build_loggers(
@@ -153,14 +153,15 @@ def build_loggers(
     for name, version in (versions or {}).items():
         if "version" in (entries.get(name) or {}):
             entries[name] = {**entries[name], "version": version}
-    return _built(entries, Logger, trust)
+    return _built("logger", entries, Logger, trust)
 
 
-def _built(entries: Mapping[str, Any] | None, kind: type, trust: Trust) -> list[Any]:
+def _built(
+    group: str, entries: Mapping[str, Any] | None, kind: type, trust: Trust
+) -> list[Any]:
     """Objects of a dictionary; one that is null, or is only settings of what was not chosen, is left out."""
-    chosen = [
-        entry
-        for entry in (entries or {}).values()
+    return [
+        instantiate(entry, kind, trust, f"{group}.{name}")
+        for name, entry in (entries or {}).items()
         if entry and not (isinstance(entry, Mapping) and "_target_" not in entry)
     ]
-    return [instantiate(entry, kind, trust) for entry in chosen]

@@ -61,11 +61,7 @@ def data_of(module: Module, config: dict[str, Any]) -> EventDataModule:
 
 def chunk(asked: int | None, module: Module) -> int:
     """Events at once."""
-    if asked is None:
-        return module.spec.sample_batch
-    if asked < 1:
-        raise UserError(f"batch_size must be at least 1, got {asked}")
-    return asked
+    return module.spec.sample_batch if asked is None else asked
 
 
 def provenance(config: dict[str, Any], keys: Sequence[str] = ASKED) -> dict[str, str | int | float]:

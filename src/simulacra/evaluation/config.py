@@ -25,6 +25,8 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+from simulacra.evaluation.overrides import taken
+
 PACKAGE = Path(__file__).resolve().parents[1]
 SWEEPS = "sweeps"
 
@@ -96,7 +98,7 @@ def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
     """
     register()
     with initialize_config_dir(str(folder("conf")), version_base="1.3", job_name=command):
-        return hydra_compose(command, list(overrides))
+        return hydra_compose(command, taken(overrides, command))
 
 
 def choices(group: str) -> list[str]:

@@ -14,24 +14,32 @@ from yaml import YAMLError
 
 from simulacra.core import UserError
 from simulacra.core.files import write_text
+from simulacra.core.typed import coerce
+from simulacra.evaluation.overrides import taken
+from simulacra.evaluation.schema import Train
 
 FILE = "config.yaml"
 GROUPS = ("data", "model", "trainer", "callbacks", "logger", "evaluation", "paths")
 """Parts that are chosen by name; in a saved configuration only their fields can be changed."""
 
 
-def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """Plain values, every interpolation replaced.
+def resolve(cfg: DictConfig, kind: type) -> dict[str, Any]:
+    """Plain values in the types of a command's keys, every interpolation replaced.
+
+    Args:
+        cfg: Composed configuration of the command.
+        kind: Its keys, one of :mod:`simulacra.evaluation.schema`.
 
     Raises:
-        UserError: If a value is missing or refers to what does not exist.
+        UserError: If a value is missing, refers to what does not exist, or is not what its key needs.
     """
     try:
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(f"the configuration is incomplete: {str(error).splitlines()[0]}") from error
     assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    typed: dict[str, Any] = coerce({str(key): value for key, value in plain.items()}, kind, "")
+    return typed
 
 
 def save(config: dict[str, Any], run: Path) -> None:
@@ -57,7 +65,7 @@ def load(run: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: it holds no mapping")
     OmegaConf.set_struct(config, True)
     try:
-        parsed = OverridesParser.create().parse_overrides(list(overrides))
+        parsed = OverridesParser.create().parse_overrides(taken(overrides))
         for item in parsed:
             if item.key_or_group in GROUPS or "/" in item.key_or_group:
                 raise UserError(
@@ -72,7 +80,7 @@ def load(run: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise UserError(
             f"the configuration of {run} has no such field: {str(error).splitlines()[0]}"
         ) from error
-    return resolve(config)
+    return resolve(config, Train)
 
 
 def relocate(config: Any, old: str, new: str) -> Any:

@@ -31,7 +31,9 @@ def build(
         UserError: If the configuration names no model, or one that does not fit the spec.
     """
     arguments = {key: value for key, value in config.items() if key not in ("name", "size")}
-    found: Module = instantiate(arguments, Module, Trust(trusted, allow), spec=spec)
+    found: Module = instantiate(
+        arguments, Module, Trust(trusted, allow), where="model", spec=spec
+    )
     return found
 
 

@@ -1,0 +1,205 @@
+"""What the keys of each command must be: types and ranges of all that no constructor takes.
+
+Keys of ``data``, ``model``, ``callbacks``, ``logger`` and the scores are typed by the constructors that they
+reach.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypedDict
+
+import torch
+
+from simulacra.core.typed import (
+    LARGEST,
+    Count,
+    Interval,
+    MisfitError,
+    NotNegative,
+    PathName,
+    Positive,
+    Share,
+    Whole,
+)
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """A device of torch that is there."""
+
+    def text(self, noun: str, plural: bool) -> str:
+        """The names of devices."""
+        return "cpu, cuda, cuda:NUMBER or mps"
+
+    def __call__(self, value: str) -> str:
+        """The name, if the device is there."""
+        if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", value):
+            raise MisfitError
+        if value.startswith("cuda") and (torch.device(value).index or 0) >= _cards():
+            raise MisfitError(f"torch sees {_cards()} cards")
+        if value == "mps" and not torch.backends.mps.is_available():
+            raise MisfitError("torch sees no such device")
+        return value
+
+
+def _cards() -> int:
+    return torch.cuda.device_count()
+
+
+Device = Annotated[str, OnDevice()]
+Seed = Annotated[int, Interval(0, LARGEST)]
+NumpySeed = Annotated[int, Interval(0, 2**32 - 1)]
+"""A seed that numpy and scikit-learn take, too."""
+Names = Sequence[str]
+Files = PathName | Sequence[PathName]
+End = Literal[-1] | Count | None
+"""Epochs or steps until training ends; -1 or None: no bound."""
+
+
+class Paths(TypedDict):
+    """``conf/paths``."""
+
+    outputs: PathName
+    run: PathName
+
+
+class Trainer(TypedDict):
+    """``conf/trainer``."""
+
+    accelerator: str
+    devices: Literal[-1, "auto"] | Count | Sequence[Whole]
+    num_nodes: Count
+    strategy: str
+    backend: Literal["gloo", "nccl", "mpi"] | None
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"]
+    max_epochs: End
+    max_steps: End
+    gradient_clip_val: Positive | None
+    accumulate_grad_batches: Count
+    check_val_every_n_epoch: Count
+    limit_train_batches: Annotated[float, Interval(0, 1, above=True)] | Count
+    limit_val_batches: Share | Whole
+    log_every_n_steps: Count
+    num_sanity_val_steps: Literal[-1] | Whole
+    deterministic: bool | Literal["warn"]
+    enable_progress_bar: bool
+    enable_model_summary: bool
+    compile: bool
+    threads: Count | None
+
+
+class Evaluation(TypedDict):
+    """``conf/evaluation``."""
+
+    level: Literal["quick", "standard", "challenge"]
+    events: Annotated[int, Interval(2)] | None
+    replicas: Whole
+    conditional: bool
+    trainings: Count
+    force: bool
+    draw: bool
+
+
+class Scanned(TypedDict):
+    """``scan`` of ``conf/evaluate.yaml``."""
+
+    events: Count
+    points: Count
+    beyond: NotNegative
+
+
+class Train(TypedDict):
+    """``conf/train.yaml``."""
+
+    trainer: Trainer
+    evaluation: Evaluation
+    paths: Paths
+    seed: NumpySeed
+    resume: PathName | None
+    init: PathName | None
+    allow: Names
+    sweep: str
+    tags: Names
+    objective: str | None
+
+
+class Sample(TypedDict):
+    """``conf/sample.yaml``."""
+
+    checkpoint: PathName | None
+    output: PathName | None
+    n: Count | None
+    conditions: PathName | dict[str, Any] | None
+    batch_size: Count | None
+    posterior_draws: Count | None
+    seed: Seed
+    device: Device
+    allow: Names
+
+
+class Apply(TypedDict):
+    """``conf/apply.yaml``."""
+
+    checkpoint: PathName | None
+    input: PathName | None
+    output: PathName | None
+    batch_size: Count | None
+    seed: Seed
+    device: Device
+    allow: Names
+
+
+class Evaluate(TypedDict):
+    """``conf/evaluate.yaml``."""
+
+    evaluation: Evaluation
+    reference: PathName | None
+    generated: Files | None
+    ensemble: Files | None
+    checkpoint: PathName | None
+    posterior_draws: Count | None
+    truth: PathName | None
+    training: PathName | None
+    output: PathName
+    paths: Paths
+    seed: NumpySeed
+    device: Device
+    allow: Names
+    scan: Scanned
+
+
+class Benchmark(TypedDict):
+    """``conf/benchmark.yaml``."""
+
+    checkpoint: PathName | None
+    batch_sizes: Sequence[Count]
+    repeats: Count
+    events: Count | None
+    seconds: Positive
+    device: Device
+    threads: Count | None
+    output: PathName | None
+    paths: Paths
+    seed: NumpySeed
+    allow: Names
+
+
+class Compare(TypedDict):
+    """``conf/compare.yaml``."""
+
+    runs: Files | None
+    published: str | None
+    output: PathName
+    paths: Paths
+
+
+class Reproduce(TypedDict):
+    """``conf/reproduce.yaml``."""
+
+    run: PathName | None
+    overrides: Names
+    allow: Names
+    paths: Paths
