@@ -270,5 +270,7 @@ def test_a_bad_file_stops_the_module_with_the_reader_s_sentence(tmp_path: Path) 
 
 
 def test_an_unknown_cache_mode_is_refused() -> None:
-    with pytest.raises(UserError, match=r"data\.cache is auto, always or never, got 'sometimes'"):
+    with pytest.raises(
+        UserError, match=r"data\.cache must be one of auto, always, never, got 'sometimes'"
+    ):
         build("ds1_photons", cache="sometimes")

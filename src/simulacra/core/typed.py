@@ -316,7 +316,7 @@ def _float(value: Any) -> float:
     number = _number(value)
     if not math.isfinite(number):
         raise MisfitError
-    return float(number)
+    return number
 
 
 def _number(value: Any) -> int | float:

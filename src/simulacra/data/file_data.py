@@ -51,9 +51,6 @@ class FileDataModule(EventDataModule):
         cache: Read through the sparse cache on disk: ``auto`` if a part is large, ``always`` or
             ``never``.
         view: Makes the form in which the model sees events, or None for the native form.
-
-    Raises:
-        UserError: If ``cache`` is none of the three.
     """
 
     def __init__(
@@ -68,8 +65,6 @@ class FileDataModule(EventDataModule):
         view: Callable[[Spec], View] | None = None,
     ) -> None:
         super().__init__(loading, view)
-        if cache not in ("auto", "always", "never"):
-            raise UserError(f"data.cache is auto, always or never, got {cache!r}")
         self._format, self._make_observables, self.published = format, observables, published
         self.root, self.files, self.cache = root, files, cache
 
