@@ -33,6 +33,7 @@ from simulacra.dynamics.students import Distillation
 from simulacra.evaluation import saved
 from simulacra.evaluation.build import build_callbacks, build_loggers, build_scores
 from simulacra.evaluation.config import compose
+from simulacra.evaluation.schema import Train
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
 from simulacra.tracking.base import Tracker
@@ -149,7 +150,7 @@ def test_every_model_may_be_built_from_a_file(model: str) -> None:
 def test_callbacks_trackers_and_scores_of_a_saved_run_are_built_again(tmp_path: Path) -> None:
     run, outputs = tmp_path / "outputs" / "run", tmp_path / "outputs"
     overrides = [f"paths.run={run}", f"paths.outputs={outputs}", "evaluation=challenge"]
-    config = saved.resolve(compose("train", [*overrides, "logger.wandb.mode=offline"]))
+    config = saved.resolve(compose("train", [*overrides, "logger.wandb.mode=offline"]), Train)
     trust = Trust(False, (), (run, outputs))
     for group, build in (("callbacks", build_callbacks), ("logger", build_loggers)):
         assert len(build(config, trust)) == len(config[group])

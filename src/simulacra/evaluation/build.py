@@ -156,9 +156,7 @@ def build_loggers(
     return _built("logger", entries, Logger, trust)
 
 
-def _built(
-    group: str, entries: Mapping[str, Any] | None, kind: type, trust: Trust
-) -> list[Any]:
+def _built(group: str, entries: Mapping[str, Any] | None, kind: type, trust: Trust) -> list[Any]:
     """Objects of a dictionary; one that is null, or is only settings of what was not chosen, is left out."""
     return [
         instantiate(entry, kind, trust, f"{group}.{name}")

@@ -31,9 +31,7 @@ def build(
         UserError: If the configuration names no model, or one that does not fit the spec.
     """
     arguments = {key: value for key, value in config.items() if key not in ("name", "size")}
-    found: Module = instantiate(
-        arguments, Module, Trust(trusted, allow), where="model", spec=spec
-    )
+    found: Module = instantiate(arguments, Module, Trust(trusted, allow), where="model", spec=spec)
     return found
 
 
