@@ -207,7 +207,7 @@ def test_a_foreign_configuration_writes_only_below_the_folders_of_its_run(
         "_target_": "simulacra.tracking.csv.CSVTracker",
         "folder": folder.format(run=run) if isinstance(folder, str) else folder,
     }
-    with pytest.raises(UserError, match="nothing was written|must be a text, got null"):
+    with pytest.raises(UserError, match=r"nothing was written|must be a text, got null"):
         instantiate(config, CSVTracker, Trust(False, (), (run,)))
     with pytest.raises(UserError, match="nothing was written"):
         instantiate({**config, "folder": str(run)}, CSVTracker, FOREIGN)
