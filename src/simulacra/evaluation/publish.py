@@ -17,7 +17,8 @@ from simulacra.plotting import figures as draw
 from simulacra.tracking.report import write_report
 
 AUC, W1 = "test/classifier/boosted/auc", "test/w1_mean"
-TWINS = ("", "/error", "/floor")
+WITHOUT = f"{W1}/without/"
+TWINS = ("", "/error", "/floor", "/floor/error")
 
 
 def publish(
@@ -87,11 +88,16 @@ def table(result: EvaluationResult) -> tuple[list[str], list[list[Any]]]:
 
 
 def headline(figures: Mapping[str, float]) -> str:
-    """The figures that a closing line names."""
+    """The figures that a closing line names, and the observable that decides the mean W1 alone, if any."""
     parts = []
-    for key, text in ((AUC, "boosted AUC"), (W1, "mean W1")):
+    for key, text, digits in ((AUC, "boosted AUC", ".3f"), (W1, "mean W1", ".3g")):
         if key in figures:
-            error = f" ± {figures[f'{key}/error']:.3f}" if f"{key}/error" in figures else ""
-            floor = f" (floor {figures[f'{key}/floor']:.3f})" if f"{key}/floor" in figures else ""
-            parts.append(f"{text} {figures[key]:.3f}{error}{floor}")
+            error = f" ± {figures[f'{key}/error']:{digits}}" if f"{key}/error" in figures else ""
+            floor = (
+                f" (floor {figures[f'{key}/floor']:{digits}})" if f"{key}/floor" in figures else ""
+            )
+            parts.append(f"{text} {figures[key]:{digits}}{error}{floor}")
+    for key, value in figures.items():
+        if key.startswith(WITHOUT):
+            parts.append(f"worst: {key.removeprefix(WITHOUT)}, without it {value:.3g}")
     return ", ".join(parts) or "no figures"

@@ -11,7 +11,8 @@ those of exclusive :math:`k_T` clustering (E scheme, massless particles), with n
 .. math:: e_2 = \sum_{i<j} z_i z_j \Delta R_{ij}, \qquad e_3 = \sum_{i<j<k} z_i z_j z_k
           \Delta R_{ij} \Delta R_{ik} \Delta R_{jk}, \qquad z_i = p_{T,i} / \sum_j p_{T,j},
 
-:math:`D_2 = e_3 / e_2^3` (:math:`\beta = 1`, arXiv:1409.6298 eq. 1.2).
+:math:`D_2 = e_3 / e_2^3` (:math:`\beta = 1`, arXiv:1409.6298 eq. 1.2), as in fastjet contrib; energyflow sums
+over ordered tuples, so that its value is 3/4 of this one.
 
 A ratio whose denominator is 0 is NaN: :math:`\tau_{21}` and :math:`D_2` below two particles,
 :math:`\tau_{32}` below three. Particles without transverse momentum do not count.

@@ -10,6 +10,7 @@ from scipy.optimize import curve_fit
 
 from simulacra.metrics.distances import frechet
 from simulacra.metrics.distances.frechet import FPD, KPD, fpd, kpd
+from simulacra.metrics.engine.score import NotRun
 
 RNG = np.random.default_rng
 JETNET_FPD = (0.003712870205272839, 9.190535119334189e-05)
@@ -98,13 +99,36 @@ def plain_mmd(x: np.ndarray, y: np.ndarray) -> float:
     return sum(within) - 2 * kernel[0, 1].mean()
 
 
+def kept(rows: torch.Tensor, block: int) -> np.ndarray:
+    return np.arange(len(rows)) % 10 != block
+
+
+def jackknife(values: list[float]) -> float:
+    return float(np.sqrt(0.9 * np.square(values - np.mean(values)).sum()))
+
+
+def plain_distance(x: np.ndarray, y: np.ndarray, whole: torch.Tensor) -> float:
+    x, y = (z / whole.abs().amax(0).numpy() for z in (x, y))
+    s, t = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    shift = x.mean(0) - y.mean(0)
+    return float(shift @ shift + np.trace(s + t) - 2 * np.trace(sqrtm(s @ t)).real)
+
+
+def plain_square(x: np.ndarray, y: np.ndarray) -> float:
+    """Squared MMD with every pair of events, copies of an event too: what draws with replacement have."""
+    k = [((a @ b.T / x.shape[1] + 1) ** 4).mean() for a, b in ((x, x), (y, y), (x, y))]
+    return float(k[0] + k[1] - 2 * k[2])
+
+
 @pytest.mark.parametrize("seed", [42, 7])
 def test_fpd_is_the_plain_estimator_with_the_same_draws(seed: int) -> None:
     x, y = samples()
     found = fpd(x, y, min_samples=100, max_samples=400, seed=seed)
     value, error = plain_fpd(x.numpy(), y.numpy(), 100, 400, seed)
     assert found.value == pytest.approx(value, rel=1e-7)
-    assert found.error == pytest.approx(error, rel=1e-6)
+    assert found.details["fit_error"] == pytest.approx(error, rel=1e-6)
+    left_out = [plain_distance(x[kept(x, b)].numpy(), y[kept(y, b)].numpy(), x) for b in range(10)]
+    assert found.error == pytest.approx(np.hypot(error, jackknife(left_out)), rel=1e-6)
 
 
 def test_kpd_is_the_plain_estimator_with_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +143,10 @@ def test_kpd_is_the_plain_estimator_with_the_same_draws(monkeypatch: pytest.Monk
     found = kpd(x, y, batches=4, batch_size=400)
     assert found.value == pytest.approx(np.median(expected), rel=1e-9)
     low, high = np.percentile(expected, (16.275, 83.725))
-    assert found.error == pytest.approx((high - low) / 2, rel=1e-9)
+    assert found.details["batch_error"] == pytest.approx((high - low) / 2, rel=1e-9)
+    left_out = [plain_square(*((z / scale)[kept(z, b)].numpy() for z in (x, y))) for b in range(10)]
+    median = np.sqrt(np.pi / 2 / 4) * (high - low) / 2
+    assert found.error == pytest.approx(np.hypot(median, jackknife(left_out)), rel=1e-6)
 
 
 def test_figures_are_those_of_the_public_library() -> None:
@@ -129,8 +156,8 @@ def test_figures_are_those_of_the_public_library() -> None:
     y = rng.normal(size=(500, 4)) ** 3 * 1.05
     pair = torch.from_numpy(x), torch.from_numpy(y)
     found, kernel = fpd(*pair), kpd(*pair)
-    assert (found.value, found.error) == pytest.approx(JETNET_FPD, rel=1e-4)
-    assert (kernel.value, kernel.error) == pytest.approx(JETNET_KPD, rel=1e-4)
+    assert (found.value, found.details["fit_error"]) == pytest.approx(JETNET_FPD, rel=1e-4)
+    assert (kernel.value, kernel.details["batch_error"]) == pytest.approx(JETNET_KPD, rel=1e-4)
 
 
 def test_truth_has_no_distance_and_a_shift_is_seen() -> None:
@@ -158,3 +185,37 @@ def test_metric_in_parts_is_the_metric_of_all(metric) -> None:  # type: ignore[n
     second.merge_state(first)
     assert torch.equal(second.compute(), whole.compute())
     assert (whole.compute() > 0).all()
+
+
+@pytest.mark.parametrize("size", [1e2, 1e5, 1e9])
+def test_fpd_grows_with_an_exploding_event(size: float) -> None:
+    """The published search for the line stays at its start, 1 with an error of 0, from about 1e5 on."""
+    x, y = samples(features=5)
+    y[0, 2] = size
+    found = fpd(x, y, min_samples=1000, max_samples=3000)
+    exact = plain_distance(x.numpy(), y.numpy(), x)
+    assert found.value == pytest.approx(exact, rel=0.1)
+    assert found.details["fit_error"] > 0
+
+
+@pytest.mark.parametrize("size", [1e40, 1e200, 1e300])
+def test_what_overflows_is_left_out_with_a_note_and_no_warning(size: float) -> None:
+    x, y = samples()
+    y[0, 2] = size
+    for found in (fpd(x, y, min_samples=50, max_samples=80), kpd(x, y, batch_size=50)):
+        assert np.isfinite(found.value) or "overflows" in str(found.note)
+    with pytest.raises(NotRun, match="1 events have features that are not finite"):
+        kpd(x, torch.where(y == size, torch.inf, y))
+
+
+def test_errors_are_the_spread_between_independent_pairs() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.randn(40, 2, 400, 4, generator=generator, dtype=torch.float64)
+    for metric in (
+        lambda a, b: fpd(a, b, min_samples=400, max_samples=900),
+        lambda a, b: kpd(a, b, batches=5, batch_size=400),
+    ):
+        found = [metric(*pair) for pair in rows]
+        spread = np.std([figure.value for figure in found])
+        error = np.sqrt(np.mean([figure.error**2 for figure in found]))
+        assert 0.6 < error / spread < 1.8

@@ -134,7 +134,10 @@ def test_floors_without_enough_truth_are_scaled_to_the_same_size() -> None:
             truth = reduce(events(n, 10 * seed + 1), judged) if n else None
             found = floors(sample, truth, 1000, binning)
             assert found.kind == kind
-            means[kind].append((found.values["separation/second"], found.values["w1_mean"]))
+            means[kind].append(
+                (found.values["separation/second"].value, found.values["w1_mean"].value)
+            )
+            assert all((floor.error or 0) > 0 for floor in found.values.values())
     separations, distances = (
         {kind: np.mean([v[i] for v in values]) for kind, values in means.items()} for i in (0, 1)
     )

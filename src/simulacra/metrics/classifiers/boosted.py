@@ -131,7 +131,7 @@ def boosted_score(reference: Judged, generated: Judged, seed: int) -> dict[str, 
     score = boosted(
         first.features, second.features, first.weight, second.weight, seed, places=places
     )
-    return {"classifier/boosted/auc": Figure(score.auc, score.error, power=0)}
+    return {"classifier/boosted/auc": Figure(score.auc, score.error, floor=0.5)}
 
 
 def hanley_mcneil(auc: float, n: float, m: float) -> float:

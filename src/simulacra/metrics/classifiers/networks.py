@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -44,6 +44,8 @@ from simulacra.metrics.engine.weighted import (
 MIN_EVENTS = 10_000
 """Events per class below which the scores are not meaningful."""
 TOO_FEW = "too few events"
+FLOORS = 0.5, 0.0
+"""What a perfect generator has, AUC and JSD."""
 CLIP = 1e-6
 """Least calibrated probability of either class."""
 
@@ -115,8 +117,12 @@ def network_test(
     if trainings == 1:
         return found[0]
     auc, jsd = (
-        Figure(float(np.mean(values)), float(np.std(values, ddof=1)), power=0.0)
-        for values in ([figure.value for figure in figures] for figures in zip(*found, strict=True))
+        Figure(float(np.mean(values)), float(np.std(values, ddof=1)), floor=floor)
+        for floor, values in zip(
+            FLOORS,
+            ([figure.value for figure in figures] for figures in zip(*found, strict=True)),
+            strict=True,
+        )
     )
     return auc, jsd
 
@@ -174,9 +180,7 @@ class NetworkScore:
         )
         note = TOO_FEW if few else None
         return {
-            f"classifier/{self.name}/{key}": Figure(
-                figure.value, figure.error, power=0.0, note=note
-            )
+            f"classifier/{self.name}/{key}": replace(figure, note=note)
             for key, figure in zip(("auc", "jsd"), figures, strict=True)
         }
 
@@ -194,7 +198,8 @@ def _report(
     true, made = (torch.from_numpy(labels == k) for k in (1, 0))
     error = hanley_mcneil(auc, *(worth(int(k.sum()), part(weight, k)) for k in (true, made)))
     spread = float(deviation(bits, weight)) / math.sqrt(worth(len(bits), weight))
-    return Figure(auc, error, power=0.0), Figure(float(1 + mean(bits, weight)), spread, power=0.0)
+    jsd = float(1 + mean(bits, weight))
+    return Figure(auc, error, floor=FLOORS[0]), Figure(jsd, spread, floor=FLOORS[1])
 
 
 def _scores(network: nn.Module, part: Part) -> tuple[Array, Array, Weight]:

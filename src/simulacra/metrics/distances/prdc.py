@@ -91,7 +91,7 @@ def prdc(
     figures = {
         "precision": _share(holds > 0, made),
         "recall": _share(found, true),
-        "density": Figure(float(mean(density, made)), spread, power=0.0),
+        "density": Figure(float(mean(density, made)), spread, power=None),
         "coverage": _share(nearest < real, None),
     }
     if true is not None:
@@ -194,7 +194,7 @@ def standardised(features: Tensor, by: Tensor, weight: Weight = None) -> Tensor:
 
 def _share(chosen: Tensor, weight: Weight) -> Figure:
     share = float(mean(chosen.double(), weight))
-    return Figure(share, math.sqrt(share * (1 - share) / worth(len(chosen), weight)), power=0.0)
+    return Figure(share, math.sqrt(share * (1 - share) / worth(len(chosen), weight)), power=None)
 
 
 def _left_out(kind: str) -> Figure:

@@ -29,14 +29,23 @@ MOST_VALUES = 2_000_000
 """Values of one observable and sample between which W1 is measured, at most; of more, every k-th."""
 CORE_OF_PROFILE = 0.01
 """Share of the content above which a bin of a profile enters its largest deviation."""
+DECIDES = 10.0
+"""By what factor the mean W1 falls without an observable that decides it alone."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Figures by key (without prefix) and their errors; a figure that is undefined is absent."""
+    """Figures by key (without prefix) and their errors; a figure that is undefined is absent.
+
+    Args:
+        values: The figures.
+        errors: Their errors.
+        worst: The observable that decides the mean W1 alone, and the mean without it, or None.
+    """
 
     values: dict[str, float]
     errors: dict[str, float]
+    worst: tuple[str, float] | None = None
 
 
 def compare(
@@ -63,7 +72,7 @@ def compare(
     weights = [_replicas(sample.weight, replicas, generator) for sample in samples]
     positive = not any(map(has_negative, samples))
     found: dict[str, Tensor] = {}
-    standardised = []
+    standardised: dict[str, Tensor] = {}
     for name in binning.edges:
         pair = [sample.columns[name] for sample in samples]
         if not pair[0].n:
@@ -74,12 +83,12 @@ def compare(
         distances = _distances(pair[0], pair[1], *weights)
         found[f"w1/{name}"] = distances
         if pair[1].n:
-            standardised.append(_fill(distances, replicas + 1) / binning.scales[name])
+            standardised[name] = _fill(distances, replicas + 1) / binning.scales[name]
     for name, members in binning.groups.items() if positive else ():
         parts = [_fill(found[f"separation/{item}"], replicas + 1) for item in members]
         found[f"separation_mean/{name}"] = torch.stack(parts).mean(0)
     if standardised:
-        found["w1_mean"] = torch.stack(standardised).mean(0)
+        found["w1_mean"] = torch.stack(list(standardised.values())).mean(0)
     found |= _profiles(*samples, *weights)
     values: dict[str, float] = {}
     errors: dict[str, float] = {}
@@ -94,8 +103,20 @@ def compare(
             errors[key] = float(replica[1:].std())
     finite = {key: value for key, value in values.items() if math.isfinite(value)}
     return Comparison(
-        finite, {key: errors[key] for key in finite if math.isfinite(errors.get(key, math.nan))}
+        finite,
+        {key: errors[key] for key in finite if math.isfinite(errors.get(key, math.nan))},
+        _worst({name: float(replica[0]) for name, replica in standardised.items()}),
     )
+
+
+def _worst(distances: dict[str, float]) -> tuple[str, float] | None:
+    """The largest of several distances, if their mean is ten times lower without it, and that mean."""
+    if len(distances) < 2:
+        return None
+    name = max(distances, key=lambda item: distances[item])
+    rest = [value for item, value in distances.items() if item != name]
+    mean = sum(rest) / len(rest)
+    return (name, mean) if sum(distances.values()) / len(distances) > DECIDES * mean else None
 
 
 def has_negative(sample: Sample) -> bool:

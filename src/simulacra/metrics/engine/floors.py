@@ -2,32 +2,60 @@ r"""Floors: what a perfect generator would score with the same numbers of events
 
 The floor of a figure is the figure of the reference against independent truth of the generated sample's size
 :math:`M`, averaged over as many disjoint parts as there are (at most :data:`DRAWS`).  Where there
-is less truth than that, or none (then the reference is cut into halves), the figure of sizes
-:math:`n, m` is scaled by
+is less truth than that, or none (then the reference is cut into halves, in three ways of which none repeats
+another), the figure of sizes :math:`n, m` is scaled by
 
 .. math:: \left(\frac{1/N + 1/M}{1/n + 1/m}\right)^{p},
 
 with :math:`p = 1` for separation powers, which grow like the squared deviation, and :math:`p =
-1/2` for distances and relative deviations; a scaled floor is marked. Numbers of weighted events are effective
-ones.
+1/2` for distances and relative deviations. Numbers of weighted events are effective ones.
+
+A separation power of truth is :math:`K (1/N + 1/M)/4` in the mean with the number :math:`K` of bins that
+either sample fills, which itself grows with few events: it is extrapolated from the number :math:`f_j` of
+bins with :math:`j` values to samples that are together :math:`1 + t` times as large by :math:`\Delta K =
+-\sum_j (-t)^j f_j` (Good and Toulmin, Biometrika 43 (1956) 45), :math:`t \le 1`.
+
+The error of a floor is that of the mean over its draws, or of the only one; figures whose floor cannot be
+scaled have none, and a note says why.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from simulacra.metrics.engine.binning import Binned, Binning
-from simulacra.metrics.engine.compare import compare
+import torch
+from torch import Tensor
+
+from simulacra.metrics.engine.binning import Binned, Binning, Counts
+from simulacra.metrics.engine.compare import Comparison, compare
+from simulacra.metrics.engine.response import ratios
 from simulacra.metrics.engine.sample import Sample
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, Score
-from simulacra.metrics.engine.weighted import effective
+from simulacra.metrics.engine.weighted import effective, unequal
 
 DRAWS = 3
 """Disjoint parts of the truth that a floor is averaged over, at most."""
+REPLICAS = 20
+"""Bootstrap replicas behind the error of a floor of one draw."""
 
 FloorKind = Literal["independent", "scaled", "halves"]
+SCALED = "separation powers scaled by filled bins and (1/N + 1/M), W1 and relative deviations by its root"
+TEXTS: Mapping[FloorKind, str] = {
+    "independent": "reference against independent truth of the generated sample's size",
+    "scaled": f"reference against less independent truth than generated events; {SCALED}",
+    "halves": f"halves of the reference, cut in three ways; {SCALED}",
+}
+
+
+@dataclass(frozen=True)
+class Floor:
+    """A floor and its statistical error, where one is known."""
+
+    value: float
+    error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,10 +66,12 @@ class Floors:
         values: Floor of each figure.
         kind: ``"independent"`` truth of the right size, ``"scaled"`` from less truth, ``"halves"``
             of the reference.
+        notes: Why a figure has no floor, by ``<key>/floor``.
     """
 
-    values: dict[str, float]
+    values: dict[str, Floor]
     kind: FloorKind
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 Part = TypeVar("Part", Sample, Judged)
@@ -64,39 +94,146 @@ def pairs(
         ], "independent"
     if truth is not None:
         return [(reference, truth)], "scaled"
-    n = len(reference)
-    return [(reference.between(0, n // 2), reference.between(n // 2, n))], "halves"
+    quarter = len(reference) // 4
+    if not quarter:
+        half = len(reference) // 2
+        return [(reference.between(0, half), reference.between(half, len(reference)))], "halves"
+    parts = torch.arange(4 * quarter).view(4, quarter)
+    return [
+        (reference.take(parts[[0, i]].flatten()), reference.take(parts[rest].flatten()))
+        for i, rest in ((1, [2, 3]), (2, [1, 3]), (3, [1, 2]))
+    ], "halves"
 
 
 def floors(reference: Sample, truth: Sample | None, size: int, binning: Binning) -> Floors:
     """Floors of all figures of observables for ``size`` generated events."""
     chosen, kind = pairs(reference, truth, size)
-    draws: dict[str, list[float]] = {}
-    for first, second in chosen:
-        found = compare(Binned(first, binning), Binned(second, binning))
-        for key, value in found.values.items():
-            draws.setdefault(key, []).append(value)
-    sizes = effective(chosen[0][0].weight), effective(chosen[0][1].weight)
-    wanted = effective(reference.weight), float(size)
-    values = {}
-    for key, drawn in draws.items():
-        signed = key.startswith(("response/", "resolution/"))
-        mean = (
-            math.sqrt(sum(v * v for v in drawn) / len(drawn)) if signed else sum(drawn) / len(drawn)
-        )
-        figure = Figure(mean, power=1.0 if key.startswith("separation") else 0.5)
-        values[key] = figure.scaled(sizes, wanted)
+    replicas = REPLICAS if len(chosen) == 1 else 0
+    found = [
+        compare(Binned(first, binning), Binned(second, binning), replicas, _generator())
+        for first, second in chosen
+    ]
+    sizes = [effective(sample.weight) for sample in chosen[0]]
+    wanted = [effective(reference.weight), float(size)]
+    fuller = (
+        {} if kind == "independent" else _filling(chosen[0], binning, sum(wanted) / sum(sizes) - 1)
+    )
+    values = {
+        key: _scaled(key, _drawn(key, found), (sizes[0], sizes[1]), (wanted[0], wanted[1]), fuller)
+        for key in found[0].values
+        if all(key in item.values for item in found)
+    }
+    for name, members in binning.groups.items() if fuller else ():
+        key = f"separation_mean/{name}"
+        if key in values and all(f"separation/{item}" in values for item in members):
+            mean = sum(values[f"separation/{item}"].value for item in members) / len(members)
+            known = values[key]
+            error = None if known.error is None else known.error * mean / (known.value or 1.0)
+            values[key] = Floor(mean, error)
     return Floors(values, kind)
+
+
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _drawn(key: str, found: Sequence[Comparison]) -> Floor:
+    """Mean over draws (of relative deviations, which have a sign, the root of the mean square)."""
+    values = torch.tensor([item.values[key] for item in found], dtype=torch.float64)
+    if len(values) == 1:
+        return Floor(abs(float(values[0])), found[0].errors.get(key))
+    if key.startswith(("response/", "resolution/")):
+        root = float(values.square().mean().sqrt())
+        return Floor(root, root / math.sqrt(2 * len(values)))
+    return Floor(float(values.mean()), float(values.std()) / math.sqrt(len(values)))
+
+
+def _scaled(
+    key: str,
+    floor: Floor,
+    found: tuple[float, float],
+    wanted: tuple[float, float],
+    fuller: Mapping[str, float],
+) -> Floor:
+    figure = Figure(floor.value, power=1.0 if key.startswith("separation") else 0.5)
+    return _times(floor, figure.factor(found, wanted) * fuller.get(key, 1.0))
+
+
+def _times(floor: Floor, factor: float) -> Floor:
+    return Floor(floor.value * factor, None if floor.error is None else floor.error * factor)
+
+
+def _filling(pair: tuple[Sample, Sample], binning: Binning, extra: float) -> dict[str, float]:
+    """By what factor the number of filled bins grows if there are ``1 + extra`` times as many events, by the
+    key of the separation power; nothing where events have weights.
+    """
+    if any(unequal(sample.weight) is not None for sample in pair):
+        return {}
+    binned = [Binned(sample, binning) for sample in pair]
+    counts = {
+        f"separation/{name}": [part.counts(name).plain for part in binned] for name in binning.edges
+    }
+    for item, edges in binning.response:
+        counts[f"separation/response/{item.name}"] = [
+            Counts(ratios(sample, item), edges).plain for sample in pair
+        ]
+    return {
+        key: _growth((parts[0] + parts[1])[1:-1], min(extra, 1.0)) for key, parts in counts.items()
+    }
+
+
+def _growth(counts: Tensor, extra: float) -> float:
+    """Expected number of filled bins over the present one."""
+    filled = int((counts > 0).sum())
+    if not filled or extra <= 0:
+        return 1.0
+    numbers = counts[(counts > 0) & (counts < 50)]  # of more than that, none is missing
+    gained = -float(torch.pow(torch.tensor(-extra, dtype=torch.float64), numbers).sum())
+    return 1 + min(max(gained, 0.0), len(counts) - filled) / filled
 
 
 def score_floors(
     score: Score, reference: Judged, truth: Judged | None, size: int, seed: int
-) -> dict[str, float]:
-    """Floors of a score for ``size`` generated events; nothing where truth is too small for it."""
-    first, second = pairs(reference, truth, size)[0][0]
+) -> Floors:
+    """Floors of a score for ``size`` generated events; none where truth is too small for it."""
+    chosen, kind = pairs(reference, truth, size)
     try:
-        found = score(first, second, seed)
+        found = [score(first, second, seed) for first, second in chosen]
     except NotRun:
-        return {}
+        return Floors({}, kind)
+    first, second = chosen[0]
     sizes, wanted = (first.effective, second.effective), (reference.effective, float(size))
-    return {key: figure.scaled(sizes, wanted) for key, figure in found.items()}
+    values, notes = {}, {}
+    for key, figure in found[0].items():
+        factor = figure.factor(sizes, wanted)
+        draws = [item[key] for item in found if key in item]
+        if math.isfinite(factor):
+            values[key] = _times(_mean(draws), factor)
+        elif figure.power is None:
+            notes[f"{key}/floor"] = (
+                f"none: it depends on the number of events, and {kind_text(kind)} holds fewer; "
+                "give truth of the generated sample's size"
+            )
+        else:
+            notes[f"{key}/floor"] = (
+                f"none: {min(sizes):.0f} events in {kind_text(kind)} are fewer than {figure.least:.0f}, from "
+                "which it could be scaled"
+            )
+    return Floors(values, kind, notes)
+
+
+def kind_text(kind: FloorKind) -> str:
+    """What a floor that is not measured at the right size comes from."""
+    return "half of the reference" if kind == "halves" else "the independent truth"
+
+
+def _mean(figures: Sequence[Figure]) -> Floor:
+    """Mean over draws, with the error of their own errors, or of their spread where they have none."""
+    values = torch.tensor([item.value for item in figures], dtype=torch.float64)
+    errors = torch.tensor(
+        [math.nan if item.error is None else item.error for item in figures], dtype=torch.float64
+    )
+    error = float(errors.square().mean().sqrt()) / math.sqrt(len(values))
+    if not math.isfinite(error):
+        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Floor(float(values.mean()), error if math.isfinite(error) else None)

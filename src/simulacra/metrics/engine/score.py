@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -37,6 +37,10 @@ __all__ = [
     "refuse_negative",
     "score_constructor",
 ]
+
+
+SAME_SIZE = 0.02
+"""Relative difference of effective numbers of events that is none."""
 
 
 class NotRun(UserError):  # noqa: N818  # it is no error: the evaluation goes on
@@ -80,6 +84,10 @@ class Judged:
             sample=self.sample.between(start, stop),
         )
 
+    def take(self, index: Tensor) -> Judged:
+        """The events ``index`` ``(k,)``, rising."""
+        return replace(self, events=Kept(self.events, index), sample=self.sample.take(index))
+
 
 def judged(events: Events, observables: ObservableSet) -> Judged:
     """Reduce events, chunk by chunk; those of weight 0 are left out.
@@ -110,25 +118,36 @@ class Figure:
     Args:
         value: The figure; one that is not finite is left out of the results.
         error: Its error, or None where none is known.
-        power: How a floor falls with the number of events, as ``(1/N + 1/M) ** power``; 0: it does not.
+        power: How a floor falls with the number of events, as ``(1/N + 1/M) ** power``; 0: it does not; None:
+            in a way that is not known, so that a floor needs samples of the right sizes.
         draws: Events drawn from each sample for this figure, which add their own fluctuation; None: all
             events are used.
         floor: What a perfect generator scores, where that is known; None: it is measured.
         note: A remark, such as ``too few events``.
+        least: Events that the smaller sample must hold for a floor to be scaled to other sizes.
+        details: Further numbers by name, entries ``<key>/<name>`` of the results.
     """
 
     value: float
     error: float | None = None
-    power: float = 0.5
+    power: float | None = 0.5
     draws: int | None = None
     floor: float | None = None
     note: str | None = None
+    least: float = 0.0
+    details: Mapping[str, float] = field(default_factory=dict)
 
-    def scaled(self, found: tuple[float, float], wanted: tuple[float, float]) -> float:
-        """The value, as a floor from samples of effective sizes ``found``, at the sizes ``wanted``."""
+    def factor(self, found: tuple[float, float], wanted: tuple[float, float]) -> float:
+        """What a floor from samples of effective sizes ``found`` is multiplied by at the sizes ``wanted``;
+        NaN where they differ and no floor can be carried from one to the other.
+        """
+        if all(abs(n - m) <= SAME_SIZE * m for n, m in zip(found, wanted, strict=True)):
+            return 1.0
+        if self.power is None or min(found) < self.least:
+            return math.nan
         extra = 0.0 if self.draws is None else 2 / self.draws
         have, want = (sum(1 / n for n in sizes) + extra for sizes in (found, wanted))
-        return self.value * math.pow(want / have, self.power)
+        return math.pow(want / have, self.power)
 
 
 Score = Callable[[Judged, Judged, int], Mapping[str, Figure]]

@@ -25,7 +25,7 @@ from simulacra.metrics.engine.binning import Binned, Binning
 from simulacra.metrics.engine.compare import MOST_VALUES, compare, has_negative
 from simulacra.metrics.engine.conditional import Conditional
 from simulacra.metrics.engine.events import Events
-from simulacra.metrics.engine.floors import Floors, floors, score_floors
+from simulacra.metrics.engine.floors import TEXTS, Floor, Floors, floors, score_floors
 from simulacra.metrics.engine.result import EvaluationResult, Histogram
 from simulacra.metrics.engine.sample import Sample
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, Score, judged, refuse_negative
@@ -76,7 +76,7 @@ class Evaluator:
         if conditional:
             self.scores["conditional"] = Conditional.of(self.reference.sample, self.binning)
         self._floors: dict[int, Floors] = {}
-        self._score_floors: dict[tuple[str, int], dict[str, float]] = {}
+        self._score_floors: dict[tuple[str, int], Floors] = {}
 
     def __call__(
         self,
@@ -101,7 +101,7 @@ class Evaluator:
         binned = Binned(found.sample, self.binning)
         members = [Binned(item.sample, self.binning) for item in several]
         floor = self.floors(round(found.effective))
-        notes = {"floor": _FLOORS[floor.kind], **_thinned(self.reference.sample, found.sample)}
+        notes = {"floor": TEXTS[floor.kind], **_thinned(self.reference.sample, found.sample)}
         if has_negative(self.reference.sample) or has_negative(found.sample):
             notes["weights"] = _NEGATIVE
         metrics = self._observables(binned, floor)
@@ -143,7 +143,11 @@ class Evaluator:
         found = compare(self.binned, generated, self.replicas, generator)
         metrics: dict[str, float] = {}
         for key, value in found.values.items():
-            metrics |= _twins(key, Figure(value, found.errors.get(key)), floor.values.get(key))
+            details = {}
+            if key == "w1_mean" and found.worst is not None:
+                details = {f"without/{found.worst[0]}": found.worst[1]}
+            figure = Figure(value, found.errors.get(key), details=details)
+            metrics |= _twins(key, figure, floor.values.get(key))
         return metrics
 
     def _score(self, name: str, generated: Judged, notes: dict[str, str]) -> dict[str, float]:
@@ -155,26 +159,22 @@ class Evaluator:
             notes[name] = f"not run: {reason}"
             return {}
         notes |= {key: figure.note for key, figure in figures.items() if figure.note is not None}
-        measured: dict[str, float] = {}
+        measured: dict[str, Floor] = {}
         if any(figure.floor is None for figure in figures.values()):
             key = name, round(generated.effective)
             if key not in self._score_floors:
                 self._score_floors[key] = score_floors(
                     score, self.reference, self.truth, key[1], self.seed
                 )
-            measured = self._score_floors[key]
+            measured = self._score_floors[key].values
+            notes |= self._score_floors[key].notes
         metrics: dict[str, float] = {}
         for key_, figure in figures.items():
-            known = measured.get(key_) if figure.floor is None else figure.floor
+            known = measured.get(key_) if figure.floor is None else Floor(figure.floor)
             metrics |= _twins(key_, figure, known)
         return metrics
 
 
-_FLOORS = {
-    "independent": "reference against independent truth of the generated sample's size",
-    "scaled": "reference against less independent truth than generated events, scaled by (1/N + 1/M)",
-    "halves": "halves of the reference, scaled by (1/N + 1/M)",
-}
 _NEGATIVE = "some are negative: separation powers, correlations, response and resolution take no such weights"
 
 
@@ -209,13 +209,17 @@ def flat(figures: Iterable[tuple[str, Figure]], prefix: str = "test/") -> dict[s
     """Figures that know their floors as entries of ``metrics.json``."""
     found: dict[str, float] = {}
     for key, figure in figures:
-        found |= _twins(prefix + key, figure, figure.floor)
+        floor = None if figure.floor is None else Floor(figure.floor)
+        found |= _twins(prefix + key, figure, floor)
     return found
 
 
-def _twins(key: str, figure: Figure, floor: float | None) -> dict[str, float]:
-    """A figure with its error and floor; what is unknown or not finite is left out."""
-    entries = {key: figure.value, f"{key}/error": figure.error, f"{key}/floor": floor}
+def _twins(key: str, figure: Figure, floor: Floor | None) -> dict[str, float]:
+    """A figure with its error, its details and its floor; what is unknown or not finite is left out."""
+    entries = {key: figure.value, f"{key}/error": figure.error}
+    entries |= {f"{key}/{name}": value for name, value in figure.details.items()}
+    if floor is not None:
+        entries |= {f"{key}/floor": floor.value, f"{key}/floor/error": floor.error}
     found = {name: value for name, value in entries.items() if value is not None}
     finite = {name: float(value) for name, value in found.items() if abs(value) < float("inf")}
     return finite if key in finite else {}
@@ -230,10 +234,10 @@ def _losses(
     found: dict[str, float] = {}
     outside, undefined = histogram.outside, histogram.undefined
     if any(map(sum, outside)):
-        found |= _twins(f"outside/{name}", Figure(sum(outside[1])), sum(outside[0]))
+        found |= _twins(f"outside/{name}", Figure(sum(outside[1])), Floor(sum(outside[0])))
     if any(undefined):
         share = Figure(undefined[1] / float(generated.weight.sum()))
-        floor = undefined[0] / float(reference.weight.sum())
+        floor = Floor(undefined[0] / float(reference.weight.sum()))
         found |= _twins(f"undefined/{name}", share, floor)
     return found
 

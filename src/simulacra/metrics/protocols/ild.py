@@ -7,7 +7,8 @@ Getting High (arXiv:2005.05334, function ``runCorrelations`` and ``fit90`` of it
   (thirds of the depth), over their 66 pairs and at most the first 30,000 showers;
 * ``mu90/<energy>`` and ``sigma90/<energy>``, the absolute relative deviations of mean and standard deviation
   of the visible energy in the shortest interval with 90 % of the showers, whose incident energy lies within
-  2 GeV of the one named;
+  2 GeV of the one named; published widths are larger, because ``fit90`` cuts an arbitrary 90 %
+  (:mod:`simulacra.metrics.engine.response`);
 * ``separation/visible/<energy>`` and ``separation/hits/<energy>``, separation powers in the published
   histograms of visible energy (150 to 1900 MeV) and number of hits (200 to 1400) at 20, 50 and 80 GeV.
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field
 from simulacra.metrics.engine.conditional import mean_distance
 from simulacra.metrics.engine.events import conditions
+from simulacra.metrics.engine.floors import pairs
 from simulacra.metrics.engine.sample import Sample, reduce
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, refuse_negative
 from simulacra.metrics.engine.weighted import effective, mean, sample_deviation, worth
@@ -254,11 +255,12 @@ class Regions:
 
     def _floor(self, reference: Sample, size: float, seed: int) -> float:
         """From halves of the reference: independent truth may lack what was held out of training."""
-        n = len(reference)
-        parts = reference.between(0, n // 2), reference.between(n // 2, n)
-        found = effective(parts[0].weight), effective(parts[1].weight)
-        wanted = effective(reference.weight), size
-        return mean_distance(*parts, self.scales, seed).scaled(found, wanted)
+        found, wanted = [], (effective(reference.weight), size)
+        for first, second in pairs(reference, None, round(size))[0]:
+            figure = mean_distance(first, second, self.scales, seed)
+            sizes = effective(first.weight), effective(second.weight)
+            found.append(figure.value * figure.factor(sizes, wanted))
+        return sum(found) / len(found)
 
     def _masks(self, judged: Judged) -> dict[str, Tensor]:
         asked = conditions(judged.events, CHUNK).values[self.field][:, 0].double()
