@@ -1,6 +1,9 @@
 import pytest
+import torch
 
-from simulacra.data.sampler import EpochSampler
+from simulacra.core import Batch
+from simulacra.data.sampler import EpochLoader, EpochSampler
+from simulacra.data.source import MemorySource, Part
 
 
 def test_every_evaluation_event_is_seen_once_over_all_ranks() -> None:
@@ -34,3 +37,34 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
 
 def test_a_part_smaller_than_a_batch_still_trains() -> None:
     assert [len(batch) for batch in EpochSampler(5, 8, 0, True)] == [5]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_epoch_goes_on_where_it_was_left(workers: int) -> None:
+    def made() -> EpochLoader:
+        part = Part(MemorySource(Batch(torch.arange(24.0).view(-1, 1))), torch.arange(24))
+        sampler = EpochSampler(24, 4, 1, True)
+        return EpochLoader(part, sampler=sampler, batch_size=None, num_workers=workers)
+
+    def seen(loader: EpochLoader, epoch: int, n: int | None = None) -> list[list[float]]:
+        batches = iter(loader)
+        loader.sampler.set_epoch(epoch)  # as the trainer does, after it has made the iterator
+        return [next(batches).x.flatten().tolist() for _ in range(len(loader) if n is None else n)]
+
+    loader = made()
+    whole = [seen(loader, epoch) for epoch in (2, 3)]
+    assert whole[0] != whole[1]
+    left = made()
+    begun = seen(left, 2, 4)
+    resumed = made()
+    resumed.load_state_dict(left.state_dict())
+    assert begun + seen(resumed, 2, 2) == whole[0]
+    assert resumed.state_dict() == {"epoch": 2, "batches": 6}
+    assert seen(resumed, 3) == whole[1]  # the next epoch is whole
+
+
+def test_what_was_done_of_an_epoch_is_not_left_out_of_another_one() -> None:
+    sampler = EpochSampler(24, 4, 1, True)
+    sampler.skip(2, 6)
+    sampler.set_epoch(3)
+    assert len(list(sampler)) == 6

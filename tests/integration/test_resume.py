@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-import wandb
 
 from simulacra.cli.reproduce import compare, reproduce
 from simulacra.cli.train import train
@@ -102,26 +102,87 @@ def listening() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.usefixtures("listening")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_an_interrupted_run_saves_its_last_checkpoint(
-    number: signal.Signals, run_toy: Run, project: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    sent = f"+callbacks.sent={{_target_: toy_plugin.Signal, number: {int(number)}, epoch: 1, batch: 3}}"
-    with pytest.raises(SystemExit) as stopped:
-        run_toy("stopped", "logger=default", sent, *SHORT)
-    run = project / "outputs" / "stopped"
-    assert stopped.value.code not in (0, None)
-    assert f"resume={run}" in caplog.text
-    contents = checkpoint.read(run / "checkpoints" / "last.ckpt")
-    assert contents["global_step"] in (
-        11,
+def rows(run: Path) -> list[dict[str, str]]:
+    """What was logged, but for measured times."""
+    with (run / "metrics.csv").open(newline="") as file:
+        found = [
+            {k: v for k, v in row.items() if not k.startswith("perf/") and "time_per" not in k}
+            for row in csv.DictReader(file)
+        ]
+    return [row for row in found if any(value for name, value in row.items() if name != "step")]
+
+
+ACCUMULATED = ("trainer.accumulate_grad_batches=3",)  # 8 batches an epoch: groups of 3, 3 and 2
+PLACES = {
+    "in a step": (1, 3, SHORT, 12),
+    "in a group": (1, 3, (*ACCUMULATED, *SHORT), 5),
+    "in the last step of an epoch": (1, 7, SHORT, 16),
+    "in the last epoch": (2, 2, (*SHORT, "trainer.check_val_every_n_epoch=2"), 19),
+    "in a validation": (1, "null", (), 16),
+    "in the last validation": (2, "null", ("trainer.check_val_every_n_epoch=2",), 24),
+    "where steps bound the run": (
+        1,
+        3,
+        (*SHORT, "trainer.max_epochs=-1", "trainer.max_steps=21"),
         12,
-    )  # 8 batches in epoch 0, then up to the one in which the signal came
-    assert (run / "metrics.csv").is_file()
-    assert wandb.run is None  # the tracked run is finished
+    ),
+    "in a validation where steps bound the run": (
+        1,
+        "null",
+        ("trainer.max_epochs=-1", "trainer.max_steps=21"),
+        16,
+    ),
+    "with several objectives": (1, 3, ("model=toy_gan", *SHORT), None),
+    "with several objectives in a group": (1, 3, ("model=toy_gan", *ACCUMULATED, *SHORT), None),
+    "with loading processes": (1, 3, ("+data.workers=2", *SHORT), 12),
+}
+
+
+QUICK = (
+    (signal.SIGTERM, "with several objectives in a group"),
+    (signal.SIGINT, "in a validation where steps bound the run"),
+    (signal.SIGTERM, "with loading processes"),
+)
+
+
+def interrupted() -> list[Any]:
+    """Every place and signal, three of them in the quick tests."""
+    return [
+        pytest.param(
+            number,
+            place,
+            id=f"{number.name} {place}",
+            marks=() if (number, place) in QUICK else pytest.mark.faults,
+        )
+        for place in PLACES
+        for number in (signal.SIGTERM, signal.SIGINT)
+    ]
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(("number", "place"), interrupted())
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    number: signal.Signals, place: str, run_toy: Run, project: Path
+) -> None:
+    epoch, batch, overrides, steps = PLACES[place]
+    whole, _ = run_toy("whole", *overrides)
+    at = f"number: {int(number)}, epoch: {epoch}, batch: {batch}"
+    sent = f"+callbacks.sent={{_target_: toy_plugin.Signal, {at}}}"
+    with pytest.raises(SystemExit) as stopped:
+        run_toy("stopped", *overrides, sent)
+    run = project / "outputs" / "stopped"
+    assert stopped.value.code == 128 + number
+    assert f"{number.name}; go on with: simulacra train resume={run}" in str(stopped.value)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    contents = checkpoint.read(run / "checkpoints" / "last.ckpt")
+    if steps is not None:
+        assert contents["global_step"] == steps  # the group in which the signal came is done
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("toy_plugin.Signal", "toy_plugin.Silent"))
+    resume(run)
+    assert_equal(states(whole), states(run))
+    assert rows(whole) == rows(run)
 
 
 def test_reproducing_is_bitwise_equal(run_toy: Run, project: Path) -> None:

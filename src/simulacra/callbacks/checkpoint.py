@@ -9,14 +9,47 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+from simulacra.callbacks.interruption import epoch_unfinished
 from simulacra.core import UserError
 from simulacra.core.constructors import writes
 from simulacra.core.files import whole
+from simulacra.core.signals import Paused
+
+_PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
+
+
+class PortableCheckpoint(ModelCheckpoint):
+    """Remembers its files by their names, so that a run directory can be moved or copied."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """State without folders."""
+        state = super().state_dict()
+        return {
+            **state,
+            **{key: Path(state[key]).name for key in _PATHS},
+            "best_k_models": {Path(path).name: v for path, v in state["best_k_models"].items()},
+            "dirpath": "",
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what was remembered, of files that lie in this callback's folder now."""
+        assert self.dirpath is not None
+        folder = Path(self.dirpath)
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else ""
+
+        kept = {here(path): value for path, value in state_dict["best_k_models"].items()}
+        paths = {key: here(state_dict[key]) for key in _PATHS}
+        super().load_state_dict(
+            {**state_dict, **paths, "best_k_models": kept, "dirpath": self.dirpath}
+        )
 
 
 @writes("folder")
-class BestCheckpoint(ModelCheckpoint):
+class BestCheckpoint(PortableCheckpoint):
     """``best.ckpt``: the weights with the best validation figure so far.
 
     A figure that is not measured at every epoch counts at those epochs at which it is; a run that
@@ -52,8 +85,9 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 @writes("folder")
-class LastCheckpoint(ModelCheckpoint):
-    """``last.ckpt``: written after every epoch and when training is interrupted.
+class LastCheckpoint(PortableCheckpoint):
+    """``last.ckpt``: written after every epoch, and where training stops for a signal between two steps or in
+    a validation. In the middle of a step there is nothing to go on from: the earlier file stays.
 
     Args:
         folder: Where the file goes.
@@ -64,10 +98,27 @@ class LastCheckpoint(ModelCheckpoint):
             dirpath=folder,
             filename="last",
             save_top_k=1,
-            save_on_exception=True,
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Save where training can go on within the epoch; the end of an epoch is saved already."""
+        if not isinstance(exception, SIGTERMException | Paused) or not epoch_unfinished(trainer):
+            return
+        if isinstance(exception, Paused):
+            begin_validation_again(trainer)
+        assert self.dirpath is not None
+        trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")
+
+
+def begin_validation_again(trainer: pl.Trainer) -> None:
+    """Let the counters stand as if the first batch of the validation had been broken off."""
+    count = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+    progress = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+    progress.load_state_dict({"total": dict(count), "current": dict(count), "is_last_batch": False})
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -79,9 +130,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write beside ``path``, then replace it.
 
         Raises:
-            UserError: If the disk is full or the folder cannot be written.
+            UserError: If a weight is not finite, the disk is full or the folder cannot be written.
         """
         target = Path(path)
+        refuse_nonfinite(checkpoint, target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with whole(target) as part:
@@ -90,3 +142,22 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise UserError(
                 f"cannot write the checkpoint {target}: {' '.join(str(error).split())[:200]}"
             ) from error
+
+
+def refuse_nonfinite(checkpoint: dict[str, Any], target: Path) -> None:
+    """Refuse weights that nothing can be done with; an earlier file stays.
+
+    Raises:
+        UserError: If a weight is NaN or infinite.
+    """
+    wrong = [
+        name
+        for part in ("state_dict", "current_model_state")
+        for name, value in checkpoint.get(part, {}).items()
+        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+    ]
+    if wrong:
+        raise UserError(
+            f"{target} was not written: {len(wrong)} tensors hold values that are not finite, the first is "
+            f"{wrong[0]!r}; try a smaller learning rate or trainer.gradient_clip_val"
+        )

@@ -1,8 +1,8 @@
-"""Training randomness as a function of (seed, epoch, rank) alone.
+"""Training randomness as a function of (seed, epoch, batch, rank) alone.
 
-Lightning saves no state of the random generators, so a resumed run repeats the run that was not
-interrupted only if the generators are seeded anew at every epoch. This happens at the first batch:
-at the start of the epoch the loaders have not been made yet, and making them draws numbers.
+Lightning saves no state of the random generators. They are seeded anew at every batch, so that a run that
+goes on in the middle of an epoch draws what the run that was not interrupted has drawn, and nothing that a
+validation draws has an effect on the training.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 
 class Determinism(pl.Callback):
-    """Seeds Python's, NumPy's and torch's global generators at batch 0 of each epoch.
+    """Seeds Python's, NumPy's and torch's global generators at every training batch.
 
     Args:
         seed: Seed of the run.
@@ -28,10 +28,9 @@ class Determinism(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed before the first step of an epoch."""
-        if batch_idx == 0:
-            entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
-            words = np.random.SeedSequence(entropy).generate_state(3, np.uint32)
-            random.seed(int(words[0]))
-            np.random.seed(int(words[1]))  # noqa: NPY002  # the global generator is what third-party code draws from
-            torch.manual_seed(int(words[2]))
+        """Seed before the step."""
+        entropy = (self.seed, trainer.current_epoch, batch_idx, trainer.global_rank)
+        words = np.random.SeedSequence(entropy).generate_state(3, np.uint32)
+        random.seed(int(words[0]))
+        np.random.seed(int(words[1]))  # noqa: NPY002  # the global generator is what third-party code draws from
+        torch.manual_seed(int(words[2]))

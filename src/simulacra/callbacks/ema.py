@@ -56,9 +56,11 @@ class EMA(WeightAveraging):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Update after every batch in which an optimizer stepped."""
+        """Update after every batch in which an optimizer stepped; one that was left out does not count."""
+        assert isinstance(pl_module, Module)
         if trainer.global_step > self._latest_update_step:
-            self._update(pl_module)
+            if pl_module.moved:
+                self._update(pl_module)
             self._latest_update_step = trainer.global_step
 
     @torch.no_grad()

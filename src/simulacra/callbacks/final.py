@@ -10,6 +10,10 @@ import pytorch_lightning as pl
 class FinalValidation(pl.Callback):
     """Asks for a validation in the last epoch, and after the last step where steps bound the training."""
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A run that goes on within its last epoch does not begin it again."""
+        self.on_train_epoch_start(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate at the end of the last epoch."""
         if trainer.current_epoch + 1 == trainer.max_epochs:

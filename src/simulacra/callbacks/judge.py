@@ -37,14 +37,17 @@ class ValidationJudge(pl.Callback, ABC):
         """Look, with the averaged weights in place."""
         if trainer.sanity_checking:
             return
-        self._number += 1
-        if not due(trainer, self._number, self.every):
+        if not due(trainer, self._number + 1, self.every):
             return
         assert isinstance(pl_module, Module)
         found = self.look(trainer, pl_module)
         logs = {} if found is None else self.judge(trainer, found)
         logs = trainer.strategy.broadcast(logs)
         pl_module.log_dict(logs, on_step=False, on_epoch=True, batch_size=1)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Count the validations that were not broken off."""
+        self._number += not trainer.sanity_checking
 
     def state_dict(self) -> dict[str, int]:
         """Validations so far."""

@@ -51,7 +51,7 @@ class Throughput(pl.Callback):
         self._work += self._end - self._begin
         self._events += len(batch) * trainer.world_size
         self._batches += 1
-        if self._batches >= self.every:
+        if (trainer.fit_loop.total_batch_idx + 1) % self.every == 0:
             self._write(trainer, pl_module)
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

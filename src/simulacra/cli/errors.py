@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from simulacra.core import UserError
+from simulacra.core.signals import Interrupted
 
 FULL = "HYDRA_FULL_ERROR"
 EXTRAS = {
@@ -57,6 +58,8 @@ def one_sentence() -> Iterator[bool]:
         if asked:
             raise
         raise stopped(error) from None
+    except Interrupted as error:
+        raise stopped(error, error.code) from None
     finally:
         if not asked:
             os.environ.pop(FULL, None)
@@ -86,7 +89,7 @@ def job_errors(asked: bool) -> Iterator[None]:
         raise stopped(error) from None
 
 
-def stopped(error: BaseException) -> SystemExit:
+def stopped(error: BaseException, code: int | str | None = 1) -> SystemExit:
     """Print the sentence; the exit to raise."""
     print(f"simulacra: {sentence(error)}", file=sys.stderr)
-    return SystemExit(1)
+    return SystemExit(code)

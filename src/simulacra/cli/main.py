@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulacra import __version__
-from simulacra.core import UserError
+from simulacra.cli.signals import interruptible, starting
 
 COMMANDS = {
     "train": "fit a model to a data set, then test it",
@@ -89,10 +89,15 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    from simulacra.cli import errors
+    with starting():
+        _main(list(sys.argv[1:] if argv is None else argv))
 
-    with errors.one_sentence() as full_error:
+
+def _main(arguments: list[str]) -> None:
+    from simulacra.cli import errors
+    from simulacra.core import UserError
+
+    with errors.one_sentence() as full_error, interruptible():
         if not arguments or arguments[0] in ("--help", "-h", "help"):
             print(overview())
         elif arguments[0] == "--version":

@@ -1,43 +1,66 @@
-"""SIGTERM as an exception, so that open files are removed and trackers are finished."""
+"""Commands end on Ctrl-C and on SIGTERM with one line and the exit codes that shells expect, 130 and 143."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-TERMINATED = 128 + signal.SIGTERM
-INTERRUPTED = 128 + signal.SIGINT
+def leave(number: int, frame: FrameType | None = None) -> None:
+    """End the process while modules are being imported: nothing is open yet, and compiled modules turn an
+    exception in their import into another one.
+    """
+    text = f"simulacra: stopped by {signal.Signals(number).name}\n"
+    os.write(sys.stderr.fileno(), text.encode())
+    os._exit(128 + number)
 
 
-def _raise(number: int, frame: FrameType | None) -> None:
-    if (
-        signal.getsignal(signal.SIGTERM) is _raise
-    ):  # else Lightning has put its own handler before this one
-        raise SystemExit(TERMINATED)
+@contextmanager
+def starting() -> Iterator[None]:
+    """Answer signals from the first instruction of a command on; enter it before anything is imported."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    unset = (signal.SIG_DFL, signal.default_int_handler)
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    for number, answer in before.items():
+        if answer in unset:
+            signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, answer in before.items():
+            signal.signal(number, answer)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Unwind on SIGTERM and on Ctrl-C, with the exit codes that shells expect.
+    """Unwind on SIGTERM and on Ctrl-C, so that open files are removed and trackers are finished.
 
-    While the trainer fits, Lightning's own handler takes SIGTERM and stops after the present batch.
+    Raises:
+        Interrupted: When a signal arrives, at the latest at the end of the block.
     """
-    main = threading.current_thread() is threading.main_thread()
-    terminate, interrupt = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    if main and terminate == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _raise)
+    from simulacra.core import signals
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    answered = (signal.SIG_DFL, signal.default_int_handler, leave)
+    before = {n: signal.getsignal(n) for n in signals.STOPPING if signal.getsignal(n) in answered}
+    signals.Pending.number = None
+    for number in before:
+        signal.signal(number, signals.interrupt)
     try:
         yield
-    except SIGTERMException:
-        raise SystemExit(TERMINATED) from None
-    except KeyboardInterrupt:
-        raise SystemExit(INTERRUPTED) from None
+        signals.check()
+    except KeyboardInterrupt:  # raised by a library for itself
+        raise signals.Interrupted(signal.SIGINT) from None
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, terminate)
-            signal.signal(signal.SIGINT, interrupt)  # Lightning leaves it ignored after Ctrl-C
+        signals.Pending.number = None
+        for number, answer in before.items():
+            signal.signal(number, answer)

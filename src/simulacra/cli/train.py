@@ -13,12 +13,15 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 
+from simulacra.callbacks.interruption import stopped_by
 from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
 from simulacra.core.instantiate import TRUSTED, Trust
+from simulacra.core.signals import Interrupted
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge import judge
@@ -180,10 +183,20 @@ def fit(
     """Fit, and say how to go on if it is interrupted."""
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
-    except (SystemExit, KeyboardInterrupt):
-        if trainer.is_global_zero and (run / "checkpoints" / "last.ckpt").is_file():
-            log.warning("interrupted; go on with: simulacra train resume=%s", run)
+    except SIGTERMException as error:
+        raise Interrupted(stopped_by(trainer), how_to_go_on(run)) from error
+    except Interrupted as error:
+        error.advice = how_to_go_on(run)
         raise
+    except MisconfigurationException as error:
+        raise UserError(f"training cannot start: {' '.join(str(error).split())}") from error
+
+
+def how_to_go_on(run: Path) -> str:
+    """What to say of a run that has stopped early."""
+    if not (run / "checkpoints" / "last.ckpt").is_file():
+        return ""
+    return f"go on with: simulacra train resume={run}"
 
 
 def load_best(module: Module, run: Path, trainer: pl.Trainer) -> None:

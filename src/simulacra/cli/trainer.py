@@ -13,10 +13,21 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
+from simulacra.callbacks.interruption import Interruption
 from simulacra.core import UserError
 from simulacra.training.module import Module
 
-OWN = ("strategy", "backend", "compile", "threads", "gradient_clip_val", "accumulate_grad_batches")
+OWN = (
+    "strategy",
+    "backend",
+    "compile",
+    "threads",
+    "gradient_clip_val",
+    "accumulate_grad_batches",
+    "skip_nonfinite",
+)
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""Of Lightning's precisions those in which events stay float32, as transforms and files need them."""
 
 
 def build_trainer(
@@ -30,7 +41,7 @@ def build_trainer(
 
     Args:
         config: The ``trainer`` part of the configuration: Lightning's arguments and our own
-            (``strategy`` with its ``backend``, ``compile``, ``threads``).
+            (``strategy`` with its ``backend``, ``compile``, ``threads``, ``skip_nonfinite``).
         module: What is trained.
         callbacks: Callbacks.
         loggers: Trackers; may be empty.
@@ -43,9 +54,15 @@ def build_trainer(
     several = not module.automatic_optimization
     if config["max_epochs"] in (None, -1) and config["max_steps"] in (None, -1):
         raise UserError("training needs an end: set trainer.max_epochs or trainer.max_steps")
+    if config["precision"] not in PRECISIONS:
+        raise UserError(
+            f"trainer.precision is one of {', '.join(PRECISIONS)}, got {config['precision']!r}: events are "
+            "float32, and mixed precision shortens what networks compute alone"
+        )
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     module.clip = config["gradient_clip_val"]
+    module.skips.allowed = config["skip_nonfinite"]
     module.accumulate = config["accumulate_grad_batches"] if several else 1
     if config["compile"]:
         module.compile_nets()
@@ -62,7 +79,7 @@ def build_trainer(
             **options,
             strategy=_strategy(config, several),
             plugins=plugins,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, Interruption()],
             logger=list(loggers) or False,
             default_root_dir=folder,
             use_distributed_sampler=False,

@@ -14,12 +14,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
 
 from simulacra.core import Batch, Conditions, Spec, UserError
 from simulacra.core.constructors import constructor, role
 from simulacra.core.plausible import remarks
-from simulacra.data.sampler import EpochSampler
+from simulacra.data.sampler import EpochLoader, EpochSampler
 from simulacra.data.source import FixedBatches, Part
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
@@ -203,26 +202,26 @@ class EventDataModule(pl.LightningDataModule, ABC):
                 ranges[name] = (min(low, float(value.min())), max(high, float(value.max())))
         return ranges
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> EpochLoader:
         """Shuffled training batches of this rank."""
         return self._loader("train", self.loading.batch_size, train=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> EpochLoader:
         """Validation batches; every event once over all ranks."""
         return self._loader("val", self.loading.eval_batch_size, train=False)
 
-    def test_dataloader(self) -> DataLoader[Batch]:
+    def test_dataloader(self) -> EpochLoader:
         """Test batches; every event once over all ranks."""
         return self._loader("test", self.loading.eval_batch_size, train=False)
 
-    def _loader(self, name: str, batch_size: int, train: bool) -> DataLoader[Batch]:
+    def _loader(self, name: str, batch_size: int, train: bool) -> EpochLoader:
         part, seed, workers = self.part(name), self.loading.seed, self.loading.workers
         rank, world = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
         sampler = EpochSampler(len(part), batch_size, seed, train, rank, world)
         options: dict[str, Any] = {"persistent_workers": True} if workers else {}
-        return DataLoader(
+        return EpochLoader(
             part,
             sampler=sampler,
             batch_size=None,

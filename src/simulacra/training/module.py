@@ -173,6 +173,7 @@ class Module(Stepping, ABC):
         """Add what makes the file self-contained: spec, configuration, trained range, provenance,
         format version.
         """
+        super().on_save_checkpoint(checkpoint)
         checkpoint["simulacra"] = {
             **self.record.to_dict(),
             "spec": self.spec.to_dict(),

@@ -147,6 +147,7 @@ class Student(GenerativeModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note the teacher of the run that goes on."""
+        super().on_load_checkpoint(checkpoint)
         self._began_with = checkpoint["simulacra"]["provenance"].get("teacher")
 
 

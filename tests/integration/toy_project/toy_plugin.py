@@ -199,18 +199,33 @@ class ToyGAN(ToyFlow):
 
 
 class Signal(pl.Callback):
-    """Sends a signal to the process itself at a given batch; without a number it just ends it."""
+    """Sends a signal to the process itself at a given batch, or in the validation of an epoch (batch null);
+    without a number it just ends it.
+    """
 
-    def __init__(self, number: int | None, epoch: int, batch: int) -> None:
+    def __init__(self, number: int | None, epoch: int, batch: int | None) -> None:
         self.number, self.at = number, (epoch, batch)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        if (trainer.current_epoch, batch_idx) == self.at:
+        self.send((trainer.current_epoch, batch_idx))
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.send((trainer.current_epoch, None))
+
+    def send(self, place: tuple[int, int | None]) -> None:
+        if place == self.at:
             if self.number is None:
                 raise SystemExit(1)
             os.kill(os.getpid(), self.number)
+
+
+class Silent(Signal):
+    """Sends none, in its place."""
+
+    def send(self, place: tuple[int, int | None]) -> None:
+        """Nothing."""
 
 
 class Fingerprint(pl.Callback):
