@@ -25,6 +25,12 @@ TOY_EVENTS = {"pxd": 3}  # one dense event is 31 MB
 DEFAULT_TOY_EVENTS = 40
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults", "the campaign of injected faults")
+    group.addoption("--tenth", action="store_true", help="run a fixed tenth of it")
+    group.addoption("--faults-report", metavar="FILE", help="write counts and offenders as JSON")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that a test caches outlives it."""
