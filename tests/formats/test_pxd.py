@@ -170,7 +170,9 @@ def broken_size(folder: Path) -> None:
 
 
 def broken_colour(folder: Path) -> None:
-    Image.fromarray(np.zeros((250, 768, 3), np.uint8)).save(folder / "2.2.1" / "event_0.png")
+    colours = np.zeros((250, 768, 3), np.uint8)
+    colours[3, 4, 1] = 9
+    Image.fromarray(colours).save(folder / "2.2.1" / "event_0.png")
 
 
 def truncated(folder: Path) -> None:

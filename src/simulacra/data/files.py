@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -12,6 +14,7 @@ from pathlib import Path
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
 from simulacra.core.files import write_text
+from simulacra.formats.opening import guard
 
 PARTS = ("train", "val", "test")
 _LARGE = 64 * 2**20  # bytes from which a file's hash is remembered
@@ -101,20 +104,51 @@ def locate(
 
 def content_hash(path: Path, memory: Path) -> str:
     """SHA-256 of a file; that of a large, unchanged file is remembered below the folder ``memory``."""
-    stat = path.stat()
-    note = (
-        memory
-        / hashlib.sha256(f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}".encode()).hexdigest()
-    )
+    with guard(path):
+        stat = path.stat()
+        place = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
+    note = memory / hashlib.sha256(place.encode()).hexdigest()
     if stat.st_size >= _LARGE and note.is_file():
         return note.read_text()
-    with path.open("rb") as stream:
+    with guard(path), path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if stat.st_size >= _LARGE:
         with suppress(OSError, UserError):  # an unwritable cache costs time, nothing else
             memory.mkdir(parents=True, exist_ok=True)
             write_text(note, digest)
     return digest
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Folders below ``root`` with their folders and files, sorted; linked folders are gone through, too.
+
+    A folder that can be reached on several ways is entered once, so that links in a circle end. As with
+    :func:`os.walk`, folders that are taken out of the list are not entered.
+    """
+    seen: set[tuple[int, int]] = set()
+    for folder, children, names in os.walk(root, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:
+            children.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        children.sort()
+        yield Path(folder), children, sorted(names)
+
+
+def below(root: Path, *patterns: str) -> list[Path]:
+    """Files below ``root`` whose names match one of the patterns, sorted; each file once.
+
+    A file of several names (hard links, links) has the first of them.
+    """
+    found: dict[tuple[int, int], Path] = {}
+    for folder, _, names in walk(root):
+        for name in names:
+            path = folder / name
+            if any(fnmatch.fnmatchcase(name, p) for p in patterns) and os.path.isfile(path):
+                state = path.stat()
+                found.setdefault((state.st_dev, state.st_ino), path)
+    return sorted(found.values())
 
 
 def _own(name: str, files: Mapping[str, Sequence[str]], root: Path | None) -> Found:
@@ -125,14 +159,14 @@ def _own(name: str, files: Mapping[str, Sequence[str]], root: Path | None) -> Fo
         part: tuple(Path(item) if root is None else root / item for item in files[part])
         for part in files
     }
-    missing = [str(path) for part in paths.values() for path in part if not path.is_file()]
+    missing = [str(path) for part in paths.values() for path in part if not os.path.isfile(path)]
     if missing:
         raise UserError(f"data.files of {name} names files that do not exist: {', '.join(missing)}")
     return Found(paths["train"], paths.get("test", ()), val=paths.get("val", ()))
 
 
 def _below(name: str, published: Published, root: Path) -> Found:
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(f"data.root={root} is not a folder")
     found = _search(root, published)
     if found is None:
@@ -157,7 +191,7 @@ def _wanted(published: Published) -> str:
 
 
 def _one(root: Path, name: str) -> Path | None:
-    paths = sorted(path for path in root.rglob(name) if path.is_file())
+    paths = below(root, name)
     if len(paths) > 1:
         raise UserError(
             f"{name} is there {len(paths)} times below {root} ({paths[0]}, {paths[1]}): "

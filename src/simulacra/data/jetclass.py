@@ -8,6 +8,7 @@ sets aside a fifth, and where there is no validation folder, a fraction of the t
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from simulacra.core import Spec, UserError
 from simulacra.data.base import Loading, View
 from simulacra.data.file_data import Cache, Files
-from simulacra.data.files import PARTS, Found, Published, embedded_folder, locate
+from simulacra.data.files import PARTS, Found, Published, below, embedded_folder, locate
 from simulacra.data.jets import JetDataModule
 from simulacra.formats.jetclass import JetClassFormat, jetclass
 from simulacra.formats.jetclass_columns import CLASSES
@@ -45,6 +46,7 @@ class JetClass(JetDataModule):
             the five of the embedded sample where neither ``root`` nor ``files`` is given.
         loading, root, files, cache, view: As of :class:`~simulacra.data.file_data.FileDataModule`; the
             native form is a cloud.
+        format: Makes the reader and writer from the spec and the classes; it knows the name of the tree.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class JetClass(JetDataModule):
         files: Files | None = None,
         cache: Cache = "auto",
         view: Callable[[Spec], View] | None = None,
+        format: Callable[[Spec, Sequence[str]], JetClassFormat] = JetClassFormat,
     ) -> None:
         own = root is not None or any((files or {}).values())
         wanted = tuple(classes) if classes is not None else CLASSES if own else EMBEDDED
@@ -64,8 +67,16 @@ class JetClass(JetDataModule):
         self.classes = tuple(name for name in CLASSES if name in wanted)
         names = [f"{PREFIXES[name]}_*.root" for name in self.classes]
         published = Published(names, [], "Zenodo record 6619768", embedded="jetclass")
-        form = JetClassFormat(spec, self.classes)
-        super().__init__(form, JetClassObservables, published, loading, root, files, cache, view)
+        super().__init__(
+            format(spec, self.classes),
+            JetClassObservables,
+            published,
+            loading,
+            root,
+            files,
+            cache,
+            view,
+        )
 
     @cached_property
     def found(self) -> Found:
@@ -82,11 +93,11 @@ class JetClass(JetDataModule):
 
     def _search(self) -> Found:
         root = embedded_folder("jetclass") if self.root is None else Path(self.root)
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise UserError(f"data.root={root} is not a folder")
         parts: dict[str, list[Path]] = {name: [] for name in PARTS}
-        found = [path for name in self.classes for path in root.rglob(f"{PREFIXES[name]}_*")]
-        for path in sorted(path for path in found if path.suffix in _SUFFIXES):
+        wanted = (f"{PREFIXES[name]}_*{suffix}" for name in self.classes for suffix in _SUFFIXES)
+        for path in below(root, *wanted):
             parts[_part(path.relative_to(root))].append(path)
         if not parts["train"]:
             names = ", ".join(self.published.train)

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from simulacra.core import UserError
 from simulacra.data.cache import cache_root
-from simulacra.data.files import embedded_folder
+from simulacra.data.files import embedded_folder, walk
 from simulacra.data.pxd_synthetic import PxdBackground
+from simulacra.formats.opening import guard
 from simulacra.formats.pxd import SUFFIXES, PxdFormat
 from simulacra.formats.pxd_png import event_names, is_event_folder
 from simulacra.formats.pxd_sensors import sensor_name
@@ -64,13 +65,15 @@ def locate(
         paths = {
             part: tuple((root or Path()) / item for item in names) for part, names in own.items()
         }
-        missing = [str(path) for part in paths.values() for path in part if not path.exists()]
+        missing = [
+            str(path) for part in paths.values() for path in part if not os.path.exists(path)
+        ]
         if missing:
             raise UserError(f"data.files of {name} names what does not exist: {', '.join(missing)}")
         return PxdFiles(paths["train"], paths.get("test", ()))
     if root is None:
         return None
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(f"data.root={root} is not a folder")
     return _sort(name, root, search(root))
 
@@ -80,15 +83,11 @@ def search(root: Path) -> list[Path]:
     gone through.
     """
     found = []
-    for folder, children, names in os.walk(root):
-        here = Path(folder)
+    for here, children, names in walk(root):
         if is_event_folder(here):
             found.append(here)
             children.clear()
-        children.sort()
-        found += [
-            here / n for n in sorted(names) if n.startswith("pxd") and Path(n).suffix in SUFFIXES
-        ]
+        found += [here / n for n in names if n.startswith("pxd") and Path(n).suffix in SUFFIXES]
     return found
 
 
@@ -102,7 +101,8 @@ def converted(format: PxdFormat, path: Path) -> Path:
     names = event_names(path, format.sensors)
     listing = [str(path.resolve()), *names]
     for number in format.sensors:
-        stats = [(path / sensor_name(number) / name).stat() for name in names]
+        with guard(path):
+            stats = [(path / sensor_name(number) / name).stat() for name in names]
         listing += [f"{number} {stat.st_size} {stat.st_mtime_ns}" for stat in stats]
     target = _folder() / _name(format, "images", "\n".join(listing))
     if not target.is_file():

@@ -8,11 +8,32 @@ layer's id, not its position, names it.
 from __future__ import annotations
 
 import math
+import os
 from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
 from simulacra.core import FormatError, Geometry, Layer
+from simulacra.formats.opening import first_line, guard, look
+
+_LARGEST = 2**20  # bytes, of what describes a few dozen layers
+_CELLS = 10**6  # of one layer
+
+
+class _NoEntities(ElementTree.TreeBuilder):
+    """Builds the tree of a file that declares no entities, which could grow without end or name other files.
+
+    Args:
+        path: The file, for the message.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        super().__init__()
+        self.path = path
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        """Refuse a document type, in which entities are declared."""
+        raise FormatError(f"{self.path}: a binning file needs no <!DOCTYPE {name}>: take it out")
 
 
 def read_binning(path: Path | str, pitch: float = 1.0) -> Geometry:
@@ -26,12 +47,17 @@ def read_binning(path: Path | str, pitch: float = 1.0) -> Geometry:
         FormatError: If the file is missing, is not XML, or describes no voxels.
     """
     source = find_binning(path)
-    try:
-        root = ElementTree.parse(source).getroot()
-    except ElementTree.ParseError as error:
-        raise FormatError(f"{path}: this binning file is not XML ({error})") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{path}: this binning file cannot be read ({error})") from error
+    with guard(source):
+        size = source.stat().st_size
+        if size > _LARGEST:
+            raise FormatError(
+                f"{path}: this binning file has {size:,} bytes, expected {_LARGEST:,} at most"
+            )
+    look(source, "XML", empty=True)
+    kinds = (ElementTree.ParseError, UnicodeDecodeError, LookupError, ValueError)
+    with guard(source, kinds, _not_xml):
+        parser = ElementTree.XMLParser(target=_NoEntities(path))
+        root = ElementTree.parse(source, parser).getroot()
     bins = root.findall("Bin")
     if root.tag != "Bins" or len(bins) != 1:
         raise FormatError(
@@ -44,6 +70,10 @@ def read_binning(path: Path | str, pitch: float = 1.0) -> Geometry:
     return Geometry(kept)
 
 
+def _not_xml(error: Exception) -> str:
+    return f"this binning file is not XML ({first_line(error)})"
+
+
 def find_binning(path: Path | str) -> Path:
     """The user's file if there is one, else the file of that name in the package.
 
@@ -51,7 +81,7 @@ def find_binning(path: Path | str) -> Path:
         FormatError: If there is neither.
     """
     bundled = Path(str(resources.files("simulacra.formats") / "binning" / Path(path).name))
-    if Path(path).is_file():
+    if os.path.exists(path):
         return Path(path)
     if str(path) == bundled.name and bundled.is_file():
         return bundled
@@ -75,6 +105,12 @@ def _layer(path: Path | str, item: ElementTree.Element, pitch: float) -> Layer |
         return None
     if alpha < 1:
         raise FormatError(f"{path}: layer {number} has n_bin_alpha={alpha}, expected at least 1")
+    if alpha * (len(radii) - 1) > _CELLS:
+        raise FormatError(
+            f"{path}: layer {number} has {alpha * (len(radii) - 1):,} voxels, expected {_CELLS:,} at most"
+        )
+    if not all(map(math.isfinite, radii)):
+        raise FormatError(f"{path}: layer {number} has r_edges that are no finite numbers")
     angles = tuple(math.pi * (2 * k - alpha) / alpha for k in range(alpha + 1))
     try:
         return Layer(number, ("alpha", "r"), (angles, radii), number * pitch, periodic=0)

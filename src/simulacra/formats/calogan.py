@@ -3,14 +3,14 @@
 HDF5 with root keys ``energy`` (N, 1) [GeV], ``layer_0`` (N, 3, 96), ``layer_1`` (N, 12, 12),
 ``layer_2`` (N, 12, 6) and ``overflow`` (N, 3) [MeV]. The public files are named after their
 particle: ``eplus``, ``gamma``, ``piplus``. A file with several particles, as a generator writes
-    it, has a further key ``particle`` (N, 1), the number of the class in the spec.
+it, has a further key ``particle`` (N, 1), the number of the class in the key's attribute ``particles``.
 
 Reference: Paganini, de Oliveira and Nachman 2017, arXiv:1705.02355; Mendeley 10.17632/pvn3xc3wy5.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
@@ -20,11 +20,13 @@ from simulacra.core import Batch, Field, FormatError, Geometry, Layer, Prior, Sp
 from simulacra.core.constructors import constructor
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY, RESPONSE, geometry_of
-from simulacra.formats.hdf5 import Array, Hdf5Format, tensor
+from simulacra.formats.hdf5 import Array, Hdf5Format, Hdf5Writer, attribute, present, tensor
+from simulacra.formats.hdf5_data import dataset
 from simulacra.formats.toy import grid_showers
 
 PARTICLES = ("eplus", "gamma", "piplus")
 SHAPES = ((3, 96), (12, 12), (12, 6))
+_NAMES = "particles"  # attribute with the particles that the numbers of key particle stand for
 WINDOW = 240.0  # mm, half width of each layer
 DEPTHS = (-240.0, -150.0, 197.0, 240.0)  # mm, boundaries of the layers
 
@@ -34,9 +36,14 @@ class CaloGan(Hdf5Format):
 
     Args:
         spec: Made by :func:`calogan`.
+        only: Particles that a file may be named after where ``particle`` is no condition; None: any.
     """
 
     nonnegative = ("layer_0", "layer_1", "layer_2", "overflow")
+
+    def __init__(self, spec: Spec, only: Sequence[str] | None = None) -> None:
+        super().__init__(spec)
+        self.only = tuple(only or PARTICLES)
 
     @property
     def particles(self) -> tuple[str, ...]:
@@ -78,6 +85,12 @@ class CaloGan(Hdf5Format):
             arrays["particle"] = batch.cond["particle"].float().cpu().numpy()
         return arrays
 
+    def writer(
+        self, path: Path | str, attributes: Mapping[str, str | int | float] | None = None
+    ) -> Hdf5Writer:
+        """A writer of this format."""
+        return CaloGanWriter(path, self, attributes or {})
+
     def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
         """Write ``n`` simple random events."""
         generator = torch.Generator().manual_seed(seed)
@@ -89,9 +102,29 @@ class CaloGan(Hdf5Format):
         self.write(path, Batch(x, cond, {"overflow": overflow}))
         return self.header(path)
 
+    def _header(self, file: h5py.File, path: Path) -> FileInfo:
+        wanted = self.particles or self.only
+        named = [name for name in PARTICLES if name in path.stem]
+        if present(file, path, "particle"):
+            names = attribute(dataset(file, path, "particle"), path, _NAMES)
+            if not self.particles or names not in (None, ", ".join(self.particles)):
+                raise FormatError(
+                    f"{path}: the file holds showers of {names or 'several particles'} by number, expected "
+                    f"{', '.join(wanted)}: set data.format.spec.particles"
+                )
+        elif len(named) == 1 and named[0] not in wanted:
+            raise FormatError(
+                f"{path}: the file is named after {named[0]}, expected {', '.join(wanted)}: set "
+                "data.format.spec.particles"
+            )
+        return super()._header(file, path)
+
     def _classes(self, arrays: dict[str, Array], path: Path, n: int) -> torch.Tensor:
         if "particle" in arrays:
-            classes = tensor(arrays["particle"]).reshape(-1, 1).long()
+            found = tensor(arrays["particle"]).reshape(-1, 1)
+            classes = found.long()
+            if not torch.equal(classes.float(), found):
+                raise FormatError(f"{path}: key 'particle' holds numbers that are not whole")
             if int(classes.min()) < 0 or int(classes.max()) >= len(self.particles):
                 raise FormatError(
                     f"{path}: key 'particle' runs to {int(classes.max())}, the spec has {self.particles}"
@@ -103,6 +136,17 @@ class CaloGan(Hdf5Format):
                 f"{path}: neither key 'particle' nor the file's name says which of {self.particles} it is"
             )
         return torch.full((n, 1), named[0])
+
+
+class CaloGanWriter(Hdf5Writer):
+    """Also writes what the numbers of key ``particle`` stand for."""
+
+    format: CaloGan
+
+    def _open(self) -> None:
+        super()._open()
+        if self.format.particles:
+            self.file["particle"].attrs[_NAMES] = ", ".join(self.format.particles)
 
 
 @constructor

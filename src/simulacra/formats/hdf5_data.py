@@ -167,7 +167,7 @@ def numbers(data: h5py.Dataset, path: Path, key: str, start: int, stop: int) -> 
         FormatError: If they cannot be read, or are too large for float32.
     """
     values = stored(data, path, key, start, stop)
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         narrow: Array = values.astype(np.float32, copy=False)
     if values.dtype.itemsize > narrow.dtype.itemsize:
         lost = np.isinf(narrow) & np.isfinite(values)
@@ -179,8 +179,10 @@ def numbers(data: h5py.Dataset, path: Path, key: str, start: int, stop: int) -> 
     return narrow
 
 
-def attribute(file: h5py.File, path: Path, name: str) -> str | int | float | list[Any] | None:
-    """An attribute of a file as plain text, number or list, or None where there is none.
+def attribute(
+    owner: h5py.File | h5py.Dataset, path: Path, name: str
+) -> str | int | float | list[Any] | None:
+    """An attribute of a file or an array as plain text, number or list, or None where there is none.
 
     Text may be stored as fixed-length bytes, and a single value as an array of one, as other programs do.
 
@@ -188,9 +190,9 @@ def attribute(file: h5py.File, path: Path, name: str) -> str | int | float | lis
         FormatError: If it cannot be read, or is neither.
     """
     with reading_hdf5(path):
-        if name not in file.attrs:
+        if name not in owner.attrs:
             return None
-        value = file.attrs[name]
+        value = owner.attrs[name]
     found = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     while isinstance(found, list) and len(found) == 1:
         found = found[0]
@@ -253,7 +255,7 @@ def _out_of_file(path: Path, key: str, target: bytes, place: bytes) -> FormatErr
     gone = "" if os.path.exists(path.parent / other) else ", which is not there"
     return FormatError(
         f"{path}: key {key!r} links to {os.fsdecode(place)!r} of {other}{gone}; links out of a file are not "
-        "followed: copy the data into one file (h5repack)"
+        "followed: copy the data into one file"
     )
 
 
@@ -291,12 +293,12 @@ def _check_storage(data: h5py.Dataset, path: Path, key: str) -> None:
         listed = f"its source {gone[0]} is missing" if gone else f"its values lie in {others[:3]}"
         raise FormatError(
             f"{path}: key {key!r} is a virtual data set, {listed}; other files are not read: copy the "
-            "data into one file (h5repack)"
+            "data into one file"
         )
     if data.external:
         raise FormatError(
             f"{path}: the values of key {key!r} lie in another file, {data.external[0][0]}, which is not "
-            "read: copy the data into one file (h5repack)"
+            "read: copy the data into one file"
         )
 
 

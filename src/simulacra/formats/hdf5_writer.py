@@ -103,6 +103,10 @@ class Hdf5Writer(Writer):
         self.format, self.attributes = format, dict(attributes)
         self.n = 0
 
+    def note(self, attributes: Mapping[str, str | int | float]) -> None:
+        """Add attributes to those of the file."""
+        self.file.attrs.update(attributes)
+
     def _append(self, batch: Batch) -> None:
         arrays = self.format.encode(batch)
         if batch.weight is not None:

@@ -106,11 +106,12 @@ class JetClassFormat(Hdf5Format):
     Args:
         spec: What the files promise; with several classes it has the condition ``jet_class``.
         classes: Names of the classes without ``label_``; class number ``i`` is ``classes[i]``.
+        tree: Name of the tree of a ROOT file, with ``/`` behind folders.
     """
 
-    def __init__(self, spec: Spec, classes: Sequence[str]) -> None:
+    def __init__(self, spec: Spec, classes: Sequence[str], tree: str = "tree") -> None:
         super().__init__(spec)
-        self.classes = tuple(classes)
+        self.classes, self.tree = tuple(classes), tree
 
     def columns(self, file: h5py.File | None = None) -> dict[str, tuple[int, ...]]:
         keys = set(file) if file is not None else set(EXACT)
@@ -223,7 +224,7 @@ class JetClassFormat(Hdf5Format):
         }
 
     def _root(self) -> JetClassTree:
-        return JetClassTree(self)
+        return JetClassTree(self, self.tree)
 
 
 def _is_root(path: Path | str) -> bool:

@@ -1,4 +1,4 @@
-"""JetClass as ROOT trees: jagged branches ``part_*`` and flat ``jet_*``, ``label_*`` of the tree ``tree``.
+"""JetClass as ROOT trees: jagged branches ``part_*`` and flat ``jet_*``, ``label_*`` of one tree.
 
 Reading pads the particles to the length of the spec (the hardest ones are kept: they come first), and what
 they mean is up to :class:`~simulacra.formats.jetclass.JetClassFormat`. ROOT files need uproot and awkward,
@@ -8,6 +8,9 @@ the extra ``[root]``.
 from __future__ import annotations
 
 import contextlib
+import lzma
+import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +20,28 @@ import numpy as np
 from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Format, Writer
-from simulacra.formats.hdf5 import WEIGHT, Array, Hdf5Format, check_finite
+from simulacra.formats.hdf5 import WEIGHT, Array, Hdf5Format, check_far, check_finite
 from simulacra.formats.jetclass_columns import GENERATED, column_names, is_generated
 from simulacra.formats.jetnet import cloud_mask
+from simulacra.formats.opening import first_line, guard, look, other_kind
 
-TREE = "tree"
 PROVENANCE = "provenance"
+_TREES = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple")
+_LISTED = 20  # names that a message lists
+_RAISED = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    ArithmeticError,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+)
+"""What uproot raises where bytes are not what they should be, besides its own kind."""
 
 
 class JetClassTree(Format):
@@ -30,11 +49,12 @@ class JetClassTree(Format):
 
     Args:
         columns: The same data as padded arrays: its columns, its checks, its events.
+        tree: Name of the tree, with ``/`` behind folders.
     """
 
-    def __init__(self, columns: Hdf5Format) -> None:
+    def __init__(self, columns: Hdf5Format, tree: str) -> None:
         super().__init__(columns.spec)
-        self.padded = columns
+        self.padded, self.tree = columns, tree
 
     def header(self, path: Path | str) -> FileInfo:
         with _open(Path(path)) as file:
@@ -52,15 +72,24 @@ class JetClassTree(Format):
     def writer(
         self, path: Path | str, attributes: Mapping[str, str | int | float] | None = None
     ) -> TreeWriter:
-        return TreeWriter(path, self.padded, attributes or {})
+        return TreeWriter(path, self.padded, self.tree, attributes or {})
 
     def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
         return self.padded.toy(path, n, seed)
 
     def _header(self, file: Any, path: Path) -> FileInfo:
-        if TREE not in {name.split(";")[0] for name in file}:
-            raise FormatError(f"{path}: the tree {TREE!r} is missing, found {sorted(file)}")
-        tree = file[TREE]
+        known = {name.split(";")[0]: kind for name, kind in file.classnames().items()}
+        if self.tree not in known:
+            raise FormatError(
+                f"{path}: the tree {self.tree!r} is missing, found {sorted(known)[:_LISTED]}: choose one "
+                "with data.format.tree"
+            )
+        if known[self.tree] not in _TREES:
+            raise FormatError(
+                f"{path}: {self.tree!r} is of class {known[self.tree]!r}, expected a tree: choose one with "
+                "data.format.tree"
+            )
+        tree = file[self.tree]
         found, n = set(tree.keys()), int(tree.num_entries)
         if n == 0:
             raise FormatError(f"{path}: the file holds no events")
@@ -76,6 +105,8 @@ class JetClassTree(Format):
         ranges = {
             key[4:]: (float(value.min()), float(value.max())) for key, value in arrays.items()
         }
+        for name, (low, high) in ranges.items():
+            check_far(path, f"jet_{name}", self.spec.field(name), low, high)
         size = self.spec.shape[0]
         return FileInfo(
             path,
@@ -87,10 +118,16 @@ class JetClassTree(Format):
     def _arrays(
         self, file: Any, path: Path, names: list[str], start: int, stop: int
     ) -> dict[str, Array]:
+        with np.errstate(all="ignore"):  # what becomes infinite is refused
+            return self._checked(file, path, names, start, stop)
+
+    def _checked(
+        self, file: Any, path: Path, names: list[str], start: int, stop: int
+    ) -> dict[str, Array]:
         import awkward
 
         arrays = {}
-        branches = file[TREE].arrays(names, entry_start=start, entry_stop=stop)
+        branches = file[self.tree].arrays(names, entry_start=start, entry_stop=stop)
         for name in names:
             values = branches[name]
             if name.startswith("part_"):
@@ -103,7 +140,17 @@ class JetClassTree(Format):
                 )
             elif values.ndim != 1:
                 raise FormatError(f"{path}: branch {name!r} is jagged, expected one number per jet")
-            arrays[name] = awkward.to_numpy(values).astype(np.float32)
+            found = np.ma.filled(awkward.to_numpy(values), 0)
+            if found.dtype.kind not in "fiub":
+                raise FormatError(
+                    f"{path}: branch {name!r} holds values of type {found.dtype}, expected numbers"
+                )
+            if len(found) != stop - start:
+                raise FormatError(
+                    f"{path}: branch {name!r} holds {len(found):,} of the {stop - start:,} entries that the "
+                    "tree says it has: the file is damaged, get it again"
+                )
+            arrays[name] = found.astype(np.float32)
             check_finite(path, name, arrays[name], start)
         return arrays
 
@@ -114,14 +161,19 @@ class TreeWriter(Writer):
     Args:
         path: Where the file shall be.
         columns: Translates batches to padded arrays.
+        tree: Name of the tree.
         attributes: Provenance, stored as text under ``provenance``, one ``key: value`` per line.
     """
 
     def __init__(
-        self, path: Path | str, columns: Hdf5Format, attributes: Mapping[str, str | int | float]
+        self,
+        path: Path | str,
+        columns: Hdf5Format,
+        tree: str,
+        attributes: Mapping[str, str | int | float],
     ) -> None:
         super().__init__(path)
-        self.padded, self.attributes = columns, dict(attributes)
+        self.padded, self.tree, self.attributes = columns, tree, dict(attributes)
 
     def _append(self, batch: Batch) -> None:
         """Write jets; the padding is left out."""
@@ -134,7 +186,7 @@ class TreeWriter(Writer):
             for key, values in self.padded.encode(batch).items()
         }
         try:
-            self.file[TREE].extend(arrays)
+            self.file[self.tree].extend(arrays)
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
@@ -148,7 +200,7 @@ class TreeWriter(Writer):
             name: "var * float32" if shape else "float32"
             for name, shape in self.padded.columns().items()
         }
-        self.file.mktree(TREE, types)
+        self.file.mktree(self.tree, types)
 
     def _close(self) -> None:
         self.file.close()
@@ -171,33 +223,21 @@ def _uproot() -> Any:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
     uproot = _uproot()
-    if not path.is_file():
-        raise FormatError(f"{path}: there is no such file")
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if start != b"root":
-        raise FormatError(
-            f"{path}: not a ROOT file, it starts with {start!r}"
-            if start
-            else f"{path}: the file is empty"
-        )
-    try:
-        with uproot.open(path) as file:
-            yield file
-    except UserError:
-        raise
-    except (OSError, ValueError, EOFError, uproot.DeserializationError) as error:
-        raise FormatError(
-            f"{path}: the ROOT file is truncated or damaged ({_first(error)})"
-        ) from error
+    start = look(path, "ROOT")
+    if not start.startswith(b"root"):
+        raise other_kind(path, "ROOT", start)
+    kinds = (*_RAISED, uproot.DeserializationError)
+    with guard(path, kinds, _damaged, "uproot", "awkward"), uproot.open(path) as file:
+        yield file
+
+
+def _damaged(error: Exception) -> str:
+    return f"the ROOT file is truncated or damaged, get it again ({first_line(error)})"
 
 
 def _provenance(file: Any) -> dict[str, object]:
-    if PROVENANCE not in {name.split(";")[0] for name in file}:
+    names = {name.split(";")[0]: kind for name, kind in file.classnames().items()}
+    if names.get(PROVENANCE) != "TObjString":
         return {}
     lines = (line.partition(": ") for line in str(file[PROVENANCE]).splitlines())
     return {key: value for key, _, value in lines}
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -17,6 +17,7 @@ Note:
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -40,7 +41,7 @@ from simulacra.formats.hdf5 import (
     tensor,
 )
 from simulacra.formats.hdf5_data import dataset, numbers
-from simulacra.formats.jet_files import ClassWriter, join_infos, read_span
+from simulacra.formats.jet_files import ClassWriter, join_infos, members, read_span
 
 log = logging.getLogger(__name__)
 
@@ -142,9 +143,9 @@ class JetNetFormat(Hdf5Format):
 
     def members(self, path: Path) -> list[Path]:
         """The files behind a path: itself, or one per class that was written under it."""
-        family = [path.with_name(f"{path.stem}_{name}{path.suffix}") for name in self.classes]
-        found = [member for member in family if member.is_file()]
-        return found if len(self.classes) > 1 and found and not path.is_file() else [path]
+        if len(self.classes) == 1 or os.path.isfile(path):
+            return [path]
+        return members(path, self.classes) or [path]
 
     def label(self, file: h5py.File, path: Path) -> str | None:
         """Class of the jets of a file, or None where neither attribute nor name says it.

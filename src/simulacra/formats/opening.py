@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -87,7 +87,7 @@ def guard(
     path: Path | str,
     kinds: tuple[type[Exception], ...] = (),
     say: Callable[[Exception], str] = describe,
-    library: str | None = None,
+    *libraries: str,
 ) -> Iterator[None]:
     """Turn what a library raises while it reads a file into one sentence.
 
@@ -99,7 +99,7 @@ def guard(
         path: The file.
         kinds: What the library raises besides OSError and MemoryError.
         say: What the error means for the file, as the end of a sentence that begins with its path.
-        library: First name of the library's modules, ``"h5py"``, or None where ``kinds`` are its own.
+        libraries: First names of the library's modules, as ``"h5py"``; none where ``kinds`` are all its own.
 
     Raises:
         FormatError: In one sentence that begins with the path.
@@ -112,7 +112,7 @@ def guard(
     except caught as error:
         cause = system_cause(path, error)
         known = isinstance(error, OSError) or (
-            isinstance(error, kinds) and (library is None or inside(error.__traceback__, library))
+            isinstance(error, kinds) and (not libraries or inside(error.__traceback__, libraries))
         )
         if cause is None and not known:
             raise
@@ -148,11 +148,11 @@ def system_cause(path: Path | str, error: BaseException) -> str | None:
     return None
 
 
-def inside(traceback: TracebackType | None, library: str) -> bool:
-    """Whether an error passed through a module of a library."""
+def inside(traceback: TracebackType | None, libraries: Sequence[str]) -> bool:
+    """Whether an error passed through a module of one of the libraries."""
     while traceback is not None:
         name = str(traceback.tb_frame.f_globals.get("__name__", ""))
-        if name.split(".")[0] == library:
+        if name.split(".")[0] in libraries:
             return True
         traceback = traceback.tb_next
     return False

@@ -9,7 +9,10 @@ Reference: public code of IEA-GAN, arXiv:2303.08046.
 
 from __future__ import annotations
 
+import os
 import shutil
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,13 +23,30 @@ from PIL import Image, PngImagePlugin
 from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Writer
+from simulacra.formats.opening import first_line, guard, look, other_kind
 from simulacra.formats.pxd_hits import Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS, sensor_name
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_LOSSLESS = ("RGB", "RGBA", "LA", "P", "PA")  # modes that can hold 8-bit grey
+_RAISED = (
+    SyntaxError,  # of a broken chunk
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow raises where bytes are not what they should be."""
 
 
 def is_event_folder(path: Path) -> bool:
     """Whether at least one folder in ``path`` is named like a sensor."""
-    return path.is_dir() and any((path / name).is_dir() for name in SENSORS)
+    return any(os.path.isdir(path / name) for name in SENSORS)
 
 
 def event_names(path: Path, sensors: Sequence[int]) -> list[str]:
@@ -36,11 +56,11 @@ def event_names(path: Path, sensors: Sequence[int]) -> list[str]:
     Raises:
         FormatError: In one sentence.
     """
-    if not path.is_dir():
-        raise FormatError(f"{path}: there is no such folder")
-    missing = [
-        sensor_name(number) for number in sensors if not (path / sensor_name(number)).is_dir()
-    ]
+    with guard(path):
+        if not path.is_dir():
+            raise FormatError(f"{path}: there is no such folder")
+        names = [sensor_name(number) for number in sensors]
+        missing = [name for name in names if not (path / name).is_dir()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise FormatError(f"{path}: the folder of sensor {missing[0]}{more} is missing")
@@ -94,25 +114,39 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """One image, uint8 ``(250, 768)``.
 
     Raises:
-        FormatError: If the file is missing, damaged, no PNG, or not an 8-bit grey image of the
-            right size.
+        FormatError: If the file is missing, damaged, no PNG, or not an image of 8-bit grey values of the
+            right size; they may be stored as equal colours or by a palette.
     """
-    try:
+    start = look(path, "PNG")
+    if not start.startswith(_SIGNATURE):
+        raise other_kind(path, "PNG", start)
+    width, height = struct.unpack(">II", start[16:24].ljust(8, b"\0"))
+    if (width, height) != (COLS, ROWS):  # before anything of that size is made
+        raise FormatError(
+            f"{path}: the image has {height}x{width} pixels (u x v), expected {ROWS}x{COLS}"
+        )
+    kinds = (*_RAISED, Image.DecompressionBombError)
+    with guard(path, kinds, _incomplete, "PIL"):
         with Image.open(path, formats=("PNG",)) as image:
-            if image.mode != "L":
-                raise FormatError(
-                    f"{path}: the image has mode {image.mode!r}, expected 8-bit grey ('L')"
-                )
-            if image.size != (COLS, ROWS):
-                width, height = image.size
-                raise FormatError(
-                    f"{path}: the image has {height}x{width} pixels (u x v), expected {ROWS}x{COLS}"
-                )
-            return np.asarray(image)
-    except FileNotFoundError as error:
-        raise FormatError(f"{path}: there is no such file") from error
-    except (OSError, SyntaxError) as error:  # Pillow raises SyntaxError for a broken chunk
-        raise FormatError(f"{path}: not a complete PNG image, get it again ({error})") from error
+            image.verify()  # the checksum of each chunk, which reading passes over
+        with Image.open(path, formats=("PNG",)) as image:
+            return np.asarray(image) if image.mode == "L" else _grey(image, path)
+
+
+def _grey(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Grey values of an image that is stored in another way, where none is lost."""
+    if image.mode in _LOSSLESS:
+        colours = np.asarray(image.convert("RGBA"))
+        first = colours[..., 0]
+        if (colours[..., 3] == 255).all() and (colours[..., 1:3] == first[..., None]).all():
+            return np.ascontiguousarray(first)
+    raise FormatError(
+        f"{path}: the image has mode {image.mode!r}, expected 8-bit grey ('L'), or colours that are all grey"
+    )
+
+
+def _incomplete(error: Exception) -> str:
+    return f"not a complete PNG image, get it again ({first_line(error)})"
 
 
 class PngWriter(Writer):
@@ -173,4 +207,6 @@ class PngWriter(Writer):
 
 
 def _listing(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in folder.iterdir() if entry.suffix.lower() == ".png")
+    with guard(folder):
+        entries = list(folder.iterdir())
+    return sorted(entry.name for entry in entries if entry.suffix.lower() == ".png")

@@ -1,7 +1,8 @@
 """Tables as text: a first line with the titles of the columns, then one line per event, separated by commas.
 
 Further columns of a file do not matter, and empty lines are passed over. Numbers are written with nine
-digits, from which a float32 comes back bit for bit. A title, or the name of a class, that begins with one of
+digits, from which a float32 comes back bit for bit. Text has no checksum: digits that were changed go unseen.
+A title, or the name of a class, that begins with one of
 ``= + - @`` is refused: a spreadsheet would run it as a formula. The text has no place for where events come
 from; HDF5 and Parquet have.
 """
@@ -12,6 +13,7 @@ import codecs
 import contextlib
 import csv
 import itertools
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,8 @@ from simulacra.formats.opening import first_line, guard, is_packed, look, other_
 from simulacra.formats.table import Cells, TableFormat
 from simulacra.formats.table_columns import Column
 
+log = logging.getLogger(__name__)
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of a cell that a spreadsheet takes for a formula."""
 _SEPARATORS = (";", "\t", "|", " ")
@@ -37,6 +41,12 @@ class TableCsv(TableFormat):
     def measure(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
         with self._open(path) as (places, rows):
             n = sum(1 for _ in rows)
+        with guard(path), path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read() not in b"\r\n":
+                log.warning(
+                    "%s: the last line has no end: make sure that the file was not cut", path
+                )
         return n, dict.fromkeys(places, (n,))
 
     def cells(

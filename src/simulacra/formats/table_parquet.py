@@ -16,8 +16,12 @@ import numpy as np
 from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.formats.base import Writer
+from simulacra.formats.opening import first_line, guard, look, other_kind
 from simulacra.formats.table import Cells, TableFormat
 from simulacra.formats.table_columns import Column
+
+_RAISED = (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError)
+"""What pyarrow raises where bytes are not what they should be, besides its own kind."""
 
 
 class TableParquet(TableFormat):
@@ -61,6 +65,11 @@ class TableParquet(TableFormat):
                 if first < last:
                     part = batch.slice(first, last - first)
                     yield {c.name: _array(part.column(c.title)) for c in columns}
+            if at < stop:
+                raise FormatError(
+                    f"{path}: the file holds {at:,} of the {stop:,} rows that it says it has: it is damaged, "
+                    "get it again"
+                )
 
     def writer(
         self, path: Path | str, attributes: Mapping[str, str | int | float] | None = None
@@ -101,7 +110,9 @@ class ParquetWriter(Writer):
             raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
-        self.file = self.arrow.parquet.ParquetWriter(self.temporary, self.schema)
+        self.file = self.arrow.parquet.ParquetWriter(
+            self.temporary, self.schema, write_page_checksum=True
+        )
 
     def _close(self) -> None:
         self.file.close()
@@ -126,13 +137,21 @@ def _pyarrow() -> Any:
 @contextlib.contextmanager
 def _open(path: Path) -> Iterator[Any]:
     arrow = _pyarrow()
-    try:
-        with arrow.parquet.ParquetFile(path) as file:
-            yield file
-    except (arrow.ArrowException, OSError) as error:
-        raise FormatError(
-            f"{path}: not a Parquet file, or a damaged one ({str(error).splitlines()[0]})"
-        ) from error
+    start = look(path, "Parquet")
+    if not start.startswith((b"PAR1", b"PARE")):
+        raise other_kind(path, "Parquet", start)
+    kinds = (arrow.ArrowException, *_RAISED)
+    with (
+        guard(path, kinds, _damaged, "pyarrow"),
+        arrow.parquet.ParquetFile(path, page_checksum_verification=True) as file,
+    ):
+        yield file
+
+
+def _damaged(error: Exception) -> str:
+    if "codec" in str(error).lower():
+        return f"it is compressed in a way that pyarrow here does not know ({first_line(error)})"
+    return f"not a Parquet file, or a damaged one, get it again ({first_line(error)})"
 
 
 def _array(column: Any) -> np.ndarray[Any, Any]:
