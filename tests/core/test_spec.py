@@ -127,7 +127,7 @@ def test_contradictory_specs_are_refused() -> None:
         Spec("s", "layers", (5,), "", geometry=regular_grid(1, (range(3), range(3))))
     with pytest.raises(ValueError, match="positive lower bound"):
         Field("e", log=True)
-    with pytest.raises(UserError, match="not a spec"):
+    with pytest.raises(UserError, match="the spec lacks 'kind'"):
         Spec.from_dict({"name": "x"})
 
 

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from simulacra.core.strict import read
 
 AxisName = Literal["alpha", "r", "eta", "phi", "x", "y", "z", "u", "v"]
 
@@ -192,20 +194,20 @@ class Geometry:
         return {"layers": [asdict(layer) for layer in self.layers]}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Geometry:
-        """Inverse of :meth:`to_dict`."""
-        return cls(tuple(_layer(item) for item in values["layers"]))
+    def from_dict(cls, values: object) -> Geometry:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            UserError: If entries are missing, unknown or of another type than they should be.
+        """
+        found: Geometry = read(cls, values, "the geometry")
+        return found
 
     def _check(self, flat: Tensor) -> None:
         if flat.shape[-1] != self.n_voxels:
             raise ValueError(
                 f"a flat shower has {flat.shape[-1]} voxels, the geometry {self.n_voxels}"
             )
-
-
-def _layer(item: dict[str, Any]) -> Layer:
-    rows, cols = item["edges"]
-    return Layer(**{**item, "axes": tuple(item["axes"]), "edges": (tuple(rows), tuple(cols))})
 
 
 def regular_grid(

@@ -8,10 +8,9 @@ every checkpoint, so that a checkpoint samples, thresholds and validates with no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from dataclasses import field as declared
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,8 +18,11 @@ from torch import Tensor
 from simulacra.core.batch import Batch
 from simulacra.core.errors import UserError
 from simulacra.core.geometry import Geometry
+from simulacra.core.strict import read
 
 Kind = Literal["grid", "layers", "cloud", "image", "table"]
+LARGEST = 2**31
+"""Values of one event, at most: more than a computer holds in a batch."""
 Role = Literal["energy", "class", "count", "weight", "share"]
 """What a field is to shared code, which asks for roles and never for names: the incident energy, the class of
 an event, the number of its points, its weight, a point's share in its event, which sum to about one."""
@@ -57,6 +59,10 @@ class Field:
     integer: bool = False
 
     def __post_init__(self) -> None:
+        if self.dim < 1:
+            raise ValueError(
+                f"field {self.name!r} has {self.dim} components, it needs at least one"
+            )
         if self.periodic and (self.low is None or self.high is None):
             raise ValueError(f"field {self.name!r} is periodic, so it needs both bounds")
         if self.classes is not None and (self.dim != 1 or len(self.classes) < 1):
@@ -94,9 +100,17 @@ class Prior:
     def __post_init__(self) -> None:
         if self.kind != "discrete" and (len(self.values) != 2 or self.values[0] > self.values[1]):
             raise ValueError(f"prior of {self.name!r} needs (low, high), got {self.values}")
-        if self.weights and len(self.weights) != len(self.values):
+        if not self.values or (self.weights and len(self.weights) != len(self.values)):
             raise ValueError(
                 f"prior of {self.name!r} has {len(self.values)} values and {len(self.weights)} weights"
+            )
+        if self.weights and (min(self.weights) < 0 or sum(self.weights) <= 0):
+            raise ValueError(
+                f"prior of {self.name!r} has weights {self.weights}: they are frequencies"
+            )
+        if self.kind == "loguniform" and self.values[0] <= 0:
+            raise ValueError(
+                f"loguniform prior of {self.name!r} needs values above 0: {self.values}"
             )
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
@@ -155,6 +169,15 @@ class Spec:
     response: tuple[float, float] | None = declared(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        if not self.shape or min(self.shape) < 1 or self.n_voxels > LARGEST:
+            raise ValueError(
+                f"spec {self.name!r} has shape {self.shape}, it needs at least one value and takes up to "
+                f"{LARGEST:,}"
+            )
+        if self.sample_batch < 1:
+            raise ValueError(
+                f"spec {self.name!r} has sample_batch {self.sample_batch}, it is at least 1"
+            )
         names = [field.name for field in (*self.conditions, *self.event)]
         if len(set(names)) != len(names):
             raise ValueError(f"spec {self.name!r} names a field twice: {names}")
@@ -256,46 +279,12 @@ class Spec:
         return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Spec:
+    def from_dict(cls, values: object) -> Spec:
         """Inverse of :meth:`to_dict`.
 
         Raises:
-            UserError: If keys are missing or unknown, as for a spec written by another version.
+            UserError: If entries are missing or unknown, as for a spec written by another version, or are of
+                another type than they should be.
         """
-        try:
-            return cls(
-                **{
-                    **values,
-                    "shape": tuple(values["shape"]),
-                    "features": tuple(_field(item) for item in values["features"]),
-                    "conditions": tuple(_field(item) for item in values["conditions"]),
-                    "event": tuple(_field(item) for item in values["event"]),
-                    "prior": tuple(
-                        Prior(
-                            **{
-                                **item,
-                                "values": tuple(item["values"]),
-                                "weights": tuple(item["weights"]),
-                            }
-                        )
-                        for item in values["prior"]
-                    ),
-                    "geometry": None
-                    if values["geometry"] is None
-                    else Geometry.from_dict(values["geometry"]),
-                    "response": _pair(values.get("response")),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise UserError(
-                f"this is not a spec that this version of simulacra can read: {error}"
-            ) from error
-
-
-def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
-    return None if values is None else (values[0], values[1])
-
-
-def _field(item: dict[str, Any]) -> Field:
-    classes = item["classes"]
-    return Field(**{**item, "classes": None if classes is None else tuple(classes)})
+        found: Spec = read(cls, values, "the spec")
+        return found

@@ -8,8 +8,6 @@ its configuration.
 from __future__ import annotations
 
 import copy
-import pickle
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,23 @@ import torch
 
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import Trust, instantiate
+from simulacra.core.strict import read as typed
+from simulacra.training.archive import read_archive
 from simulacra.training.module import Module
 from simulacra.training.record import FORMAT_VERSION, Record
+
+STATES = ("state_dict", "current_model_state", "averaging_state")
+"""Weights in a checkpoint: those that are used, and beside an average those of the training."""
+
+PROGRESS: dict[str, Any] = {
+    "epoch": int,
+    "global_step": int,
+    "loops": dict[str, dict],
+    "callbacks": dict[str, dict],
+    "optimizer_states": list[dict],
+    "lr_schedulers": list[dict],
+}
+"""Types of what a training that goes on needs beside the weights."""
 
 
 def build(
@@ -40,40 +53,79 @@ def read(path: str | Path) -> dict[str, Any]:
 
     Raises:
         UserError: If the file is missing, damaged, not a simulacra checkpoint, of another format,
-            or holds code.
+            holds code or values of another type than it should, or weights that are not finite.
     """
     file = Path(path)
-    if not file.is_file():
-        raise UserError(f"there is no checkpoint {file}")
     try:
-        contents = torch.load(file, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{file} was not loaded: it holds objects other than tensors and plain values"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{file} is not a readable checkpoint: {' '.join(str(error).split())[:200]}"
-        ) from error
-    if (
-        not isinstance(contents, dict)
-        or "simulacra" not in contents
-        or "state_dict" not in contents
-    ):
+        there = file.is_file()
+    except OSError as error:
+        raise UserError(f"there is no checkpoint {file}: {error.strerror}") from error
+    if not there:
+        raise UserError(f"there is no checkpoint {file}")
+    contents = read_archive(file)
+    if "simulacra" not in contents or "state_dict" not in contents:
         raise UserError(
             f"{file} is not a simulacra checkpoint: it lacks the entry 'simulacra' or 'state_dict'"
         )
-    version = contents["simulacra"].get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
+    try:
+        _check_entry(contents["simulacra"])
+        for name in STATES:
+            if name in contents:
+                _check_state(contents[name], name)
+        for name, kind in PROGRESS.items():
+            if name in contents:
+                typed(kind, contents[name], f"its {name}")
+    except UserError as error:
+        raise UserError(f"{file} was not loaded: {error}") from error
+    return contents
+
+
+def _check_entry(entry: object) -> None:
+    """The entry that makes a checkpoint self-contained.
+
+    Raises:
+        UserError: If a part of it is missing or of another type, or it is of another version.
+    """
+    if not isinstance(entry, dict):
+        raise UserError(f"its entry 'simulacra' is a {type(entry).__name__}, expected a table")
+    version = entry.get("format_version")
+    if type(version) is not int or version < 1:
         raise UserError(
-            f"{file} has checkpoint format {version}, this version reads {FORMAT_VERSION}: update it"
+            f"its format_version is {str(version)[:50]!r}, expected a whole number from 1"
+        )
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"it has checkpoint format {version}, this version reads {FORMAT_VERSION}: update simulacra"
         )
     if version < FORMAT_VERSION:
         raise UserError(
-            f"{file} was written before version 0.2, whose models are composed otherwise: train again, or "
+            "it was written before version 0.2, whose models are composed otherwise: train again, or "
             "use the version that wrote it"
         )
-    return contents
+    Record.from_dict(entry)
+    Spec.from_dict(entry.get("spec"))
+
+
+def _check_state(state: object, name: str) -> None:
+    """Weights and statistics: tensors by name, all of them finite.
+
+    Raises:
+        UserError: If they are not.
+    """
+    if not isinstance(state, dict):
+        raise UserError(
+            f"its entry {name!r} is a {type(state).__name__}, expected a table of tensors"
+        )
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, torch.Tensor):
+            raise UserError(f"its entry {name!r} holds a {type(value).__name__}, expected tensors")
+        if value.is_floating_point():
+            wrong = value.numel() - int(torch.isfinite(value).sum())
+            if wrong:
+                raise UserError(
+                    f"{wrong:,} of {value.numel():,} values of {key} are not finite: the training that wrote "
+                    "it diverged, take an earlier checkpoint or train with a smaller learning rate"
+                )
 
 
 def load(

@@ -5,10 +5,13 @@ types only.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from simulacra.core import Conditions, Prior
+from simulacra.core import Conditions, Prior, UserError
+from simulacra.core.plain import check_plain
+from simulacra.core.strict import read as typed
 
 FORMAT_VERSION = 2
 """Version of the ``simulacra`` entry of a checkpoint; readers refuse older and newer ones. Since 2 models are
@@ -41,12 +44,25 @@ class Record:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Record:
-        """Inverse of :meth:`to_dict`."""
-        ranges = {
-            name: (float(low), float(high)) for name, (low, high) in values["trained_range"].items()
-        }
-        return cls(values["config"], ranges, values["provenance"])
+    def from_dict(cls, values: Mapping[str, Any]) -> Record:
+        """Inverse of :meth:`to_dict`.
+
+        Raises:
+            UserError: If an entry is missing or of another type than it should be, or the configuration is
+                not plain.
+        """
+        config = values.get("config")
+        if not isinstance(config, dict):
+            raise UserError(f"its config is a {type(config).__name__}, expected a table")
+        check_plain(config, "its config")
+        ranges = typed(
+            dict[str, tuple[float, float]], values.get("trained_range"), "its trained_range"
+        )
+        for name, (low, high) in ranges.items():
+            if low > high:
+                raise UserError(f"its trained_range of {name} runs from {low:g} down to {high:g}")
+        provenance = typed(dict[str, str], values.get("provenance"), "its provenance")
+        return cls(config, ranges, provenance)
 
     def warn_outside(self, cond: Conditions) -> None:
         """One warning per field that is asked for outside the trained range."""
