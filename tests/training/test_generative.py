@@ -274,7 +274,7 @@ def test_checkpoints_that_must_not_be_loaded(tmp_path: Path) -> None:
         (
             "older",
             {"simulacra": {**contents["simulacra"], "format_version": 1}},
-            r"^\S+ was written before version 0\.2, [^\n]+: train again[^\n]+$",
+            r"^\S+ was not loaded: it was written before version 0\.2, [^\n]+: train again[^\n]+$",
         ),
         ("foreign", {"simulacra": None}, "is not a simulacra checkpoint"),
         ("code", {"extra": Code()}, "objects other than tensors"),

@@ -107,7 +107,7 @@ def _check_entry(entry: object) -> None:
 
 
 def _check_state(state: object, name: str) -> None:
-    """Weights and statistics: tensors by name, all of them finite.
+    """Weights and statistics: tensors by name, all of them numbers.
 
     Raises:
         UserError: If they are not.
@@ -119,13 +119,15 @@ def _check_state(state: object, name: str) -> None:
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise UserError(f"its entry {name!r} holds a {type(value).__name__}, expected tensors")
-        if value.is_floating_point():
-            wrong = value.numel() - int(torch.isfinite(value).sum())
-            if wrong:
-                raise UserError(
-                    f"{wrong:,} of {value.numel():,} values of {key} are not finite: the training that wrote "
-                    "it diverged, take an earlier checkpoint or train with a smaller learning rate"
-                )
+        if value.is_floating_point() and bool(value.isnan().any()):
+            raise _diverged(key, value.isnan())
+
+
+def _diverged(name: str, wrong: torch.Tensor) -> UserError:
+    return UserError(
+        f"{int(wrong.sum()):,} of {wrong.numel():,} values of {name} are not finite: the training that wrote "
+        "them diverged, take an earlier checkpoint or train with a smaller learning rate"
+    )
 
 
 def load(
@@ -196,8 +198,11 @@ def _holders(part: dict[str, Any], name: str) -> Iterator[dict[str, Any]]:
 def load_weights(module: Module, state: Mapping[str, torch.Tensor], origin: str) -> None:
     """Load weights strictly.
 
+    A statistic may be infinite where the module itself marks with infinity what is not in use.
+
     Raises:
         IncompatibleError: If names or shapes differ.
+        UserError: If a weight or statistic is not finite.
     """
     mine = module.state_dict()
     wrong = [name for name in mine if name not in state or state[name].shape != mine[name].shape]
@@ -207,6 +212,10 @@ def load_weights(module: Module, state: Mapping[str, torch.Tensor], origin: str)
             f"the weights of {origin} do not fit {type(module).__name__} for {module.spec.name}: "
             f"{len(wrong)} entries differ, the first is {wrong[0]!r}"
         )
+    marked = {name for name, value in module.named_buffers() if bool(value.isinf().any())}
+    for name, value in state.items():
+        if name not in marked and not bool(value.isfinite().all()):
+            raise UserError(f"{origin} was not loaded: {_diverged(name, ~value.isfinite())}")
     module.load_state_dict(dict(state))
 
 
