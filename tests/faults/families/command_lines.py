@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 from faults.calls import digest, format_of
@@ -29,9 +30,9 @@ WORDS = (
     "???",
 )
 """Where a word is meant."""
+PIPE = "pipe"
 PATHS = (
-    "''", "null", "[a,b]", "{a: 1}", "true", "3", "/", ".", "..", "~", "~nobody/x", "/dev/null",
-    "/dev/full", "/proc/self/mem",
+    "''", "null", "[a,b]", "{a: 1}", "true", "3", ".", "..", "~", "~nobody/x", PIPE,
     "'a b'", "a=b", "(1)", "[x", "x]", "{", "$HOME", "${x}", "é",
     "\\", "a\\=b", "-", "--", "'", '"', ",", "a,b", "x" * 300,
     "/".join(["d"] * 1500), "a\nb", "\x01", "*", "gone/x.hdf5", "#x", "%2e%2e", "file:///x", "http://localhost/x",
@@ -130,6 +131,24 @@ PLACES: dict[str, tuple[Start, tuple[str, ...]]] = {
     "compare": (_compare, ("runs", "output")),
     "reproduce": (_reproduce, ("run",)),
 }  # fmt: skip
+PLAIN = (
+    "a b.hdf5", "epoch=3-step=9.hdf5", "(1).hdf5", "d's.hdf5", "é.hdf5", "a#b.hdf5", "a:b.hdf5", "&.hdf5",
+    "$x.hdf5",
+    "a-b+c.hdf5", "a@b%c.hdf5", "x~y.hdf5",
+)  # fmt: skip
+"""Names of files that are taken as they are."""
+AMBIGUOUS = (
+    "a,b.hdf5",
+    "[x].hdf5",
+    "{y}.hdf5",
+    "${x}.hdf5",
+    'q"q.hdf5',
+    "back\\slash.hdf5",
+    "null",
+    "1e3",
+    "true",
+)
+"""Names that may mean something else on a command line: taken or refused, never misread."""
 MUST_BE_REFUSED = {
     "n": ("text", "1.5", "-1", "0", "true", "[3]", "{a: 1}", "1e400", "nan", "inf"),
     "seed": ("text", "1.5", "true", "[3]", "nan"),
@@ -144,13 +163,19 @@ MUST_BE_REFUSED = {
 
 def _values(start: Start, where: str, key: str, values: tuple[str, ...]) -> Iterator[Case]:
     for value in values:
-        judge: Judge = refused if value in MUST_BE_REFUSED.get(key, ()) else ended_well
+        judge: Judge = refused if value in MUST_BE_REFUSED.get(key, ()) else _pipe_is_there
 
         def make(place: Place, value: str = value) -> Job:
+            os.mkfifo(place.work / PIPE)
             return start(place, **{key: value})
 
         name = f"{where}-{key}-{_short(value)}"
         yield Case(name, "commands", f"{where} {key}={value[:40]}", make, judge)
+
+
+def _pipe_is_there(place: Place, ended: Ended) -> str | None:
+    """What is no file, a device, say, is never replaced by one."""
+    return None if (place.work / PIPE).is_fifo() else "a pipe was replaced by a file"
 
 
 def _short(value: str) -> str:
@@ -179,7 +204,7 @@ def odd_values() -> Iterator[Case]:
 def right_values() -> Iterator[Case]:
     """Other spellings of right values, which are taken."""
     counts = {
-        "n": ("8", "8.0", "8e0", "0.8e1"),
+        "n": ("64.0", "64e0", "6.4e1"),
         "batch_size": ("4", "4e0", "1e2"),
         "seed": ("0", "0.0", "0e0"),
     }
@@ -189,54 +214,17 @@ def right_values() -> Iterator[Case]:
                 f"taken-{key}-{value}",
                 "commands",
                 f"sample {key}={value}",
-                lambda place, key=key, value=value: _sample(
-                    place, n=64, **({} if key == "n" else {key: value})
-                ),
+                lambda place, key=key, value=value: _sample(place, **{"n": 64, key: value}),
                 _sixty_four if key == "batch_size" else _as_stock,
                 ("right",),
             )
-    for name in (
-        "a b.hdf5",
-        "epoch=3-step=9.hdf5",
-        "(1).hdf5",
-        "d's.hdf5",
-        "a,b.hdf5",
-        "[x].hdf5",
-        "{y}.hdf5",
-        "é.hdf5",
-        "a#b.hdf5",
-        "$x.hdf5",
-        "${x}.hdf5",
-        "-x.hdf5",
-        "a:b.hdf5",
-        'q"q.hdf5',
-        "back\\slash.hdf5",
-        "~x.hdf5",
-        "&.hdf5",
-        "null",
-        "1e3",
-        "true",
-        " x.hdf5",
-    ):
+    for name in (*PLAIN, *AMBIGUOUS):
+        accept = ("right",) if name in PLAIN else ("clear", "right")
         for key in ("output", "checkpoint", "reference", "data.files.train"):
-            if key == "checkpoint" or (key != "output" and not name.endswith(".hdf5")):
-                continue
             yield Case(
-                f"path-{key}-{_short(name)}",
-                "commands",
-                f"{key}={name}",
-                _path(key, name),
-                _path_read(key, name),
-                ("right",),
-            )
-        yield Case(
-            f"path-checkpoint-{_short(name)}",
-            "commands",
-            f"checkpoint={name}",
-            _path("checkpoint", name),
-            _sixty_four,
-            ("right",),
-        )
+                f"path-{key}-{_short(name)}", "commands", f"{key}={name}",
+                _path(key, name), _path_taken(key, name), accept,
+            )  # fmt: skip
     for tilde in ("~/t.hdf5", "~/a b/t.hdf5"):
         yield Case(
             f"path-home-{_short(tilde)}",
@@ -270,19 +258,16 @@ def _path(key: str, name: str) -> Callable[[Place], Job]:
             return _sample(place, n=64, checkpoint=f"d/{name}")
         if key == "reference":
             return command("evaluate", f"reference=d/{name}")
-        return train(
-            "model=caloinn",
-            f"data.files.train=[d/{name}]" if "," not in name else f"data.files.train=d/{name}",
-        )
+        return train("model=caloinn", f"data.files.train=[d/{name}]")
 
     return make
 
 
-def _path_read(key: str, name: str) -> Judge:
+def _path_taken(key: str, name: str) -> Judge:
     def judged(place: Place, ended: Ended) -> str | None:
         if key == "output" and not (place.work / name).exists():
             return f"wrote {sorted(path.name for path in place.work.iterdir())}, not {name!r}"
-        return None
+        return _sixty_four(place, ended) if key == "checkpoint" else None
 
     return judged
 
