@@ -1,11 +1,14 @@
 import multiprocessing
+import os
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from simulacra.core import Batch, UserError
+from simulacra.core import Batch, FormatError, UserError
 from simulacra.data.cache import SparseSource, load_dense, load_sparse
 from simulacra.formats.base import Format
 from simulacra.formats.calo_cloud import CaloCloud, ild_cloud
@@ -117,3 +120,46 @@ def test_a_source_opens_a_complete_cache_again(tmp_path: Path) -> None:
     format.toy(tmp_path / "toy.hdf5", 4)
     made = load_sparse(format, [tmp_path / "toy.hdf5"], tmp_path / "cache")
     assert_same(SparseSource(made.folder, format.spec).take([3, 1]), made.take([3, 1]))
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "text", "zeros"])
+def test_a_damaged_cache_is_named_and_made_anew(damage: str, tmp_path: Path) -> None:
+    form, path = FORMATS["ds1_photons"], tmp_path / "a.hdf5"
+    form.toy(path, 5)
+    cache = load_sparse(form, [path], tmp_path / "cache").folder
+    victim = cache / {"cut": "values.bin", "gone": "index.bin", "text": "meta.json"}.get(
+        damage, "fields.npz"
+    )
+    if damage == "gone":
+        victim.unlink()
+    elif damage == "cut":
+        os.truncate(victim, victim.stat().st_size - 1)
+    else:
+        victim.write_bytes(bytes(100) if damage == "zeros" else b"not json")
+    with pytest.raises(UserError, match=r"is damaged .*: remove this folder") as caught:
+        load_sparse(form, [path], tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+    shutil.rmtree(cache)
+    assert len(load_sparse(form, [path], tmp_path / "cache")) == 5
+
+
+def test_a_cache_is_its_owners_and_leaves_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    form, path = FORMATS["ds1_photons"], tmp_path / "a.hdf5"
+    form.toy(path, 5)
+    cache = load_sparse(form, [path], tmp_path / "cache").folder
+    assert cache.stat().st_mode & 0o077 == 0
+    (cache.parent / f"{cache.name}.17-ab.part").mkdir()
+    (cache.parent / "other.17-ab.part").mkdir()
+    load_sparse(form, [path], tmp_path / "cache")
+    left = {item.name for item in cache.parent.iterdir()}
+    assert left == {cache.name, f"{cache.name}.lock", "other.17-ab.part"}
+
+
+def test_events_that_do_not_fit_into_memory_are_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form, path = FORMATS["ds1_photons"], tmp_path / "a.hdf5"
+    info = form.toy(path, 5)
+    monkeypatch.setattr(form, "header", lambda _: replace(info, n=10**15))
+    with pytest.raises(FormatError, match=r"not enough memory to read it: .*data\.limit"):
+        load_dense(form, [path])

@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import secrets
 import shutil
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -30,6 +32,7 @@ from simulacra.core import Batch, Spec, UserError
 from simulacra.data.files import content_hash
 from simulacra.data.source import FieldSource, MemorySource
 from simulacra.formats.base import Format
+from simulacra.formats.opening import memory_for
 
 VERSION = 2
 
@@ -99,6 +102,8 @@ class SparseSource(FieldSource):
 
     def _open(self) -> None:
         total = int(self.offsets[-1])
+        if total < 0 or (np.diff(self.offsets) < 0).any():
+            raise ValueError("offsets.bin does not rise")
         self._values = _map(self.folder / "values.bin", np.float32, (total, self._columns))
         cells = 0 if self.spec.kind == "cloud" else total
         self._index = _map(self.folder / "index.bin", np.uint16, (cells,))
@@ -123,23 +128,24 @@ def file_hashes(parts: Mapping[str, Sequence[Path]]) -> dict[str, str]:
 def load_dense(format: Format, paths: Sequence[Path]) -> MemorySource:
     """All events of some files in memory, read into place."""
     n, spec = sum(format.header(path).n for path in paths), format.spec
-    x, parts = torch.zeros(n, *spec.shape), []
-    mask = torch.zeros(n, spec.shape[0], dtype=torch.bool) if spec.kind == "cloud" else None
-    start = 0
-    for batch in _stream(format, paths):
-        x[start : start + len(batch)] = batch.x
-        if mask is not None and batch.mask is not None:
-            mask[start : start + len(batch)] = batch.mask
-        parts.append(_without_cells(batch))
-        start += len(batch)
-    return MemorySource(replace(Batch.cat(parts), x=x, mask=mask))
+    with memory_for(paths[0]):
+        x, parts = torch.zeros(n, *spec.shape), []
+        mask = torch.zeros(n, spec.shape[0], dtype=torch.bool) if spec.kind == "cloud" else None
+        start = 0
+        for batch in _stream(format, paths):
+            x[start : start + len(batch)] = batch.x
+            if mask is not None and batch.mask is not None:
+                mask[start : start + len(batch)] = batch.mask
+            parts.append(_without_cells(batch))
+            start += len(batch)
+        return MemorySource(replace(Batch.cat(parts), x=x, mask=mask))
 
 
 def load_sparse(format: Format, paths: Sequence[Path], root: Path | None = None) -> SparseSource:
     """All events of some files through the cache, which is made where it does not exist.
 
     Raises:
-        UserError: If the cache cannot be written.
+        UserError: If the cache cannot be written, or is damaged.
     """
     root = cache_root() if root is None else root
     if format.spec.kind != "cloud" and format.spec.n_voxels > np.iinfo(np.uint16).max + 1:
@@ -149,7 +155,9 @@ def load_sparse(format: Format, paths: Sequence[Path], root: Path | None = None)
     folder = root / "showers" / _key(format, paths, root)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(folder.with_suffix(".lock")):
+        with _lock(folder.with_suffix(".lock")) as alone:
+            for left in folder.parent.glob(f"{folder.name}.*.part") if alone else ():
+                shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
             if not folder.is_dir():
                 _build(format, paths, folder)
     except OSError as error:
@@ -157,7 +165,13 @@ def load_sparse(format: Format, paths: Sequence[Path], root: Path | None = None)
             f"cannot write the cache {folder.parent}: {error.strerror or error}; set "
             "SIMULACRA_CACHE to a folder with space, or data.cache=never to hold all events in memory"
         ) from error
-    return SparseSource(folder, format.spec)
+    try:
+        return SparseSource(folder, format.spec)
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the cache {folder} is damaged ({reason}): remove this folder, it is made anew"
+        ) from error
 
 
 def _key(format: Format, paths: Sequence[Path], root: Path) -> str:
@@ -176,9 +190,12 @@ def _key(format: Format, paths: Sequence[Path], root: Path) -> str:
 
 def _build(format: Format, paths: Sequence[Path], folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    partial.mkdir()
+    partial.mkdir(mode=0o700)  # events may be confidential
     try:
         _fill(format, paths, partial)
+        for file in partial.iterdir():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
         with suppress(FileExistsError):
             partial.rename(folder)
     except OSError as error:
@@ -237,18 +254,27 @@ def _gather(array: NDArray[np.generic], spans: Sequence[slice]) -> NDArray[np.ge
 def _map(path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
     if 0 in shape:  # an empty file cannot be mapped
         return np.zeros(shape, dtype)
+    wanted = np.dtype(dtype).itemsize * math.prod(shape)
+    if path.stat().st_size != wanted:
+        raise ValueError(f"{path.name} has {path.stat().st_size:,} bytes, expected {wanted:,}")
     return np.memmap(path, dtype, mode="r", shape=shape)
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Let one process at a time make a cache; where locks are unknown, the renaming alone keeps it whole."""
+def _lock(path: Path) -> Iterator[bool]:
+    """Let one process at a time make a cache; where locks are unknown, the renaming alone keeps it whole.
+
+    Yields:
+        Whether this process is known to be alone.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield
+        yield False
         return
+    alone = False
     with path.open("w") as file:
         with suppress(OSError):  # some network file systems have no locks
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            alone = True
+        yield alone

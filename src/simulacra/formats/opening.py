@@ -119,6 +119,21 @@ def guard(
         raise FormatError(f"{path}: {cause or say(error)}") from error
 
 
+@contextlib.contextmanager
+def memory_for(path: Path | str) -> Iterator[None]:
+    """Say in one sentence that the events of a file do not fit into memory.
+
+    Raises:
+        FormatError: If memory that was asked for in the block is not there.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+            raise
+        raise FormatError(f"{path}: {system_cause(path, error)}") from error
+
+
 def system_cause(path: Path | str, error: BaseException) -> str | None:
     """What the system reported, or None where the file itself is to blame."""
     number = error.errno if isinstance(error, OSError) else None
