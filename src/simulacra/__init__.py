@@ -1,36 +1,53 @@
 """simulacra: generative models of particle detectors and collisions, one command for any model,
 data set and trainer.
+
+In a notebook: :func:`dataset`, :func:`load`, :func:`evaluate`, :mod:`simulacra.metrics`.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from simulacra import metrics
+    from simulacra.api import anomaly_score, dataset, evaluate, load
+    from simulacra.core import Batch, Conditions, UserError
 
-    from simulacra.core import Batch
-    from simulacra.training.generative import GenerativeModule
-    from simulacra.training.module import Module
+__all__ = [
+    "Batch",
+    "Conditions",
+    "UserError",
+    "__version__",
+    "anomaly_score",
+    "dataset",
+    "evaluate",
+    "load",
+    "metrics",
+]
 
 __version__ = version("simulacra")
 
+_PLACES = {
+    "Batch": "simulacra.core",
+    "Conditions": "simulacra.core",
+    "UserError": "simulacra.core",
+    "anomaly_score": "simulacra.api",
+    "dataset": "simulacra.api",
+    "evaluate": "simulacra.api",
+    "load": "simulacra.api",
+}
 
-def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
-    """A trained model, ready to be used, from its checkpoint alone; see
-    :func:`simulacra.training.checkpoint.load`.
-    """
-    from simulacra.training import checkpoint  # torch takes a second; the package itself should not
 
-    return checkpoint.load(path, allow=allow)
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: torch takes a second, and the package itself should not."""
+    if name == "metrics":
+        return import_module("simulacra.metrics")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'simulacra' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
 
 
-def anomaly_score(module: GenerativeModule, batch: Batch, reference: Batch | None = None) -> Tensor:
-    """How unusual events are for a model with a likelihood, ``(B,)``, the higher the more; see
-    :func:`simulacra.evaluation.anomaly.anomaly_score`.
-    """
-    from simulacra.evaluation import anomaly
-
-    return anomaly.anomaly_score(module, batch, reference)
+def __dir__() -> list[str]:
+    return sorted(__all__)

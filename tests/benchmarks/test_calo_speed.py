@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from simulacra import data
 from simulacra.core import Batch
-from simulacra.metrics.distances.separation import separation
+from simulacra.metrics.distances.separation import separation_of_counts
 from simulacra.metrics.engine.bins import histogram, resolve
 from simulacra.physics.base import Ragged
 from simulacra.physics.calochallenge import CaloChallengeObservables
@@ -100,7 +100,7 @@ def test_features_and_separation_powers_of_ten_thousand_showers() -> None:
             name: [histogram(flat(part[name]), edge)[1:-1] for part in (truth, found)]
             for name, edge in edges.items()
         }
-        return {name: float(separation(p, q)) for name, (p, q) in counts.items()}
+        return {name: float(separation_of_counts(p, q)) for name, (p, q) in counts.items()}
 
     def loop() -> Array:
         found = plain(showers, energy, observables)

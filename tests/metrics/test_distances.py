@@ -14,7 +14,7 @@ from scipy.stats import wasserstein_distance
 from torch import distributed, multiprocessing
 
 from simulacra.metrics.distances.prdc import PRDC, prdc
-from simulacra.metrics.distances.separation import SeparationPower, separation
+from simulacra.metrics.distances.separation import SeparationPower, separation_of_counts
 from simulacra.metrics.distances.wasserstein import Wasserstein, wasserstein
 from simulacra.metrics.engine.bins import histogram, resolve
 from simulacra.physics.base import Axis
@@ -66,8 +66,8 @@ def test_w1_of_an_empty_sample_is_undefined() -> None:
 
 def test_separation_is_0_for_equal_and_1_for_disjoint_histograms() -> None:
     p = torch.tensor([3.0, 1.0, 0.0, 0.0])
-    assert float(separation(p, 7 * p)) == 0
-    assert float(separation(p, p.flip(0))) == pytest.approx(1)
+    assert float(separation_of_counts(p, 7 * p)) == 0
+    assert float(separation_of_counts(p, p.flip(0))) == pytest.approx(1)
 
 
 def test_separation_is_that_of_the_definition() -> None:
@@ -76,9 +76,9 @@ def test_separation_is_that_of_the_definition() -> None:
     p, q = (np.histogram(x.numpy(), edges, density=True)[0] * np.diff(edges) for x in (a, b))
     expected = 0.5 * sum((x - y) ** 2 / (x + y + 1e-16) for x, y in zip(p, q, strict=True))
     grid = torch.from_numpy(edges)
-    assert float(separation(histogram(a, grid)[1:-1], histogram(b, grid)[1:-1])) == pytest.approx(
-        expected
-    )
+    assert float(
+        separation_of_counts(histogram(a, grid)[1:-1], histogram(b, grid)[1:-1])
+    ) == pytest.approx(expected)
 
 
 def test_counts_are_those_of_numpy_with_under_and_overflow_apart() -> None:
@@ -92,7 +92,11 @@ def test_counts_are_those_of_numpy_with_under_and_overflow_apart() -> None:
 def test_floor_of_the_separation_is_the_counting_formula() -> None:
     edges = torch.linspace(-2.5, 2.5, 41, dtype=torch.float64)
     values = [
-        float(separation(*(histogram(normal(n, seed + n), edges)[1:-1] for n in (3000, 2000))))
+        float(
+            separation_of_counts(
+                *(histogram(normal(n, seed + n), edges)[1:-1] for n in (3000, 2000))
+            )
+        )
         for seed in range(30)
     ]
     expected = 39 / 4 * (1 / 3000 + 1 / 2000)
@@ -140,7 +144,7 @@ def test_metric_over_batches_is_the_function_of_all_events_and_counts_what_it_dr
         w1.update(*pair)
     finite = b[torch.isfinite(b)]
     assert float(power.compute()) == pytest.approx(
-        float(separation(histogram(a, edges)[1:-1], histogram(finite, edges)[1:-1]))
+        float(separation_of_counts(histogram(a, edges)[1:-1], histogram(finite, edges)[1:-1]))
     )
     assert float(w1.compute()) == pytest.approx(wasserstein_distance(a.numpy(), finite.numpy()))
     outside = power.outside()
@@ -169,7 +173,7 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     a, b = normal(400, 0), normal(300, 1, 0.3)
     edges = torch.linspace(-1, 1, 11, dtype=torch.float64)
     expected = [
-        float(separation(histogram(a, edges)[1:-1], histogram(b, edges)[1:-1])),
+        float(separation_of_counts(histogram(a, edges)[1:-1], histogram(b, edges)[1:-1])),
         wasserstein_distance(a.numpy(), b.numpy()),
         *(figure.value for figure in prdc(a.view(-1, 2), b.view(-1, 2)).values()),
     ]

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from simulacra.core.errors import UserError
+from simulacra.core.numbers import numbers
 from simulacra.core.weights import check_weight, weighted_mean
 
 Index = slice | Tensor | Sequence[int]
@@ -42,6 +46,48 @@ class Conditions:
                     f"condition {name!r} has shape {tuple(value.shape)}, expected ({self.n}, dim)"
                 )
 
+    @classmethod
+    def of(cls, values: Mapping[str, object], n: int | None = None) -> Conditions:
+        """Conditions from scalars, lists, arrays or tensors.
+
+        Args:
+            values: By name one value for all events, or one per event: ``(n,)``, or ``(n, dim)`` where a
+                field has several components.
+            n: Number of events, or None: as many as the values are, one where all are scalars.
+
+        Raises:
+            UserError: If values are no numbers, not finite, or not as many as the events.
+
+        Examples:
+            >>> Conditions.of({"incident_energy": [1000.0, 2000.0], "class": 3}).values["class"]
+            tensor([[3],
+                    [3]])
+        """
+        found = {name: numbers(value, f"condition {name!r}") for name, value in values.items()}
+        lengths = {name: len(value) for name, value in found.items() if value.ndim}
+        events = next(iter(lengths.values()), 1) if n is None else n
+        for name, length in lengths.items():
+            if length != events or found[name].ndim > 2:
+                raise UserError(
+                    f"condition {name!r} has the shape {tuple(found[name].shape)}: {events} events take "
+                    f"one value for all, ({events},) or ({events}, components)"
+                )
+        for name, value in found.items():
+            if not bool(torch.isfinite(value).all()):
+                raise UserError(f"condition {name!r} holds NaN or infinite values")
+        columns = {
+            name: value.reshape(-1, 1) if value.ndim < 2 else value for name, value in found.items()
+        }
+        return cls(
+            events,
+            {
+                name: (value.float() if value.is_floating_point() else value).expand(
+                    events, value.shape[1]
+                )
+                for name, value in columns.items()
+            },
+        )
+
     def __len__(self) -> int:
         return self.n
 
@@ -60,6 +106,13 @@ class Conditions:
         return Conditions(
             sum(p.n for p in parts), {k: torch.cat([p.values[k] for p in parts]) for k in names}
         )
+
+
+class FileFormat(Protocol):
+    """A public file format, such as ``simulacra.dataset("ds1_photons").format``."""
+
+    def write(self, path: Path | str, batch: Batch) -> None:
+        """Write events as a file."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +149,97 @@ class Batch:
     def pin_memory(self) -> Batch:
         """Copy in page-locked memory, called by loaders with ``pin_memory``."""
         return self._apply(lambda value: value.pin_memory())
+
+    def numpy(self) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
+        """Arrays by name: ``x``, the conditions and event fields, and ``mask`` and ``weight`` where there are
+        any.
+
+        Raises:
+            UserError: If a field has one of these names.
+
+        Examples:
+            >>> Batch(torch.zeros(2, 3), {"energy": torch.ones(2, 1)}).numpy()["energy"].shape
+            (2, 1)
+        """
+        own = {"x": self.x, "mask": self.mask, "weight": self.weight}
+        taken = own.keys() & {*self.cond, *self.event}
+        if taken:
+            raise UserError(f"a field of the events is called {min(taken)!r}, as a part of them is")
+        tensors = {**own, **self.cond, **self.event}
+        return {
+            name: value.detach().cpu().numpy()
+            for name, value in tensors.items()
+            if value is not None
+        }
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> NoReturn:
+        """Events are several arrays.
+
+        Raises:
+            UserError: Always; the message says how to get at them.
+        """
+        raise UserError(
+            "a Batch is several arrays: batch.numpy() gives all by name, batch.x.numpy() the values alone"
+        )
+
+    def awkward(self, names: Sequence[str] | None = None) -> Any:
+        """The real points of each event of a cloud as a jagged array of the package awkward.
+
+        Args:
+            names: Names of the features, e.g. ``[field.name for field in spec.features]``, which become
+                those of a record; None: an array of events, points and features.
+
+        Raises:
+            UserError: If the events are no clouds, the package is missing, or names are not one per feature.
+
+        Examples:
+            >>> x = torch.tensor([[[1.0, 2.0], [0.0, 0.0]]])
+            >>> Batch(x, mask=torch.tensor([[True, False]])).awkward(["eta", "phi"]).eta.tolist()
+            [[1.0]]
+        """
+        try:
+            import awkward
+        except ImportError as error:
+            raise UserError(
+                "jagged arrays need the package awkward: install simulacra[root]"
+            ) from error
+        if self.mask is None or self.x.ndim != 3:
+            raise UserError(
+                f"events of shape {tuple(self.x.shape[1:])} without a mask are no clouds of points"
+            )
+        points = self.x[self.mask].detach().cpu().numpy()  # (points, F)
+        counts = self.mask.sum(1).cpu().numpy()
+        if names is None:
+            return awkward.unflatten(points, counts)
+        if len(names) != points.shape[1]:
+            raise UserError(
+                f"points have {points.shape[1]} features, got {len(names)} names: {list(names)}"
+            )
+        columns = zip(names, points.T, strict=True)
+        return awkward.zip({name: awkward.unflatten(values, counts) for name, values in columns})
+
+    def save(self, path: Path | str, format: FileFormat) -> None:
+        """Write the events, in native form, as a file of a public format, all of it or nothing.
+
+        Args:
+            path: The file; an earlier one is replaced.
+            format: The format of a data set, ``simulacra.dataset(NAME).format``.
+
+        Raises:
+            UserError: If the format cannot hold the events, or the file cannot be written.
+
+        Examples:
+            >>> import simulacra
+            >>> data = simulacra.dataset("ds1_photons")
+            >>> data.batch(10).save("ten.hdf5", format=data.format)
+            >>> data.format.header("ten.hdf5").n
+            10
+        """
+        if isinstance(format, str):
+            raise UserError(
+                f"the format is an object, that of a data set: simulacra.dataset({format!r}).format"
+            )
+        format.write(path, self)
 
     def conditions(self, names: Sequence[str] | None = None) -> Conditions:
         """The fields a generator is given: by default all conditions, else those named, from

@@ -80,11 +80,20 @@ def open_events(form: Format, path: str, most: int | None) -> Opened:
     events: Events = FileEvents(form, path, n)
     if 4 * n * form.spec.n_voxels <= IN_MEMORY:
         events = events[range(n)]
-    look = Plausibility(form.spec)
-    for batch in chunks(events, max(1, IN_MEMORY // (16 * form.spec.n_voxels))):
-        form.spec.validate(batch)
+    return checked(path, events, form.spec)
+
+
+def checked(name: str, events: Events, spec: Spec) -> Opened:
+    """Events after every value of them was checked and looked at.
+
+    Raises:
+        UserError: If they are not what the data set promises.
+    """
+    look = Plausibility(spec)
+    for batch in chunks(events, max(1, IN_MEMORY // (16 * spec.n_voxels))):
+        spec.validate(batch)
         look.add(batch)
-    found = Opened(path, events, look.remarks())
+    found = Opened(name, events, look.remarks())
     found.warn()
     return found
 

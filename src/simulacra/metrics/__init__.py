@@ -2,5 +2,17 @@
 
 from simulacra.metrics.engine.result import EvaluationResult
 from simulacra.metrics.engine.suite import Evaluator, evaluate
+from simulacra.metrics.samples import Measurement, boosted, fpd, kpd, prdc, separation, w1
 
-__all__ = ["EvaluationResult", "Evaluator", "evaluate"]
+__all__ = [
+    "EvaluationResult",
+    "Evaluator",
+    "Measurement",
+    "boosted",
+    "evaluate",
+    "fpd",
+    "kpd",
+    "prdc",
+    "separation",
+    "w1",
+]

@@ -7,7 +7,7 @@ what :class:`~simulacra.training.module.Module` does are inherited.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import overload
 
@@ -16,10 +16,14 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Latent, Spec, UserError
 from simulacra.core.pair import LABEL
+from simulacra.training import asked
 from simulacra.training.module import Module
 from simulacra.training.objective import Objective, frozen
 
 __all__ = ["GenerativeModule", "Objective", "frozen"]
+
+Asked = Conditions | Mapping[str, object] | int
+"""What a generator may be asked for, see :meth:`GenerativeModule.sample`."""
 
 
 class GenerativeModule(Module):
@@ -71,40 +75,49 @@ class GenerativeModule(Module):
     @overload
     def sample(
         self,
-        cond: Conditions | int,
+        cond: Asked,
         *,
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
         posterior_draws: None = None,
+        seed: int | None = None,
+        **fields: object,
     ) -> Batch: ...
 
     @overload
     def sample(
         self,
-        cond: Conditions | int,
+        cond: Asked,
         *,
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
         posterior_draws: int,
+        seed: int | None = None,
+        **fields: object,
     ) -> list[Batch]: ...
 
     def sample(
         self,
-        cond: Conditions | int,
+        cond: Asked,
         *,
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
         posterior_draws: int | None = None,
+        seed: int | None = None,
+        **fields: object,
     ) -> Batch | list[Batch]:
         """Generate events in physical units.
 
         Args:
-            cond: What to generate, or a number of events whose conditions are drawn from the spec's
-                prior.
+            cond: What to generate: a number of events whose conditions are drawn from the spec's prior,
+                conditions, or a mapping of them by name to one value for all events or one per event.
             batch_size: Events generated at once (None: the spec's ``sample_batch``).
             generator: Source of all randomness, on the module's device.
             posterior_draws: Number of networks to draw from the posterior of a Bayesian module (None:
                 the mean weights).
+            seed: In place of ``generator``: the same events at the same seed.
+            fields: With a number of events: conditions that are not drawn, e.g. ``incident_energy=1000`` for
+                all events or one value per event; classes also by name.
 
         Returns:
             Valid events of the spec on the CPU: thresholds applied, event fields filled. With
@@ -112,14 +125,22 @@ class GenerativeModule(Module):
             of the same conditions, in order, and noise of its own.
 
         Raises:
-            UserError: If ``cond`` is empty, lacks a given field, ``batch_size`` is not positive, or
+            UserError: If ``cond`` is empty, lacks a given field or names one that the model does not know,
+                values are no numbers or not as many as the events, ``batch_size`` is not positive, or
                 networks are asked of a module without a posterior.
+
+        Examples:
+            >>> import simulacra
+            >>> model = simulacra.load("best.ckpt")
+            >>> model.sample(3, incident_energy=[1024.0, 2048.0, 4096.0], seed=1).x.shape
+            torch.Size([3, 368])
         """
+        generator = asked.source(seed, generator, self.device)
+        wanted = asked.conditions(self, cond, fields, generator)
         if posterior_draws is None:
-            return Batch.cat(list(self.stream(cond, batch_size=batch_size, generator=generator)))
+            return Batch.cat(list(self.stream(wanted, batch_size=batch_size, generator=generator)))
         if posterior_draws < 1:
             raise UserError(f"posterior_draws must be at least 1, got {posterior_draws}")
-        wanted = self.draw_conditions(cond, generator) if isinstance(cond, int) else cond
         found = []
         for _ in range(posterior_draws):
             with self.one_network(generator):
@@ -149,8 +170,18 @@ class GenerativeModule(Module):
         for start in range(0, len(wanted), size):
             yield self._chunk(wanted[start : start + size], generator)
 
-    def draw_conditions(self, n: int, generator: torch.Generator | None = None) -> Conditions:
+    def draw_conditions(
+        self,
+        n: int,
+        generator: torch.Generator | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Conditions:
         """Conditions from the spec's prior, narrowed to the range the model was trained in.
+
+        Args:
+            n: Number of events.
+            generator: Source of randomness.
+            names: Which of the given fields (None: all).
 
         Raises:
             UserError: If ``n`` is not positive or the model is given a field that has no prior.
@@ -158,13 +189,14 @@ class GenerativeModule(Module):
         if n < 1:
             raise UserError(f"the number of events must be at least 1, got {n}")
         priors = {prior.name: prior for prior in self.spec.prior}
-        without = [name for name in self.given if name not in priors]
+        wanted = self.given if names is None else names
+        without = [name for name in wanted if name not in priors]
         if without:
             raise UserError(
                 f"the model is given {without}, of which no prior is known: give conditions from a file"
             )
-        cpu = generator if generator is None or generator.device.type == "cpu" else None
-        values = {name: self.record.narrow(priors[name]).draw(n, cpu) for name in self.given}
+        cpu = asked.on_cpu(generator)
+        values = {name: self.record.narrow(priors[name]).draw(n, cpu) for name in wanted}
         classes = {field.name for field in self.given_fields if field.classes is not None}
         return Conditions(
             n, {name: value.long() if name in classes else value for name, value in values.items()}

@@ -18,7 +18,7 @@ from torchmetrics import Metric
 from simulacra.metrics.engine.bins import histogram
 
 
-def separation(reference: Tensor, generated: Tensor) -> Tensor:
+def separation_of_counts(reference: Tensor, generated: Tensor) -> Tensor:
     """Separation power of counts ``(..., bins)`` inside the range; NaN where either is empty."""
     p = reference / reference.sum(-1, keepdim=True)
     q = generated / generated.sum(-1, keepdim=True)
@@ -58,7 +58,7 @@ class SeparationPower(Metric):
 
     def compute(self) -> Tensor:
         """The separation power inside the range."""
-        return separation(self.reference[1:-1], self.generated[1:-1])
+        return separation_of_counts(self.reference[1:-1], self.generated[1:-1])
 
     def outside(self) -> dict[str, float]:
         """Fractions of under- and overflow and counts of undefined values, of reference and

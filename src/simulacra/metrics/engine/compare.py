@@ -154,7 +154,7 @@ def _separations(reference: Counts, generated: Counts, *weights: Tensor) -> Tens
     counts = [
         part.of(rows)[:, 1:-1] for part, rows in zip((reference, generated), weights, strict=True)
     ]
-    return triangular.separation(*counts)
+    return triangular.separation_of_counts(*counts)
 
 
 def _distances(reference: Column, generated: Column, *weights: Tensor) -> Tensor:

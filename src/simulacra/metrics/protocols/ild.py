@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.metrics.distances.separation import separation
+from simulacra.metrics.distances.separation import separation_of_counts
 from simulacra.metrics.engine.bins import histogram
 from simulacra.metrics.engine.columns import poisson_weights, spread, table
 from simulacra.metrics.engine.response import MIN_EVENTS, Peak, peak
@@ -198,7 +198,7 @@ def _histograms(
             size = 1.0 if weight is None else effective(weight) / float(weight.sum())
             counts.append(found_counts * size)  # of as many events as they are worth
         if min(float(part.sum()) for part in counts):
-            value = float(separation(counts[0], counts[1]))
+            value = float(separation_of_counts(counts[0], counts[1]))
             found[f"separation/{key}/{name}"] = Figure(value, _counting(*counts), power=1.0)
     return found
 
@@ -207,7 +207,7 @@ def _counting(reference: Tensor, generated: Tensor) -> float:
     """Error of a separation power from Poisson fluctuations of the counts."""
     generator = torch.Generator().manual_seed(0)
     draws = [
-        separation(
+        separation_of_counts(
             torch.poisson(reference, generator=generator),
             torch.poisson(generated, generator=generator),
         )
