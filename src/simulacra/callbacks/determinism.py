@@ -14,6 +14,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from simulacra.core.typed import Whole
+
 
 class Determinism(pl.Callback):
     """Seeds Python's, NumPy's and torch's global generators at every training batch.
@@ -22,7 +24,7 @@ class Determinism(pl.Callback):
         seed: Seed of the run.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: Whole) -> None:
         self.seed = seed
 
     def on_train_batch_start(

@@ -8,7 +8,7 @@ stopped.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 
 from simulacra.core import UserError
+from simulacra.core.typed import Dropout, Interval
 from simulacra.training.module import Module
 
 
@@ -27,7 +28,7 @@ class EMA(WeightAveraging):
         warmup: Steps by which the start is softened, at least 1: the first updates hardly remember.
     """
 
-    def __init__(self, decay: float, warmup: float) -> None:
+    def __init__(self, decay: Dropout, warmup: Annotated[float, Interval(1)]) -> None:
         if not 0 <= decay < 1 or warmup < 1:
             raise UserError(
                 f"a moving average needs 0 <= decay < 1 and warmup >= 1, got {decay} and {warmup}"

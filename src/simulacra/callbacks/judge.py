@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import pytorch_lightning as pl
 
 from simulacra.callbacks.look import Pair, due, validation_pair
+from simulacra.core.typed import Count, Whole
 from simulacra.training.module import Module
 
 
@@ -21,7 +22,7 @@ class ValidationJudge(pl.Callback, ABC):
         seed: Seed of the noise.
     """
 
-    def __init__(self, every: int, events: int, seed: int) -> None:
+    def __init__(self, every: Count, events: Count, seed: Whole) -> None:
         self.every, self.events, self.seed = every, events, seed
         self._number = 0
 

@@ -10,6 +10,7 @@ from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
 from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.core.constructors import writes
+from simulacra.core.typed import Count, Whole
 from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.plotting import figures
 from simulacra.tracking.base import trackers
@@ -32,12 +33,12 @@ class PhysicsValidation(ValidationJudge):
 
     def __init__(
         self,
-        every: int,
-        events: int,
-        seed: int,
+        every: Count,
+        events: Count,
+        seed: Whole,
         folder: str,
         draw: bool,
-        posterior_draws: int = 0,
+        posterior_draws: Whole = 0,
     ) -> None:
         super().__init__(every, events, seed)
         self.posterior_draws = posterior_draws

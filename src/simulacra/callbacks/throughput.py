@@ -9,6 +9,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from simulacra.core.typed import Count
+
 
 class Throughput(pl.Callback):
     """Logs events per second over all ranks, time per step, waiting for the loader, learning rates.
@@ -20,7 +22,7 @@ class Throughput(pl.Callback):
         every: Batches between two entries.
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: Count) -> None:
         self.every = every
         self._begin = self._end = 0.0
         self._wait = self._work = 0.0

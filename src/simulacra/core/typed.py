@@ -115,6 +115,8 @@ NotNegative = Annotated[float, Interval(0)]
 """A number from 0."""
 Share = Annotated[float, Interval(0, 1)]
 """A number from 0 to 1."""
+Dropout = Annotated[float, Interval(0, 1, below=True)]
+"""A share below 1."""
 PathName = Annotated[str, AsPath()]
 """The name of a file or folder."""
 

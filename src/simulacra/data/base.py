@@ -18,6 +18,7 @@ import torch
 from simulacra.core import Batch, Conditions, Spec, UserError
 from simulacra.core.constructors import constructor, role
 from simulacra.core.plausible import remarks
+from simulacra.core.typed import Count, Dropout, Whole
 from simulacra.data.sampler import EpochLoader, EpochSampler
 from simulacra.data.source import FixedBatches, Part
 from simulacra.formats.base import Format
@@ -48,12 +49,12 @@ class Loading:
         UserError: If a batch holds no event, or the fraction is outside [0, 1).
     """
 
-    batch_size: int
-    eval_batch_size: int = 1024
-    workers: int = 0
-    seed: int = 0
-    validation: float = 0.1
-    limit: int | None = None
+    batch_size: Count
+    eval_batch_size: Count = 1024
+    workers: Whole = 0
+    seed: Whole = 0
+    validation: Dropout = 0.1
+    limit: Count | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.eval_batch_size < 1:

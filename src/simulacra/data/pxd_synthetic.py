@@ -31,6 +31,7 @@ from torch import Tensor
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Positive, Whole
 from simulacra.data.pxd_response import NOISE_RATE, Draw, SensorTable, digitise, photons, tracks
 from simulacra.formats.pxd_hits import Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS, azimuth, layer_of
@@ -83,8 +84,8 @@ class PxdBackground:
         sensors: Numbers of the sensors that are read out.
     """
 
-    seed: int = 0
-    scale: float = 1.0
+    seed: Whole = 0
+    scale: Positive = 1.0
     without: Sequence[str] = ()
     phase: float = 0.0
     sensors: Sequence[int] = tuple(range(len(SENSORS)))

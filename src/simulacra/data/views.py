@@ -12,6 +12,7 @@ import torch
 
 from simulacra.core import Batch, Field, Geometry, IncompatibleError, Spec, UserError
 from simulacra.core.cells import CellFinder
+from simulacra.core.typed import Count
 from simulacra.data.base import View
 
 
@@ -23,7 +24,7 @@ class CloudView(View):
         points: Width of the cloud; showers with more hit cells are refused.
     """
 
-    def __init__(self, native: Spec, points: int) -> None:
+    def __init__(self, native: Spec, points: Count) -> None:
         if native.geometry is None or native.kind not in ("grid", "layers"):
             raise IncompatibleError(
                 f"{native.name} has no view 'cloud': its events are of kind {native.kind}, "

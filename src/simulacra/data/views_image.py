@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec, UserError, regular_grid
+from simulacra.core.typed import Count, NotNegative, Positive
 from simulacra.data.base import View
 from simulacra.physics.base import ObservableSet, even_edges
 from simulacra.physics.jet_images import JetImageObservables
@@ -37,7 +38,9 @@ class JetImages(View):
         threshold: Smallest relative momentum of a pixel that is kept.
     """
 
-    def __init__(self, native: Spec, pixels: int, half_width: float, threshold: float) -> None:
+    def __init__(
+        self, native: Spec, pixels: Count, half_width: Positive, threshold: NotNegative
+    ) -> None:
         names = [field.name for field in native.features]
         if native.kind != "cloud" or not {"etarel", "phirel", "ptrel"} <= set(names):
             raise IncompatibleError(

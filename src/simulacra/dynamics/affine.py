@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from simulacra.core.typed import Positive
 from simulacra.dynamics.splines import Spline
 
 
@@ -24,7 +25,7 @@ class Affine(Spline):
 
     numbers = 2
 
-    def __init__(self, limit: float = 2.0) -> None:
+    def __init__(self, limit: Positive = 2.0) -> None:
         if limit <= 0:
             raise ValueError(f"an affine map needs a positive limit of its log scale, got {limit}")
         self.limit = limit

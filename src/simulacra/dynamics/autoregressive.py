@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, Dropout, Whole
 from simulacra.dynamics.flows import ActNorm, ContextAffine, Flow, Permute, Steered, Step
 from simulacra.dynamics.incremental import invert
 from simulacra.dynamics.splines import Spline
@@ -111,15 +112,15 @@ def layer_orders(sizes: Sequence[int], blocks: int, seed: int = 0) -> list[Tenso
 @constructor
 def autoregressive_flow(
     layout: Layout,
-    blocks: int,
+    blocks: Count,
     spline: Spline,
-    hidden: Sequence[int],
+    hidden: Sequence[Count],
     *,
     activation: Callable[[], nn.Module] = nn.ReLU,
-    dropout: float = 0.0,
-    affine: Sequence[int] | None = None,
+    dropout: Dropout = 0.0,
+    affine: Sequence[Count] | None = None,
     actnorm: bool = False,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> Flow:
     """Blocks of permutation and masked autoregressive step, in this order.
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import CausalChain
 from simulacra.nn.mlp import MLP
@@ -42,9 +43,9 @@ class VectorEmbedding(nn.Module):
 @constructor
 def causal_chain(
     layout: Layout,
-    history: int,
-    embedding: int,
-    embedding_hidden: Sequence[int],
+    history: Count,
+    embedding: Count,
+    embedding_hidden: Sequence[Count],
     flow: Callable[..., Flow],
 ) -> CausalChain:
     """A flow of each layer.

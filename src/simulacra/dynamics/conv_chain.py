@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, Whole
 from simulacra.dynamics.conv_flows import Squeeze
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import CausalChain
@@ -44,7 +45,7 @@ class MapEmbedding(nn.Module):
         size: tuple[int, int],
         layers: int,
         given: int,
-        maps: int,
+        maps: Count,
         squeeze: tuple[int, int],
         periodic: int | None,
         early: bool,
@@ -88,9 +89,9 @@ class MapEmbedding(nn.Module):
 @constructor
 def conv_chain(
     layout: Layout,
-    history: int,
-    squeeze: tuple[int, int],
-    levels: int,
+    history: Count,
+    squeeze: tuple[Count, Count],
+    levels: Whole,
     embedding: Callable[..., MapEmbedding],
     net: Callable[..., nn.Module],
     flow: Callable[..., Flow],

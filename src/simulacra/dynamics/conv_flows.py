@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count
 from simulacra.dynamics.autoregressive import Inverted
 from simulacra.dynamics.flows import ActNorm, Flow, Steered, Step
 from simulacra.dynamics.splines import Spline
@@ -186,7 +187,7 @@ class ConvCoupling(Step):
 def conv_flow(
     size: tuple[int, int],
     context: int,
-    blocks: int,
+    blocks: Count,
     spline: Spline,
     net: Callable[[int, int], nn.Module],
     *,

@@ -19,6 +19,7 @@ import math
 import torch
 from torch import Tensor
 
+from simulacra.core.typed import Count, Positive
 from simulacra.dynamics.splines import Spline
 
 
@@ -31,7 +32,7 @@ class Cubic(Spline):
         min_bin: Smallest share of a bin in the box.
     """
 
-    def __init__(self, bins: int = 10, bound: float = 10.0, min_bin: float = 1e-3) -> None:
+    def __init__(self, bins: Count = 10, bound: Positive = 10.0, min_bin: float = 1e-3) -> None:
         if bins < 2 or bins * min_bin >= 1 or bound <= 0:
             raise ValueError(f"no spline has bins={bins}, bound={bound}, min_bin={min_bin}")
         self.bins, self.bound, self.min_bin = bins, bound, min_bin

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from simulacra.core import counted_mean
 from simulacra.core.constructors import constructor, role
+from simulacra.core.typed import NotNegative, Positive
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,
@@ -165,18 +166,18 @@ class Diffusion:
 
 
 @constructor
-def flow_matching(sigma_min: float = 1e-4) -> Diffusion:
+def flow_matching(sigma_min: NotNegative = 1e-4) -> Diffusion:
     """Velocity on the straight path, as in arXiv:2210.02747."""
     return Diffusion(OptimalTransportPath(sigma_min), Velocity(), Uniform(), MeanSquare())
 
 
 @constructor
 def noise_prediction(
-    min_signal: float = 0.02,
-    min_noise: float = 0.0,
-    weight: float = 1e-4,
+    min_signal: Positive = 0.02,
+    min_noise: NotNegative = 0.0,
+    weight: NotNegative = 1e-4,
     skip: bool = False,
-    bound: float = math.inf,
+    bound: Positive = math.inf,
 ) -> Diffusion:
     r"""Noise on the cosine path with a weighted Huber distance, as in PC-JeDi, arXiv:2303.05376.
 
@@ -194,7 +195,7 @@ def noise_prediction(
 
 
 @constructor
-def angular_velocity(bound: float = 20.0) -> Diffusion:
+def angular_velocity(bound: Positive = 20.0) -> Diffusion:
     """``v`` on the cosine path whose log signal-to-noise ratio ends at ``±bound``, as in FPCD,
     arXiv:2304.01266.
     """
@@ -204,11 +205,11 @@ def angular_velocity(bound: float = 20.0) -> Diffusion:
 
 @constructor
 def preconditioned(
-    sigma_data: float = 1.0,
-    sigma_min: float = 0.002,
-    sigma_max: float = 80.0,
+    sigma_data: Positive = 1.0,
+    sigma_min: NotNegative = 0.002,
+    sigma_max: Positive = 80.0,
     mean: float = -1.2,
-    width: float = 1.2,
+    width: Positive = 1.2,
 ) -> Diffusion:
     """Preconditioned denoiser on the Karras path, as in arXiv:2206.00364, table 1."""
     path = KarrasPath(sigma_min, sigma_max)

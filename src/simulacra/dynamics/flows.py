@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError, draws
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, Dropout, Whole
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.mlp import MLP
@@ -262,15 +263,15 @@ class Flow(Density):
 @constructor
 def coupling_flow(
     layout: Layout,
-    blocks: int,
+    blocks: Count,
     spline: Spline,
-    hidden: Sequence[int],
+    hidden: Sequence[Count],
     *,
     activation: Callable[[], nn.Module] = nn.SiLU,
-    dropout: float = 0.0,
-    affine: Sequence[int] | None = None,
+    dropout: Dropout = 0.0,
+    affine: Sequence[Count] | None = None,
     bayesian: Bayesian | None = None,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> Flow:
     """Blocks of ActNorm, permutation and coupling, in this order.
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from simulacra.core import Layout, draws
 from simulacra.core.constructors import constructor
 from simulacra.core.layout import Seen
+from simulacra.core.typed import Count
 from simulacra.dynamics import density
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import LayerChain, known
@@ -169,9 +170,9 @@ class InductiveChain(LayerChain):
 def inductive_chain(
     layout: Layout,
     flow: Callable[..., Flow],
-    first_hidden: Sequence[int],
-    next_hidden: Sequence[int],
-    layers_per_step: int | None = None,
+    first_hidden: Sequence[Count],
+    next_hidden: Sequence[Count],
+    layers_per_step: Count | None = None,
 ) -> InductiveChain:
     """Chain of two flows of one kind.
 

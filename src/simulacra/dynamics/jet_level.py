@@ -17,6 +17,7 @@ import zuko
 from torch import Tensor
 
 from simulacra.core import Layout, draws
+from simulacra.core.typed import Count
 from simulacra.dynamics.density import Density
 
 
@@ -30,7 +31,7 @@ class JetLevelFlow(Density):
         bins: Number of bins of each spline.
     """
 
-    def __init__(self, layout: Layout, hidden: int, transforms: int, bins: int) -> None:
+    def __init__(self, layout: Layout, hidden: Count, transforms: Count, bins: Count) -> None:
         super().__init__()
         self.features = layout.features
         layers: Sequence[int] = (hidden, hidden)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Layout, UserError, draws
+from simulacra.core.typed import Count, Positive
 from simulacra.dynamics.density import Density, Rows
 
 
@@ -43,7 +44,7 @@ class KernelDensity(Density):
     log_weight: Tensor
     count: Tensor
 
-    def __init__(self, layout: Layout, kernels: int, bandwidth: float) -> None:
+    def __init__(self, layout: Layout, kernels: Count, bandwidth: Positive) -> None:
         super().__init__()
         if kernels < 1 or bandwidth <= 0:
             raise UserError(

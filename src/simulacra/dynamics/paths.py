@@ -22,6 +22,7 @@ from torch import Tensor
 
 from simulacra.core import draws
 from simulacra.core.constructors import role
+from simulacra.core.typed import Count, Positive
 
 
 class Knot(NamedTuple):
@@ -185,9 +186,9 @@ class BetaPath(Path):
     Reference: Ho et al. 2020, arXiv:2006.11239, equation 4; CaloClouds, arXiv:2305.04847, section 3.
     """
 
-    steps: int = 100
-    low: float = 1e-4
-    high: float = 0.02
+    steps: Count = 100
+    low: Positive = 1e-4
+    high: Positive = 0.02
 
     @cached_property
     def _log(self) -> Tensor:

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import draws
+from simulacra.core.typed import NotNegative
 from simulacra.dynamics.denoiser import Denoiser
 from simulacra.dynamics.paths import Knot
 from simulacra.dynamics.solvers import Solver
@@ -73,7 +74,7 @@ class DDIM(Sampler):
     Reference: Song et al. 2020, arXiv:2010.02502, equations 12 and 16.
     """
 
-    eta: float = 0.0
+    eta: NotNegative = 0.0
 
     def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
         """See :meth:`Sampler.walk`."""

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.deep_sets import DeepSet
 from simulacra.nn.mlp import MLP
@@ -94,10 +95,10 @@ class SetFlow(nn.Module):
         self,
         features: int,
         context: int,
-        blocks: int,
+        blocks: Count,
         spline: Spline,
-        hidden: Sequence[int],
-        summary: tuple[Sequence[int], Sequence[int]] | None = None,
+        hidden: Sequence[Count],
+        summary: tuple[Sequence[Count], Sequence[Count]] | None = None,
     ) -> None:
         super().__init__()
         self.features = features

@@ -26,6 +26,7 @@ from torch import Tensor
 from torchdiffeq import odeint
 
 from simulacra.core.constructors import role
+from simulacra.core.typed import Count, Positive
 from simulacra.dynamics.denoiser import Denoiser
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -72,7 +73,7 @@ class FixedStepSolver(OdeSolver):
     order: int
     stages: int
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: Count) -> None:
         if steps < 1:
             raise ValueError(f"a solver needs at least one step, got {steps}")
         self.steps = steps
@@ -160,7 +161,7 @@ class DormandPrince(OdeSolver):
         atol: Absolute tolerance.
     """
 
-    def __init__(self, rtol: float = 1e-5, atol: float = 1e-5) -> None:
+    def __init__(self, rtol: Positive = 1e-5, atol: Positive = 1e-5) -> None:
         self.rtol = rtol
         self.atol = atol
 

@@ -30,6 +30,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from simulacra.core.constructors import role
+from simulacra.core.typed import Count, Positive
 
 Inverse = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -166,7 +167,11 @@ class RationalQuadratic(Spline):
     """
 
     def __init__(
-        self, bins: int = 10, bound: float = 10.0, min_bin: float = 1e-3, min_slope: float = 1e-3
+        self,
+        bins: Count = 10,
+        bound: Positive = 10.0,
+        min_bin: float = 1e-3,
+        min_slope: float = 1e-3,
     ) -> None:
         if bins < 2 or bins * min_bin >= 1 or not 0 < min_slope < 1 or bound <= 0:
             raise ValueError(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from simulacra.core import UserError
 from simulacra.core.constructors import role
+from simulacra.core.typed import Count, Share
 from simulacra.dynamics.consistency import consistency_loss, progressive_loss
 from simulacra.dynamics.denoiser import Denoiser, Preconditioned
 from simulacra.dynamics.diffusion import Diffusion
@@ -73,7 +74,7 @@ class Halving(Distillation):
         steps: Steps of the student's walk, half of the teacher's.
     """
 
-    steps: int
+    steps: Count
 
     def loss(
         self,
@@ -98,8 +99,8 @@ class Averaging(Distillation):
         decay: Share of the moving average of its weights that is kept at each optimizer step.
     """
 
-    steps: int
-    decay: float
+    steps: Count
+    decay: Share
 
     def process(self, taught: Diffusion) -> Diffusion:
         """The teacher's, but for the identity at the smallest noise."""

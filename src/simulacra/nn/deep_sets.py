@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from simulacra.core.typed import Count
 from simulacra.nn.mlp import MLP
 
 
@@ -46,7 +47,7 @@ class DeepSetEncoder(nn.Module):
     """
 
     def __init__(
-        self, features: int, cond: int, latent: int, point: Sequence[int], whole: Sequence[int]
+        self, features: int, cond: int, latent: int, point: Sequence[Count], whole: Sequence[Count]
     ) -> None:
         super().__init__()
         self.set = DeepSet(features, point, [*whole, 2 * latent])

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.core.typed import Count, Positive
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.sets import WeightNormLinear, pool
 
@@ -88,12 +89,12 @@ class EPiC(nn.Module):
         self,
         features: int,
         cond: int,
-        hidden: int,
-        latent: int,
-        layers: int,
-        frequencies: int,
+        hidden: Count,
+        latent: Count,
+        layers: Count,
+        frequencies: Count,
         local_cond: bool = True,
-        sum_scale: float = 0.01,
+        sum_scale: Positive = 0.01,
     ) -> None:
         super().__init__()
         self.time = FourierFeatures(frequencies)

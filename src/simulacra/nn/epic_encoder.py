@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.core.typed import Count, Positive
 from simulacra.nn.epic import SLOPE, EPiCLayer
 from simulacra.nn.sets import WeightNormLinear, pool
 
@@ -36,9 +37,9 @@ class EPiCEncoder(nn.Module):
         features: int,
         cond: int,
         latent: int,
-        hidden: int,
-        layers: int,
-        sum_scale: float = 1e-3,
+        hidden: Count,
+        layers: Count,
+        sum_scale: Positive = 1e-3,
     ) -> None:
         super().__init__()
         self.sum_scale = sum_scale

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.core.typed import Count, Positive
 from simulacra.nn.cloud_gan import (
     CloudCritic,
     CloudGenerator,
@@ -49,11 +50,11 @@ class EPiCGenerator(CloudGenerator):
         self,
         features: int,
         context: int,
-        noise: int,
-        hidden: int,
-        latent: int,
-        layers: int,
-        sum_scale: float,
+        noise: Count,
+        hidden: Count,
+        latent: Count,
+        layers: Count,
+        sum_scale: Positive,
     ) -> None:
         super().__init__()
         self.widths = noise, latent
@@ -100,10 +101,10 @@ class EPiCCritic(CloudCritic):
         self,
         features: int,
         context: int,
-        hidden: int,
-        latent: int,
-        layers: int,
-        sum_scale: float,
+        hidden: Count,
+        latent: Count,
+        layers: Count,
+        sum_scale: Positive,
     ) -> None:
         super().__init__()
         self.sum_scale = sum_scale

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from simulacra.core import UserError, draws
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, Whole
 from simulacra.nn.mlp import MLP
 
 Block = Callable[[int, int], nn.Module]
@@ -36,13 +37,13 @@ class ImageGenerator(nn.Module):
     def __init__(
         self,
         size: tuple[int, int],
-        latent: int,
-        start: int,
-        channels: Sequence[int],
+        latent: Count,
+        start: Count,
+        channels: Sequence[Count],
         block: Block,
         output: Callable[[int], nn.Module],
-        noise: int,
-        detail: int,
+        noise: Whole,
+        detail: Whole,
     ) -> None:
         super().__init__()
         _check(size, len(channels))
@@ -92,9 +93,9 @@ class ImageCritic(nn.Module):
         self,
         size: tuple[int, int],
         summary: int,
-        channels: Sequence[int],
+        channels: Sequence[Count],
         block: Block,
-        hidden: int,
+        hidden: Whole,
     ) -> None:
         super().__init__()
         _check(size, len(channels))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.core.typed import Count, Positive
 from simulacra.nn.attention import Attention
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator, filled, point_noise, weights
 from simulacra.nn.sets import SplitLinear, WeightNormLinear
@@ -98,12 +99,12 @@ class MeanFieldGenerator(CloudGenerator):
         self,
         features: int,
         context: int,
-        noise: int,
-        width: int,
-        hidden: int,
-        heads: int,
-        blocks: int,
-        sum_scale: float,
+        noise: Count,
+        width: Count,
+        hidden: Count,
+        heads: Count,
+        blocks: Count,
+        sum_scale: Positive,
     ) -> None:
         super().__init__()
         self.noise_width, self.sum_scale = noise, sum_scale
@@ -148,11 +149,11 @@ class MeanFieldCritic(CloudCritic):
         self,
         features: int,
         context: int,
-        width: int,
-        hidden: int,
-        heads: int,
-        blocks: int,
-        sum_scale: float,
+        width: Count,
+        hidden: Count,
+        heads: Count,
+        blocks: Count,
+        sum_scale: Positive,
     ) -> None:
         super().__init__()
         self.sum_scale = sum_scale

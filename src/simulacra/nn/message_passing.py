@@ -20,6 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from simulacra.core.typed import Count, Dropout, NotNegative, Positive
 from simulacra.nn.cloud_gan import (
     Bounded,
     CloudCritic,
@@ -104,13 +105,13 @@ class MPGenerator(CloudGenerator):
         self,
         features: int,
         context: int,
-        width: int,
-        layers: int,
-        edges: Sequence[int],
-        nodes: Sequence[int],
-        noise_std: float,
-        bound: float,
-        sum_scale: float,
+        width: Count,
+        layers: Count,
+        edges: Sequence[Count],
+        nodes: Sequence[Count],
+        noise_std: NotNegative,
+        bound: Positive,
+        sum_scale: Positive,
     ) -> None:
         super().__init__()
         self.width, self.noise_std = width, noise_std
@@ -152,12 +153,12 @@ class MPCritic(CloudCritic):
         self,
         features: int,
         context: int,
-        width: int,
-        layers: int,
-        edges: Sequence[int],
-        nodes: Sequence[int],
-        dropout: float,
-        sum_scale: float,
+        width: Count,
+        layers: Count,
+        edges: Sequence[Count],
+        nodes: Sequence[Count],
+        dropout: Dropout,
+        sum_scale: Positive,
         squash: bool,
     ) -> None:
         super().__init__()

@@ -12,6 +12,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from simulacra.core.typed import Count, Dropout
+
 
 class MLP(nn.Module):
     """Linear layers with an activation between them.
@@ -29,10 +31,10 @@ class MLP(nn.Module):
     def __init__(
         self,
         inputs: int,
-        outputs: int,
-        hidden: Sequence[int],
+        outputs: Count,
+        hidden: Sequence[Count],
         activation: Callable[[], nn.Module] = nn.SiLU,
-        dropout: float = 0.0,
+        dropout: Dropout = 0.0,
         zero_init: bool = False,
         linear: Callable[[int, int], nn.Linear] = nn.Linear,
     ) -> None:

@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.core.typed import Count, Positive
+
 SLOPE = 0.01
 
 
@@ -62,7 +64,7 @@ class GaussianFourier(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, frequencies: int, std: float, outputs: int) -> None:
+    def __init__(self, frequencies: Count, std: Positive, outputs: Count) -> None:
         super().__init__()
         self.width = outputs
         self.register_buffer("weights", 2 * math.pi * std * torch.randn(frequencies))
@@ -84,7 +86,7 @@ class BetaFeatures(nn.Module):
         high: Last one.
     """
 
-    def __init__(self, steps: int, low: float, high: float) -> None:
+    def __init__(self, steps: Count, low: Positive, high: Positive) -> None:
         super().__init__()
         self.width = 3
         self.steps, self.ends = steps, (math.sqrt(low), math.sqrt(high))
@@ -115,7 +117,7 @@ class PointWise(nn.Module):
         self,
         features: int,
         cond: int,
-        hidden: Sequence[int],
+        hidden: Sequence[Count],
         time: GaussianFourier | BetaFeatures,
         residual: bool = False,
     ) -> None:

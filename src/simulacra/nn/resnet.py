@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import UserError
+from simulacra.core.typed import Count
 
 
 class ResNet3d(nn.Module):
@@ -29,7 +30,7 @@ class ResNet3d(nn.Module):
     def __init__(
         self,
         inputs: int,
-        image: Sequence[int],
+        image: Sequence[Count],
         planes: Sequence[int] = (32, 64, 64, 128),
         outputs: int = 1,
     ) -> None:
@@ -99,7 +100,7 @@ class ConvNet3d(nn.Module):
     def __init__(
         self,
         inputs: int,
-        image: Sequence[int],
+        image: Sequence[Count],
         channels: int = 16,
         hidden: Sequence[int] = (128, 64, 32),
     ) -> None:

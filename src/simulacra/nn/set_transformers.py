@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.core.typed import Count, Dropout, Positive
 from simulacra.nn.cloud_gan import (
     Bounded,
     CloudCritic,
@@ -49,12 +50,12 @@ class AttentionGenerator(CloudGenerator):
         self,
         features: int,
         context: int,
-        noise: int,
-        width: int,
-        heads: int,
-        blocks: int,
+        noise: Count,
+        width: Count,
+        heads: Count,
+        blocks: Count,
         norm: bool,
-        bound: float,
+        bound: Positive,
     ) -> None:
         super().__init__()
         self.noise_width = noise
@@ -96,11 +97,11 @@ class AttentionCritic(CloudCritic):
         self,
         features: int,
         context: int,
-        width: int,
-        heads: int,
-        blocks: int,
+        width: Count,
+        heads: Count,
+        blocks: Count,
         norm: bool,
-        dropout: float,
+        dropout: Dropout,
         squash: bool,
     ) -> None:
         super().__init__()
@@ -139,12 +140,12 @@ class InducedGenerator(CloudGenerator):
         self,
         features: int,
         context: int,
-        width: int,
-        event: int,
-        heads: int,
-        blocks: int,
+        width: Count,
+        event: Count,
+        heads: Count,
+        blocks: Count,
         norm: bool,
-        bound: float,
+        bound: Positive,
     ) -> None:
         super().__init__()
         self.widths = width, event
@@ -191,13 +192,13 @@ class InducedCritic(CloudCritic):
         self,
         features: int,
         context: int,
-        width: int,
-        event: int,
-        heads: int,
-        blocks: int,
+        width: Count,
+        event: Count,
+        heads: Count,
+        blocks: Count,
         norm: bool,
-        dropout: float,
-        sum_scale: float,
+        dropout: Dropout,
+        sum_scale: Positive,
         squash: bool,
     ) -> None:
         super().__init__()

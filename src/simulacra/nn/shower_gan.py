@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import draws
+from simulacra.core.typed import Count, NotNegative
 from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d, triple
 from simulacra.nn.mlp import MLP
 
@@ -33,12 +34,12 @@ class ShowerGenerator(nn.Module):
         self,
         sizes: Sequence[int],
         cond: int,
-        latent: int,
-        width: int,
-        channels: Sequence[int],
-        head_stride: int,
+        latent: Count,
+        width: Count,
+        channels: Sequence[Count],
+        head_stride: Count,
         noise: bool,
-        cell_gain: float,
+        cell_gain: NotNegative,
     ) -> None:
         super().__init__()
         start = triple(-(-n // (head_stride * 2 ** len(channels))) for n in sizes)
@@ -82,10 +83,10 @@ class ShowerCritic(nn.Module):
         self,
         sizes: Sequence[int],
         cond: int,
-        channels: Sequence[int],
-        depths: Sequence[int],
-        strides: Sequence[int],
-        hidden: Sequence[int],
+        channels: Sequence[Count],
+        depths: Sequence[Count],
+        strides: Sequence[Count],
+        hidden: Sequence[Count],
     ) -> None:
         super().__init__()
         last = len(channels) - 1
@@ -114,7 +115,7 @@ class EnergyConstrainer(nn.Module):
         hidden: Width of the fully connected layer.
     """
 
-    def __init__(self, sizes: Sequence[int], channels: Sequence[int], hidden: int) -> None:
+    def __init__(self, sizes: Sequence[int], channels: Sequence[Count], hidden: Count) -> None:
         super().__init__()
         self.body = ConvDown3d(
             1,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from simulacra.core import Layout
+from simulacra.core.typed import Count
 from simulacra.nn.fourier import FourierFeatures
 
 
@@ -26,7 +27,7 @@ class TimedMLP(nn.Module):
         frequencies: Fourier frequencies of the time.
     """
 
-    def __init__(self, layout: Layout, hidden: int, blocks: int, frequencies: int) -> None:
+    def __init__(self, layout: Layout, hidden: Count, blocks: Count, frequencies: Count) -> None:
         super().__init__()
         features, context = layout.features, layout.context
         self.time = FourierFeatures(frequencies)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from simulacra.core.typed import Count, Dropout
 from simulacra.nn.attention import Attention, masked_mean
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.mlp import MLP
@@ -70,12 +71,12 @@ class NormFormer(nn.Module):
         self,
         features: int,
         cond: int,
-        width: int,
-        context: int,
-        layers: int,
-        heads: int,
-        hidden: int,
-        frequencies: int,
+        width: Count,
+        context: Count,
+        layers: Count,
+        heads: Count,
+        hidden: Count,
+        frequencies: Count,
     ) -> None:
         super().__init__()
         self.time = FourierFeatures(frequencies)
@@ -131,13 +132,13 @@ class PreNorm(nn.Module):
         self,
         features: int,
         cond: int,
-        width: int,
-        embedding: int,
-        layers: int,
-        heads: int,
-        hidden: int,
-        frequencies: int,
-        dropout: float,
+        width: Count,
+        embedding: Count,
+        layers: Count,
+        heads: Count,
+        hidden: Count,
+        frequencies: Count,
+        dropout: Dropout,
     ) -> None:
         super().__init__()
         self.time = FourierFeatures(frequencies)
@@ -195,13 +196,13 @@ class CrossAttention(nn.Module):
         self,
         features: int,
         cond: int,
-        width: int,
-        tokens: int,
-        context: int,
-        layers: int,
-        heads: int,
-        hidden: int,
-        frequencies: int,
+        width: Count,
+        tokens: Count,
+        context: Count,
+        layers: Count,
+        heads: Count,
+        hidden: Count,
+        frequencies: Count,
     ) -> None:
         super().__init__()
         self.time = FourierFeatures(frequencies)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from simulacra.core.typed import Count
 from simulacra.nn.padded_conv import PaddedConv
 
 
@@ -55,10 +56,10 @@ class UNet(nn.Module):
         self,
         inputs: int,
         outputs: int,
-        hidden: int,
+        hidden: Count,
         strides: Sequence[tuple[int, int]],
         periodic: int | None = None,
-        head: int = 3,
+        head: Count = 3,
     ) -> None:
         super().__init__()
         encoders: list[nn.Module] = []

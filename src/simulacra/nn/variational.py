@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from simulacra.core import draws
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Positive
 
 LinearMap = Callable[[Tensor, Tensor], Tensor]
 """``map(x, weight)``: the output of a layer without its bias."""
@@ -120,8 +121,8 @@ class Bayesian:
         start: Width of each weight before training.
     """
 
-    prior: float = 1.0
-    start: float = 0.01
+    prior: Positive = 1.0
+    start: Positive = 0.01
 
     def linear(self, inputs: int, outputs: int) -> VariationalLinear:
         """In place of ``nn.Linear``."""

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
+from simulacra.core.typed import NotNegative, Positive
 from simulacra.physics.base import Axis, Ragged, per_batch
 from simulacra.physics.calo import CalorimeterObservables, spread
 
@@ -62,14 +63,14 @@ class CaloChallengeObservables(CalorimeterObservables):
     def __init__(
         self,
         spec: Spec,
-        centre: float,
-        width: float,
-        radius: float,
-        radial_width: float,
+        centre: Positive,
+        width: Positive,
+        radius: Positive,
+        radial_width: Positive,
         layers: Mapping[int, Mapping[str, float]] | None = None,
         response: tuple[float, float] = (0.4, 1.4),
         narrow_response: tuple[float, float] | None = None,
-        narrow_from: float = 0.0,
+        narrow_from: NotNegative = 0.0,
         split: tuple[float, float, float] = (60_000, 20_000, 20_000),
     ) -> None:
         super().__init__(spec)

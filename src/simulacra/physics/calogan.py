@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
+from simulacra.core.typed import Count
 from simulacra.physics.base import Axis, Ragged, per_batch
 from simulacra.physics.calo import CalorimeterObservables
 
@@ -37,7 +38,7 @@ class CaloGANObservables(CalorimeterObservables):
         radial_bins: Number of bins of the radial profile.
     """
 
-    def __init__(self, spec: Spec, brightest: int = 3, radial_bins: int = 24) -> None:
+    def __init__(self, spec: Spec, brightest: Count = 3, radial_bins: Count = 24) -> None:
         super().__init__(spec, radial_bins)
         self.brightest = max(2, brightest)
 

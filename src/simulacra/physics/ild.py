@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec, UserError
+from simulacra.core.typed import Count, Positive, Share
 from simulacra.physics.base import Axis, Profile, Ragged, ResponseBin, per_batch
 from simulacra.physics.calo import CalorimeterObservables
 from simulacra.physics.hits import Hits
@@ -49,10 +50,10 @@ class ILDObservables(CalorimeterObservables):
         hits: Sequence[float] | None = None,
         centre: Sequence[float] | None = None,
         spectrum: Sequence[float] = (0.01, 30.0),
-        radial_bins: int = 24,
-        core: float = 0.9,
+        radial_bins: Count = 24,
+        core: Share = 0.9,
         energies: Sequence[float] | None = None,
-        window: float = 2.0,
+        window: Positive = 2.0,
     ) -> None:
         super().__init__(spec, radial_bins)
         if not self.geometry.regular:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec, UserError
+from simulacra.core.typed import Positive
 from simulacra.core.units import factor
 from simulacra.formats.ild import LAYER_BOTTOMS, SENSOR
 from simulacra.physics.base import (
@@ -88,7 +89,7 @@ class ILDCloudObservables(ObservableSet):
     def __init__(
         self,
         spec: Spec,
-        pitch: float,
+        pitch: Positive,
         phase: Sequence[float],
         origin: Sequence[float],
         layer_groups: Sequence[float],

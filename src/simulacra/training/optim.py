@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from simulacra.core.constructors import constructor
+from simulacra.core.errors import UserError
+from simulacra.core.typed import Count, NotNegative, Positive, Share
 
 
 @constructor
@@ -29,15 +31,39 @@ class Optim:
     optimizer: Callable[[Iterable[nn.Parameter]], Optimizer]
     scheduler: Callable[..., LRScheduler] | None = None
 
+    def start(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """The optimizer of some parameters.
+
+        Raises:
+            UserError: If it does not take its settings.
+        """
+        try:
+            return self.optimizer(parameters)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"the optimizer cannot be made: {error}") from error
+
+    def schedule(self, optimizer: Optimizer, total_steps: int) -> LRScheduler | None:
+        """The schedule of an optimizer over a number of steps, or None for a constant rate.
+
+        Raises:
+            UserError: If it does not take its settings.
+        """
+        if self.scheduler is None:
+            return None
+        try:
+            return self.scheduler(optimizer, total_steps=total_steps)
+        except (TypeError, ValueError, ZeroDivisionError) as error:
+            raise UserError(f"the schedule of the optimizer cannot be made: {error}") from error
+
 
 @constructor
 def one_cycle(
     optimizer: Optimizer,
     total_steps: int,
-    max_lr: float,
-    pct_start: float = 0.3,
-    div_factor: float = 25.0,
-    final_div_factor: float = 1e4,
+    max_lr: Positive,
+    pct_start: Share = 0.3,
+    div_factor: Positive = 25.0,
+    final_div_factor: Positive = 1e4,
 ) -> LRScheduler:
     """Rise to ``max_lr`` within ``pct_start`` of the run, then cosine decay (Smith and Topin,
     arXiv:1708.07120).
@@ -54,7 +80,7 @@ def one_cycle(
 
 @constructor
 def warmup_cosine(
-    optimizer: Optimizer, total_steps: int, warmup: float, final: float = 0.0
+    optimizer: Optimizer, total_steps: int, warmup: Share, final: NotNegative = 0.0
 ) -> LRScheduler:
     """Linear rise over the fraction ``warmup`` of the steps, then cosine decay to ``final`` times
     the peak rate.
@@ -72,7 +98,7 @@ def warmup_cosine(
 
 @constructor
 def milestones(
-    optimizer: Optimizer, total_steps: int, at: Sequence[float], factor: float = 0.5
+    optimizer: Optimizer, total_steps: int, at: Sequence[Share], factor: Positive = 0.5
 ) -> LRScheduler:
     """Times ``factor`` when each of the fractions ``at`` of the steps is done."""
     return MultiStepLR(optimizer, [round(part * total_steps) for part in at], gamma=factor)
@@ -80,7 +106,7 @@ def milestones(
 
 @constructor
 def triangles(
-    optimizer: Optimizer, total_steps: int, low: float, high: float, rise: int
+    optimizer: Optimizer, total_steps: int, low: Positive, high: Positive, rise: Count
 ) -> LRScheduler:
     """Linear rises from ``low`` to ``high`` within ``rise`` steps and back, each cycle half as high as the
     one before, whatever the number of steps (Smith, arXiv:1506.01186, ``triangular2``).

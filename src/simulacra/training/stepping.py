@@ -240,15 +240,13 @@ class Stepping(pl.LightningModule):
         self._plan = {"rates": [], "totals": []}
         configured = []
         for objective in objectives:
-            optimizer = objective.optim.optimizer(objective.parameters)
+            optimizer = objective.optim.start(objective.parameters)
             self._plan["rates"].append([float(g["lr"]) for g in optimizer.param_groups])
             self._plan["totals"].append(self._steps(objective))
             entry: dict[str, Any] = {"optimizer": optimizer}
             if objective.optim.scheduler is not None:
                 entry["lr_scheduler"] = {
-                    "scheduler": objective.optim.scheduler(
-                        optimizer, total_steps=self._steps(objective)
-                    ),
+                    "scheduler": objective.optim.schedule(optimizer, self._steps(objective)),
                     "interval": "step",
                 }
             configured.append(entry)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
+from simulacra.core.typed import Positive, Whole
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.cloud_moments import moments, with_moments
 from simulacra.transforms.maps.base import Map
@@ -87,7 +88,9 @@ class CloudStandardise(PointMap):
     knee: Tensor
     whole: Tensor
 
-    def __init__(self, features: Sequence[Field], scale: float = 1.0, knee: float = 3.0) -> None:
+    def __init__(
+        self, features: Sequence[Field], scale: Positive = 1.0, knee: Positive = 3.0
+    ) -> None:
         super().__init__()
         self.scale = scale
         self.knee_over_mean = knee
@@ -174,9 +177,9 @@ class CloudTransform(Transform):
         spec: Spec,
         given: Sequence[str],
         points: MakePoints = CloudStandardise,
-        leading: int = 2,
+        leading: Whole = 2,
         calibrate: bool = False,
-        seen: int | None = None,
+        seen: Whole | None = None,
     ) -> None:
         super().__init__([spec.field(name) for name in given])
         count = spec.roles.get("count")  # the field that repeats the number of points

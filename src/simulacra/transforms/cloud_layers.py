@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
+from simulacra.core.typed import Count, Whole
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudStandardise, CloudTransform, MakePoints, even
 from simulacra.transforms.cloud_moments import moments
@@ -65,11 +66,11 @@ class LayeredCloudTransform(CloudTransform):
         self,
         spec: Spec,
         given: Sequence[str],
-        layers: int,
+        layers: Count,
         points: MakePoints = CloudStandardise,
-        seen: int | None = None,
-        subset: int | None = None,
-        calibration: int = 0,
+        seen: Whole | None = None,
+        subset: Count | None = None,
+        calibration: Whole = 0,
     ) -> None:
         super().__init__(spec, given, points, leading=0)
         depth = depth_column(spec.features)

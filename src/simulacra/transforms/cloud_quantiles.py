@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Field, UserError, draws
+from simulacra.core.typed import Count, Positive
 from simulacra.transforms.cloud import PointMap, masked
 from simulacra.transforms.maps.quantile import QuantileMap
 
@@ -35,7 +36,7 @@ class CloudQuantiles(PointMap):
     gridded: Tensor
 
     def __init__(
-        self, features: Sequence[Field], values: int, scale: float = 1.0, fitted: int = 200_000
+        self, features: Sequence[Field], values: Count, scale: Positive = 1.0, fitted: int = 200_000
     ) -> None:
         super().__init__()
         self.scale, self.fitted = scale, fitted

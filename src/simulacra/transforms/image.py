@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
+from simulacra.core.typed import Count, NotNegative
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.base import Map
 from simulacra.transforms.pxd import CentredPadding, LogCharge
@@ -75,7 +76,9 @@ class ImageScaling(Transform):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: Spec, given: Sequence[Field], stride: int, noise: float) -> None:
+    def __init__(
+        self, spec: Spec, given: Sequence[Field], stride: Count, noise: NotNegative
+    ) -> None:
         super().__init__(given)
         sensors, rows, cols = spec.shape
         self.sensors = sensors

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simulacra.core import Batch, Conditions, Field, Geometry, Latent, Layout, Spec, draws
+from simulacra.core.typed import Count, NotNegative, Positive
 from simulacra.transforms.maps.dequantise import ZeroFill
 from simulacra.transforms.maps.elementwise import Logit, Moments, Streamed
 from simulacra.transforms.showers import ShowerTransform
@@ -38,7 +39,7 @@ class LogNormalFill(ZeroFill):
         width: ``sigma``, in decades.
     """
 
-    def __init__(self, gap: float, width: float) -> None:
+    def __init__(self, gap: Positive, width: Positive) -> None:
         super().__init__()
         self.gap, self.width = gap, width
 
@@ -120,14 +121,14 @@ class LayerImageTransform(ShowerTransform):
         self,
         spec: Spec,
         given: Sequence[Field],
-        floor: float | None,
+        floor: NotNegative | None,
         fill: LogNormalFill,
-        smear: float,
-        decades: float,
-        alpha: float,
-        block: tuple[int, int],
+        smear: NotNegative,
+        decades: Positive,
+        alpha: NotNegative,
+        block: tuple[Count, Count],
         rotate: bool,
-        veto: float | None = None,
+        veto: NotNegative | None = None,
     ) -> None:
         super().__init__(spec, given, floor, smear=smear, veto=veto)
         self.fill = fill

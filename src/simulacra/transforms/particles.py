@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Field
+from simulacra.core.typed import Positive
 from simulacra.transforms.cloud import CloudStandardise, masked
 
 TYPES = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
@@ -47,9 +48,9 @@ class ParticleStandardise(CloudStandardise):
     def __init__(
         self,
         features: Sequence[Field],
-        scale: float = 1.0,
-        knee: float = 3.0,
-        resolution: float = 0.1,
+        scale: Positive = 1.0,
+        knee: Positive = 3.0,
+        resolution: Positive = 0.1,
     ) -> None:
         super().__init__(features, scale, knee)
         self.resolution = resolution

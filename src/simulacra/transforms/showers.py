@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError, draws
+from simulacra.core.typed import NotNegative
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.dequantise import ZeroFill
@@ -55,10 +56,10 @@ class ShowerTransform(Transform):
         self,
         spec: Spec,
         given: Sequence[Field],
-        floor: float | None = None,
-        spread: float = 1.0,
-        smear: float = 0.05,
-        veto: float | None = None,
+        floor: NotNegative | None = None,
+        spread: NotNegative = 1.0,
+        smear: NotNegative = 0.05,
+        veto: NotNegative | None = None,
     ) -> None:
         super().__init__(given)
         if veto is not None and veto <= 0:

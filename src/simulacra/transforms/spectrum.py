@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field
+from simulacra.core.typed import Whole
 from simulacra.transforms.base import Batches
 from simulacra.transforms.calibration import Calibration
 from simulacra.transforms.maps.quantile import QuantileMap
@@ -40,7 +41,7 @@ class SpectrumCalibration(Calibration):
         nodes: Number of nodes.
     """
 
-    def __init__(self, fields: Sequence[Field], events: int, nodes: int = 128) -> None:
+    def __init__(self, fields: Sequence[Field], events: Whole, nodes: int = 128) -> None:
         super().__init__(fields, events)
         self.true, self.generated = QuantileMap(1, nodes), QuantileMap(1, nodes)
 

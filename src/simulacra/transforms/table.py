@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, draws
+from simulacra.core.typed import Count, Share
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.circle import Circle
 from simulacra.transforms.maps.mixed_quantiles import MixedQuantiles
@@ -46,9 +47,9 @@ class TableTransform(Transform):
         self,
         spec: Spec,
         given: Sequence[Field] = (),
-        knots: int = 129,
-        atoms: int = 8,
-        share: float = 0.005,
+        knots: Count = 129,
+        atoms: Count = 8,
+        share: Share = 0.005,
         whiten: bool = True,
     ) -> None:
         super().__init__(given)

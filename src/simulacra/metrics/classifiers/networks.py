@@ -27,6 +27,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, NotNegative
 from simulacra.metrics.classifiers.boosted import hanley_mcneil
 from simulacra.metrics.classifiers.inputs import Inputs, Source
 from simulacra.metrics.classifiers.recipe import Part, Recipe, fit, outputs, split
@@ -57,8 +58,8 @@ Network = Callable[[int], nn.Module]
 @constructor
 def dense(
     inputs: int,
-    hidden: Sequence[int] = (2048, 2048, 2048),
-    slope: float = 0.01,
+    hidden: Sequence[Count] = (2048, 2048, 2048),
+    slope: NotNegative = 0.01,
     outputs: int = 1,
 ) -> nn.Sequential:
     """Fully connected layers with LeakyReLU; the defaults are the CaloChallenge's.
@@ -153,7 +154,7 @@ class NetworkScore:
     inputs: Source
     network: Network = dense
     recipe: Recipe | None = None
-    trainings: int = 1
+    trainings: Count = 1
     proportions: Sequence[float] | None = None
     force: bool = False
 

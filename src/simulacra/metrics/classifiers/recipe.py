@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, Positive
 from simulacra.core.weights import weighted_mean
 from simulacra.metrics.classifiers.inputs import Inputs
 from simulacra.metrics.engine.weighted import Weight, balanced, part
@@ -45,9 +46,9 @@ class Recipe:
         rotate: Whether trainings are folds of one shuffle in place of shuffles of their own.
     """
 
-    epochs: int = 50
-    batch_size: int = 1000
-    learning_rate: float = 2e-4
+    epochs: Count = 50
+    batch_size: Count = 1000
+    learning_rate: Positive = 2e-4
     select: bool = True
     calibrate: bool = True
     standardise: bool = False

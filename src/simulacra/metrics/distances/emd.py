@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
+from simulacra.core.typed import Count
 from simulacra.metrics.engine.score import (
     Figure,
     Judged,
@@ -122,7 +123,7 @@ class CovMMD(TwoSampleMetric):
 
 @score_constructor
 def cov_mmd_score(
-    reference: Judged, generated: Judged, seed: int, samples: int = 100, batches: int = 10
+    reference: Judged, generated: Judged, seed: int, samples: Count = 100, batches: Count = 10
 ) -> dict[str, Figure]:
     """``cov`` and ``mmd``; arguments as for :func:`cov_mmd`."""
     pair = clouds(reference.events), clouds(generated.events)

@@ -38,6 +38,7 @@ from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 from scipy.optimize import nnls
 from torch import Tensor
 
+from simulacra.core.typed import Count
 from simulacra.metrics.distances.jackknife import (
     block_count,
     blocks,
@@ -242,10 +243,10 @@ def feature_distances(
     seed: int,
     *,
     features: Callable[[Judged], Tensor] = high_level,
-    min_samples: int = 20_000,
-    max_samples: int = 50_000,
-    batch_size: int = 5000,
-    draws: int = 42,
+    min_samples: Count = 20_000,
+    max_samples: Count = 50_000,
+    batch_size: Count = 5000,
+    draws: Count = 42,
 ) -> dict[str, Figure]:
     """``fpd`` and ``kpd`` of features of the events.
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from simulacra.core.typed import Count
 from simulacra.metrics.distances.neighbours import Rows, blocks, radii
 from simulacra.metrics.engine.score import (
     Figure,
@@ -115,7 +116,7 @@ class PRDC(TwoSampleMetric):
 
 @score_constructor
 def shower_prdc(
-    reference: Judged, generated: Judged, seed: int, *, events: int = 10_000, k: int = NEAREST
+    reference: Judged, generated: Judged, seed: int, *, events: Count = 10_000, k: int = NEAREST
 ) -> dict[str, Figure]:
     """``prdc/...`` as the CaloChallenge: of log10 of the cells [MeV] after the cut, empty ones 0.1 MeV.
 

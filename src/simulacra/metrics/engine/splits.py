@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from simulacra.core.typed import Count, NotNegative
 from simulacra.metrics.distances.wasserstein import wasserstein
 from simulacra.metrics.engine.columns import table
 from simulacra.metrics.engine.sample import Sample
@@ -185,7 +186,7 @@ def profile_wasserstein(
 
 @score_constructor
 def split_score(
-    reference: Judged, generated: Judged, seed: int, cut: float, splits: int = SPLITS
+    reference: Judged, generated: Judged, seed: int, cut: NotNegative, splits: Count = SPLITS
 ) -> dict[str, Figure]:
     """``w1_split/<observable>`` and ``w1_split``, their mean, in standard deviations of the reference.
 

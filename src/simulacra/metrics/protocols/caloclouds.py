@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count
 from simulacra.metrics.distances.wasserstein import wasserstein
 from simulacra.metrics.engine.columns import one_of_each, table
 from simulacra.metrics.engine.sample import Sample
@@ -135,8 +136,8 @@ def caloclouds_score(
     reference: Judged,
     generated: Judged,
     seed: int,
-    batches: int = BATCHES,
-    size: int = SIZE,
+    batches: Count = BATCHES,
+    size: Count = SIZE,
 ) -> dict[str, Figure]:
     """``caloclouds/<group>`` in standard deviations of the reference.
 

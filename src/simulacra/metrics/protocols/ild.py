@@ -23,6 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from simulacra.core.typed import Positive
 from simulacra.metrics.distances.separation import separation_of_counts
 from simulacra.metrics.engine.bins import histogram
 from simulacra.metrics.engine.columns import poisson_weights, spread, table
@@ -130,7 +131,7 @@ def energy_score(
     generated: Judged,
     seed: int,
     energies: Sequence[float] | None = (20, 30, 40, 50, 60, 70, 80, 90),
-    window: float = 2.0,
+    window: Positive = 2.0,
     histograms: Sequence[float] = (20, 50, 80),
     unit: float = 1000.0,
 ) -> dict[str, Figure]:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from simulacra.core.typed import Count
 from simulacra.metrics.distances.wasserstein import distance, union
 from simulacra.metrics.engine.score import (
     Events,
@@ -129,7 +130,7 @@ def w1efp(reference: Tensor, generated: Tensor, draws: Draws = STANDARD) -> dict
 
 @score_constructor
 def w1_score(
-    reference: Judged, generated: Judged, seed: int, samples: int = 50_000, batches: int = 5
+    reference: Judged, generated: Judged, seed: int, samples: Count = 50_000, batches: Count = 5
 ) -> dict[str, Figure]:
     r"""``w1m``, ``w1p``, ``w1p/<feature>``, ``w1efp`` and ``w1efp/<polynomial>``.
 

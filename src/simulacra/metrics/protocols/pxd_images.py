@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from simulacra.core.typed import Count
 from simulacra.metrics.distances.frechet import frechet
 from simulacra.metrics.engine.score import (
     Events,
@@ -50,8 +51,8 @@ class ImageDistance:
         self,
         extractor: Extractor | None = None,
         name: str = "own",
-        images: int = 16_000,
-        size: int = 299,
+        images: Count = 16_000,
+        size: Count = 299,
     ) -> None:
         self.extractor, self.name, self.images, self.size = extractor, name, images, size
 

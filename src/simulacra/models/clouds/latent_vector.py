@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from simulacra.core import draws
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, NotNegative
 from simulacra.dynamics.density import MakeDensity
 
 
@@ -30,7 +31,7 @@ class LatentVector:
         flow: Makes the density of the vector.
     """
 
-    width: int
+    width: Count
     encoder: Callable[[int, int, int], nn.Module]
     flow: MakeDensity
 
@@ -44,7 +45,7 @@ class NormalLatentVector(LatentVector):
         kl: Weight of :math:`KL(q(z | x)\,\|\,N(0, 1))` in the loss.
     """
 
-    kl: float
+    kl: NotNegative
 
 
 def encoded(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from simulacra.core import Latent, Spec, event_mean
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import NotNegative, Share
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.density import MakeDensity
 from simulacra.models.clouds.cloud import MakeTransform, trimmed
@@ -46,8 +47,8 @@ class Matching:
         share: Share of the run, from its beginning, with that term.
     """
 
-    weight: float
-    share: float
+    weight: NotNegative
+    share: Share
 
 
 class MDMA(CloudGAN):

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Conditions, Field, Latent, Spec, UserError, draws, refuse_weights
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, NotNegative
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
     moment_distance,
@@ -54,10 +55,10 @@ class ImageGANLoss:
         n_critic: Critic steps per step of the network that generates.
     """
 
-    penalty: float
-    matching: float
-    images: int | None
-    n_critic: int
+    penalty: NotNegative
+    matching: NotNegative
+    images: Count | None
+    n_critic: Count
 
 
 class PXDWGAN(GenerativeModule):

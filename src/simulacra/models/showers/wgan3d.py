@@ -32,6 +32,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Conditions, Field, Latent, Spec, UserError
 from simulacra.core.constructors import constructor
+from simulacra.core.typed import Count, NotNegative, Share
 from simulacra.core.units import factor
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
@@ -60,10 +61,10 @@ class ShowerGANLoss:
         n_critic: Critic steps per step of the network that generates.
     """
 
-    penalty: float
-    penalty_share: float
-    kappa: float
-    n_critic: int
+    penalty: NotNegative
+    penalty_share: Share
+    kappa: NotNegative
+    n_critic: Count
 
 
 class WGAN3D(GenerativeModule):
