@@ -6,15 +6,19 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
+from simulacra import data
 from simulacra.core import Batch
-from simulacra.evaluation import build, saved
 from simulacra.evaluation.config import compose
 from simulacra.formats.base import Format
 
 
 def format_of(overrides: Sequence[str]) -> Format:
     """Reader and writer of a data set."""
-    return build.build_data(saved.resolve(compose("evaluate", list(overrides)))).format
+    config = OmegaConf.to_container(compose("evaluate", list(overrides))["data"], resolve=True)
+    assert isinstance(config, dict)
+    return data.build(config).format
 
 
 def digest(form: Format, path: Path) -> str:
