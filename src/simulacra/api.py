@@ -25,6 +25,7 @@ from simulacra.core.numbers import numbers
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import anomaly, build, saved, schema
 from simulacra.evaluation import config as tree
+from simulacra.evaluation.cut import Cut
 from simulacra.evaluation.files import Opened, checked, open_events
 from simulacra.evaluation.judge_files import differing, enough, remarks
 from simulacra.metrics import EvaluationResult
@@ -132,7 +133,7 @@ def evaluate(
             f"there are {', '.join(tree.choices('data'))}"
         )
     config = _evaluation_config(datamodule, evaluation, seed, overrides)
-    most = config["evaluation"]["events"]
+    most, clean = config["evaluation"]["events"], config["evaluation"]["clean"]
     asked = {
         "reference": (reference, most),
         "generated": (generated, most),
@@ -140,7 +141,7 @@ def evaluate(
         "training": (training, None),
     }
     events = {
-        name: _events(sample, datamodule, name, limit)
+        name: _events(sample, datamodule, name, limit, clean)
         for name, (sample, limit) in asked.items()
         if sample is not None
     }
@@ -228,17 +229,19 @@ def _evaluation_config(
     return {**saved.resolve(_composed("evaluate", asked), schema.Evaluate), "data": {"name": name}}
 
 
-def _events(sample: Sample, datamodule: EventDataModule, name: str, most: int | None) -> Opened:
-    """The first ``most`` events of a sample (None: all), checked."""
+def _events(
+    sample: Sample, datamodule: EventDataModule, name: str, most: int | None, clean: bool
+) -> Opened:
+    """The first ``most`` events of a sample (None: all), checked; files may be cleaned."""
     if isinstance(sample, (str, os.PathLike)):
-        return open_events(datamodule.format, os.fspath(sample), most)
+        return open_events(datamodule.format, os.fspath(sample), most, clean)
     spec = datamodule.native_spec
     batch = sample if isinstance(sample, Batch) else _batch(sample, spec, name)
     if not len(batch):
         raise UserError(f"{name} holds no events")
     chosen = batch if most is None else batch[:most]
     try:
-        return checked(name, chosen.to("cpu"), spec)
+        return checked(name, chosen.to("cpu"), Cut(spec, clean))
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
 

@@ -11,6 +11,8 @@ from simulacra.formats.calochallenge import CaloChallenge, ds1_photons, ds1_pion
 from simulacra.formats.calogan import PARTICLES, CaloGan, calogan
 from simulacra.formats.hdf5 import Hdf5Format
 from simulacra.formats.ild import IldGrid, ild, ild_10x10, ild_angles
+from simulacra.formats.lemurs import Lemurs, lemurs
+from simulacra.formats.showerdata import ShowerData, showerdata
 
 FORMATS: dict[str, Hdf5Format] = {
     "ds1_photons": CaloChallenge(ds1_photons()),
@@ -23,6 +25,9 @@ FORMATS: dict[str, Hdf5Format] = {
     "calogan": CaloGan(calogan()),
     "calogan_3": CaloGan(calogan(PARTICLES)),
     "ild_cloud": CaloCloud(ild_cloud()),
+    "lemurs": Lemurs(lemurs()),
+    "showerdata": ShowerData(showerdata()),
+    "showerdata_5": ShowerData(showerdata(time=True, particles=(22, 211)), (22, 211)),
 }
 
 
@@ -51,7 +56,7 @@ def test_reading_what_was_written_gives_the_same_bits(name: str, tmp_path: Path)
     format.spec.validate(batch)
     assert len(batch) == info.n == 7
     with h5py.File(tmp_path / "copy.hdf5") as file:
-        assert dict(file.attrs) == {"model": "none", "n": 7}
+        assert {"model": "none", "n": 7}.items() <= dict(file.attrs).items()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.hdf5", "toy.hdf5"]
 
 
@@ -71,7 +76,7 @@ def test_toys_hold_energies_of_the_published_range_and_hit_some_cells(
     assert bool((hits > 0).all())
 
 
-@pytest.mark.parametrize("name", ["ds2", "ild_cloud", "calogan_3"])
+@pytest.mark.parametrize("name", ["ds2", "ild_cloud", "calogan_3", "lemurs", "showerdata_5"])
 def test_pieces_of_a_file_join_to_the_whole(name: str, tmp_path: Path) -> None:
     format = FORMATS[name]
     format.toy(tmp_path / "toy.hdf5", 7)
@@ -100,6 +105,16 @@ def test_points_stand_last_in_the_file_and_first_in_the_batch(tmp_path: Path) ->
     FORMATS["ild_cloud"].write(tmp_path / "again.hdf5", batch)
     with h5py.File(tmp_path / "again.hdf5") as file:
         assert np.array_equal(file["events"][:], events)
+
+
+def test_clouds_with_points_before_columns_are_the_same_showers(tmp_path: Path) -> None:
+    form = FORMATS["ild_cloud"]
+    form.toy(tmp_path / "old.hdf5", 3)
+    with h5py.File(tmp_path / "old.hdf5") as old, h5py.File(tmp_path / "new.hdf5", "w") as new:
+        new["energy"], new["events"] = old["energy"][:], old["events"][:].transpose(0, 2, 1)
+        new["p_norm_local"] = np.zeros((3, 2))
+    assert_equal(form.read(tmp_path / "old.hdf5"), form.read(tmp_path / "new.hdf5"))
+    assert form.check(tmp_path / "new.hdf5").remarks == ()
 
 
 def test_the_small_ild_grid_is_the_middle_of_the_large_one(tmp_path: Path) -> None:

@@ -9,8 +9,22 @@ from simulacra.formats.calo_cloud import ild_cloud
 from simulacra.formats.calochallenge import ds1_photons, ds1_pions, ds2, ds3, geometry_of
 from simulacra.formats.calogan import PARTICLES, calogan
 from simulacra.formats.ild import ild, ild_10x10, ild_angles
+from simulacra.formats.lemurs import lemurs
+from simulacra.formats.showerdata import showerdata
 
-SPECS = (ds1_photons, ds1_pions, ds2, ds3, calogan, ild, ild_10x10, ild_angles, ild_cloud)
+SPECS = (
+    ds1_photons,
+    ds1_pions,
+    ds2,
+    ds3,
+    calogan,
+    ild,
+    ild_10x10,
+    ild_angles,
+    ild_cloud,
+    lemurs,
+    showerdata,
+)
 
 
 @pytest.mark.parametrize("make", SPECS)

@@ -19,7 +19,9 @@ from simulacra.formats.calogan import PARTICLES, CaloGan, calogan
 from simulacra.formats.ild import IldGrid, ild_10x10
 from simulacra.formats.jetclass import JetClassFormat, jetclass
 from simulacra.formats.jetnet import JetNetFormat, jetnet
+from simulacra.formats.lemurs import Lemurs, lemurs
 from simulacra.formats.pxd import PxdFormat, pxd, pxd_small
+from simulacra.formats.showerdata import ShowerData, showerdata
 
 FORMATS: dict[str, Callable[[], Format]] = {
     "ds1_photons": lambda: CaloChallenge(ds1_photons()),
@@ -27,6 +29,8 @@ FORMATS: dict[str, Callable[[], Format]] = {
     "calogan": lambda: CaloGan(calogan(PARTICLES)),
     "ild_10x10": lambda: IldGrid(ild_10x10(), "10x10", "30x30"),
     "ild_cloud": lambda: CaloCloud(ild_cloud()),
+    "lemurs": lambda: Lemurs(lemurs()),
+    "showerdata": lambda: ShowerData(showerdata()),
     "jetnet30": lambda: JetNetFormat(jetnet(30, ["t"]), ["t"]),
     "jetnet_classes": lambda: JetNetFormat(jetnet(30, ["g", "t"]), ["g", "t"]),
     "jetclass": lambda: JetClassFormat(jetclass(["QCD", "Hbb"]), ["QCD", "Hbb"]),

@@ -87,18 +87,19 @@ class Prior:
     Args:
         name: Name of the condition.
         kind: ``"discrete"`` (``values`` with ``weights``), ``"uniform"`` or ``"loguniform"``
-            (``values = (low, high)``).
+            (``values = (low, high)``), ``"constant"`` (the same components ``values`` for every event).
         values: Values or bounds, in the field's unit.
         weights: Relative frequencies of discrete values, equal if empty.
     """
 
     name: str
-    kind: Literal["discrete", "uniform", "loguniform"]
+    kind: Literal["discrete", "uniform", "loguniform", "constant"]
     values: tuple[float, ...]
     weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind != "discrete" and (len(self.values) != 2 or self.values[0] > self.values[1]):
+        ranged = self.kind in ("uniform", "loguniform")
+        if ranged and (len(self.values) != 2 or self.values[0] > self.values[1]):
             raise ValueError(f"prior of {self.name!r} needs (low, high), got {self.values}")
         if not self.values or (self.weights and len(self.weights) != len(self.values)):
             raise ValueError(
@@ -114,7 +115,9 @@ class Prior:
             )
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` values, float32 ``(n, 1)``, on the CPU."""
+        """``n`` values, float32 ``(n, 1)``, of a constant ``(n, components)``, on the CPU."""
+        if self.kind == "constant":
+            return torch.tensor(self.values, dtype=torch.float32).repeat(n, 1)
         if self.kind == "discrete":
             weights = torch.tensor(self.weights or [1.0] * len(self.values), dtype=torch.float64)
             index = torch.multinomial(weights, n, replacement=True, generator=generator)

@@ -12,6 +12,7 @@ from scipy import stats
 
 from simulacra.core import Batch, Spec, UserError
 from simulacra.core.plausible import Plausibility
+from simulacra.evaluation.cut import Cut
 from simulacra.formats.base import Format
 from simulacra.metrics.engine.events import Events, chunks, conditions
 from simulacra.metrics.engine.score import Judged
@@ -54,25 +55,36 @@ class Opened:
         path: The file.
         events: Its events.
         remarks: What is not plausible about them, one sentence per finding.
+        cut: What does not count of them, or was changed.
     """
 
     path: str
     events: Events
     remarks: dict[str, str]
+    cut: Cut
 
-    def warn(self) -> None:
+    def tell(self) -> None:
         """Say it, once."""
-        for text in self.remarks.values():
-            log.warning("%s: %s", self.path, text)
+        text = self.cut.text()
+        if text is not None:
+            log.log(
+                logging.WARNING if self.cut.changed else logging.INFO, "%s: %s", self.path, text
+            )
+        for remark in self.remarks.values():
+            log.warning("%s: %s", self.path, remark)
 
 
-def open_events(form: Format, path: str, most: int | None) -> Opened:
+def open_events(form: Format, path: str, most: int | None, clean: bool = False) -> Opened:
     """The first ``most`` events of a file (None: all), every value of them checked.
+
+    Negative values that are rounding are zero, and with ``clean`` all that public evaluations cut.
 
     Raises:
         UserError: If there are none.
         FormatError: If the file is not what its format promises.
     """
+    cut = Cut(form.spec, clean)
+    form = form.lenient(cut.cleaning)
     info = form.header(path)
     n = info.n if most is None else min(most, info.n)
     if not n:
@@ -80,21 +92,28 @@ def open_events(form: Format, path: str, most: int | None) -> Opened:
     events: Events = FileEvents(form, path, n)
     if 4 * n * form.spec.n_voxels <= IN_MEMORY:
         events = events[range(n)]
-    return checked(path, events, form.spec)
+    return checked(path, events, cut)
 
 
-def checked(name: str, events: Events, spec: Spec) -> Opened:
+def checked(name: str, events: Events, cut: Cut) -> Opened:
     """Events after every value of them was checked and looked at.
+
+    Args:
+        name: What messages call them.
+        events: The events.
+        cut: Counts what does not count of them.
 
     Raises:
         UserError: If they are not what the data set promises.
     """
-    look = Plausibility(spec)
+    spec, look = cut.spec, Plausibility(cut.spec)
     for batch in chunks(events, max(1, IN_MEMORY // (16 * spec.n_voxels))):
         spec.validate(batch)
         look.add(batch)
-    found = Opened(name, events, look.remarks())
-    found.warn()
+        cut.add(batch)
+    cut.cleaning.counting = False  # what is read again is not counted again
+    found = Opened(name, events, look.remarks(), cut)
+    found.tell()
     return found
 
 

@@ -68,8 +68,11 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
         raise UserError("an error band is that of one model: give one generated file")
     folders = places(output, paths)
     form, most = datamodule.format, config["evaluation"]["events"]
-    reference = open_events(form, config["reference"], most)
-    opened = {path: open_events(form, path, most) for path in dict.fromkeys([*paths, *members])}
+    clean = config["evaluation"]["clean"]
+    reference = open_events(form, config["reference"], most, clean)
+    opened = {
+        path: open_events(form, path, most, clean) for path in dict.fromkeys([*paths, *members])
+    }
     enough([reference, *opened.values()], config)
     judge = evaluator(reference.events, datamodule, config)
     if generator is not None:
@@ -85,6 +88,7 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
         result.notes.update(remarks(reference, opened[path]))
         count = {"test/events": float(len(events))}
         figures = {**result.metrics, **ranked.figures(path), **count, **timing}
+        figures |= opened[path].cut.figures()
         drawn: dict[str, Drawing] = {}
         if generator is not None:
             scanned = scans(generator, judge.reference, config["scan"], config["seed"])
@@ -96,13 +100,13 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
 
 
 def remarks(reference: Opened, generated: Opened) -> dict[str, str]:
-    """Notes on what is not plausible about two files, about which they have warned."""
-    sides = {"reference": reference, "generated": generated}
-    return {
-        f"test/plausible/{side}/{name}": text
-        for side, opened in sides.items()
-        for name, text in opened.remarks.items()
-    }
+    """Notes on what was cut of two files and what is not plausible about them, which was said before."""
+    found: dict[str, str] = {}
+    for side, opened in {"reference": reference, "generated": generated}.items():
+        text = opened.cut.text()
+        found |= {f"test/cut/{side}": text} if text else {}
+        found |= {f"test/plausible/{side}/{name}": item for name, item in opened.remarks.items()}
+    return found
 
 
 def listed(given: str | list[str]) -> list[str]:
@@ -243,8 +247,10 @@ def evaluator(
 ) -> Evaluator:
     """The judge of an evaluation; floors come from ``truth``, else from ``training``."""
     form = datamodule.format
-    training = open_events(form, config["training"], None).events if config["training"] else None
-    truth = open_events(form, config["truth"], None).events if config["truth"] else training
+    clean = config["evaluation"]["clean"]
+    given = {key: config[key] for key in ("training", "truth") if config[key]}
+    opened = {key: open_events(form, path, None, clean).events for key, path in given.items()}
+    training, truth = opened.get("training"), opened.get("truth", opened.get("training"))
     return build.build_evaluator(
         config, reference, datamodule.observables, truth=truth, training=training
     )

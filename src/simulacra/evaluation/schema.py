@@ -100,6 +100,7 @@ class Evaluation(TypedDict):
     conditional: bool
     trainings: Count
     force: bool
+    clean: bool
     draw: bool
 
 

@@ -8,6 +8,7 @@ A format is the pair of a :class:`~simulacra.core.Spec` and the layout of a file
 
 from __future__ import annotations
 
+import copy
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from simulacra.core import Batch, FormatError, Spec, UserError
 from simulacra.core.constructors import role
 from simulacra.core.files import beside, cannot_write
 from simulacra.core.plausible import Plausibility
+from simulacra.formats.cleaning import Cleaning
 
 CHUNK_BYTES = 32 * 2**20  # of dense float32 events that are held at once while streaming
 
@@ -142,8 +144,17 @@ class Format(ABC):
         spec: What the files promise.
     """
 
+    cleaning: Cleaning | None = None
+    """What reading changes in the raw output of a generator; None: nothing, it is refused."""
+
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+
+    def lenient(self, cleaning: Cleaning) -> Self:
+        """The same format, whose reading cuts the raw output of a generator and counts what it cut."""
+        other = copy.copy(self)
+        other.cleaning = cleaning
+        return other
 
     @abstractmethod
     def header(self, path: Path | str) -> FileInfo:

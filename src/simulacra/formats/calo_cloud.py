@@ -24,6 +24,7 @@ from simulacra.core.constructors import constructor
 from simulacra.core.geometry import regular_grid
 from simulacra.formats.base import FileInfo
 from simulacra.formats.calochallenge import ENERGY
+from simulacra.formats.cleaning import Cleaning
 from simulacra.formats.hdf5 import Array, Hdf5Format, event_shape, pad_points, tensor
 from simulacra.formats.ild import LAYER_BOTTOMS, PITCH, RESPONSE
 
@@ -54,6 +55,15 @@ class CaloCloud(Hdf5Format):
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         """Key of each quantity per event."""
         return {ENERGY: "energy"}
+
+    def cleaned(
+        self, arrays: dict[str, Array], path: Path, start: int, cleaning: Cleaning
+    ) -> dict[str, Array]:
+        """Points of negative energy have none, and are none."""
+        events = arrays["events"].copy()
+        energy = events[:, 3] if events.shape[1] == 4 else events[..., 3]
+        energy[:] = cleaning.negative(path, "events", energy, start, self.spec.unit)
+        return {**arrays, "events": events}
 
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         """Events from arrays by key."""

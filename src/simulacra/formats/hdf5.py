@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from simulacra.core import Batch, Field, FormatError
 from simulacra.formats.base import FileInfo, Format
+from simulacra.formats.cleaning import Cleaning
 from simulacra.formats.hdf5_data import (
     Array,
+    Stored,
     attribute,
     dataset,
     event_shape,
@@ -28,6 +30,7 @@ from simulacra.formats.hdf5_data import (
     numbers,
     open_hdf5,
     present,
+    stored,
 )
 from simulacra.formats.hdf5_writer import WEIGHT, Hdf5Writer
 
@@ -40,11 +43,13 @@ __all__ = [
     "check_far",
     "check_finite",
     "check_not_negative",
+    "dataset",
     "event_shape",
     "open_hdf5",
     "pad_points",
     "present",
     "read_weight",
+    "stored",
     "tensor",
 ]
 
@@ -135,6 +140,14 @@ class Hdf5Format(Format):
         """Axes behind one event of ``shape`` under a key, in the same order, that a file need not join."""
         return shape
 
+    def data(self, file: h5py.File, path: Path, key: str) -> Stored:
+        """What a file holds under a key of :meth:`columns`, checked but not read.
+
+        Raises:
+            FormatError: See :func:`dataset`.
+        """
+        return dataset(file, path, key, f"the keys of {self.spec.name}")
+
     @abstractmethod
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         """Events from arrays ``(n, *shape)`` by key."""
@@ -186,7 +199,7 @@ class Hdf5Format(Format):
         ranges = {}
         fields = self.fields(file)
         for name, key in fields.items():
-            values = numbers(dataset(file, path, key), path, key, 0, n).reshape(n, -1)
+            values = numbers(self.data(file, path, key), path, key, 0, n).reshape(n, -1)
             check_finite(path, key, values, 0)
             ranges[name] = float(values.min()), float(values.max())
             self._check_energies(path, key, self.spec.field(name), *ranges[name])
@@ -196,7 +209,7 @@ class Hdf5Format(Format):
         self, file: h5py.File, path: Path, key: str, wanted: tuple[int, ...]
     ) -> tuple[int, ...]:
         """Shape of the array under a key, which holds events of shape ``wanted`` in the order of its axes."""
-        found = tuple(dataset(file, path, key, f"the keys of {self.spec.name}").shape)
+        found = tuple(self.data(file, path, key).shape)
         axes = self.axes(key, wanted)
         if not merges(found[1:], axes):
             other = "" if axes == wanted else f" or {('N', *axes)}"
@@ -216,16 +229,38 @@ class Hdf5Format(Format):
         check_far(path, key, field, low, high)
 
     def _read(self, file: h5py.File, path: Path, start: int, stop: int) -> Batch:
-        arrays = {}
-        for key, shape in self.columns(file).items():
-            values = numbers(dataset(file, path, key), path, key, start, stop)
-            arrays[key] = values = values.reshape(len(values), *shape)
-            check_finite(path, key, values, start)
-            if key in self.nonnegative:
-                check_not_negative(path, key, values, start, self.spec.unit)
-        n = len(dataset(file, path, next(iter(arrays))))
+        arrays = self._arrays(file, path, start, stop)
+        if self.cleaning is not None:
+            arrays = self.cleaned(arrays, path, start, self.cleaning)
+        for key in self.nonnegative:
+            if key in arrays:
+                check_not_negative(path, key, arrays[key], start, self.spec.unit)
+        n = len(self.data(file, path, next(iter(self.columns(file)))))
         weight = read_weight(file, path, n, self.spec.signed, start, stop)
         return replace(self.decode(arrays, path), weight=weight)
+
+    def cleaned(
+        self, arrays: dict[str, Array], path: Path, start: int, cleaning: Cleaning
+    ) -> dict[str, Array]:
+        """Arrays of the events from ``start`` on, without what public evaluations cut.
+
+        Raises:
+            FormatError: If more than that is to be changed than ``cleaning`` allows.
+        """
+        values = {key: arrays[key] for key in self.nonnegative if key in arrays}
+        unit = self.spec.unit
+        return arrays | {
+            key: cleaning.negative(path, key, item, start, unit) for key, item in values.items()
+        }
+
+    def _arrays(self, file: h5py.File, path: Path, start: int, stop: int) -> dict[str, Array]:
+        """Arrays by key of the events ``start`` to ``stop``, all finite."""
+        arrays = {}
+        for key, shape in self.columns(file).items():
+            values = numbers(self.data(file, path, key), path, key, start, stop)
+            arrays[key] = values = values.reshape(len(values), *shape)
+            check_finite(path, key, values, start)
+        return arrays
 
 
 def tensor(values: NDArray[np.floating]) -> torch.Tensor:

@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -149,7 +149,24 @@ def dataset(
         return item
 
 
-def stored(data: h5py.Dataset, path: Path, key: str, start: int, stop: int) -> NDArray[Any]:
+class Stored(Protocol):
+    """An array in a file, or one member of its records."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape, entries first."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        """Number of entries."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: slice, /) -> NDArray[Any]:
+        """Some entries."""
+        raise NotImplementedError
+
+
+def stored(data: Stored, path: Path, key: str, start: int, stop: int) -> NDArray[Any]:
     """Entries ``start`` to ``stop`` of an array, of the type that the file has.
 
     Raises:
@@ -160,7 +177,7 @@ def stored(data: h5py.Dataset, path: Path, key: str, start: int, stop: int) -> N
         return values
 
 
-def numbers(data: h5py.Dataset, path: Path, key: str, start: int, stop: int) -> Array:
+def numbers(data: Stored, path: Path, key: str, start: int, stop: int) -> Array:
     """Entries ``start`` to ``stop`` of an array, float32.
 
     Raises:

@@ -6,11 +6,11 @@ import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from simulacra.core import Batch, Spec
 from simulacra.core.files import cannot_write
@@ -113,11 +113,7 @@ class Hdf5Writer(Writer):
             check_weight(batch.weight, len(batch), self.format.spec.signed)
             arrays |= {WEIGHT: batch.weight.float().cpu().numpy()}
         try:
-            for key, values in arrays.items():
-                data = self.file[key] if key in self.file else self._create(key, ())
-                data.resize(self.n + len(values), axis=0)
-                data[self.n :] = values
-                self.sink.check()
+            self._store(arrays)
             self.n += len(batch)
             self.file.flush()
             self.sink.check()
@@ -128,15 +124,30 @@ class Hdf5Writer(Writer):
         self.sink = _Sink(self.temporary)
         self.file = h5py.File(self.sink, "w", rdcc_nbytes=8 * _CHUNK_BYTES)
         self.file.attrs.update(self.attributes)
+        self._create_all()
+
+    def _create_all(self) -> None:
+        """Make the empty arrays."""
         for key, shape in self.format.columns().items():
             self._create(key, shape)
 
-    def _create(self, key: str, shape: tuple[int, ...]) -> h5py.Dataset:
-        rows = max(1, _CHUNK_BYTES // (4 * int(np.prod(shape))))
+    def _create(
+        self, key: str, shape: tuple[int, ...], kind: DTypeLike = np.float32
+    ) -> h5py.Dataset:
+        """An empty array of events of one shape and type."""
+        rows = max(1, _CHUNK_BYTES // (np.dtype(kind).itemsize * int(np.prod(shape))))
         chunks = (min(rows, 4096), *shape)
         return self.file.create_dataset(
-            key, (0, *shape), np.float32, maxshape=(None, *shape), chunks=chunks, **_COMPRESSION
+            key, (0, *shape), kind, maxshape=(None, *shape), chunks=chunks, **_COMPRESSION
         )
+
+    def _store(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write arrays behind the events that are there."""
+        for key, values in arrays.items():
+            data = self.file[key] if key in self.file else self._create(key, ())
+            data.resize(self.n + len(values), axis=0)
+            data[self.n :] = values
+            self.sink.check()
 
     def _close(self) -> None:
         self.file.close()

@@ -33,6 +33,7 @@ from torch.nn import functional
 
 from simulacra.core import Batch, Field, FormatError, Prior, Spec, UserError
 from simulacra.formats.base import FileInfo, Writer
+from simulacra.formats.cleaning import Cleaning
 from simulacra.formats.hdf5 import (
     Array,
     Hdf5Format,
@@ -152,6 +153,16 @@ class JetClassFormat(Hdf5Format):
     def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
         self.write(path, toy_particles(self.spec, n, seed, len(self.classes)), {"generator": "toy"})
         return self.header(path)
+
+    def cleaned(
+        self, arrays: dict[str, Array], path: Path, start: int, cleaning: Cleaning
+    ) -> dict[str, Array]:
+        """Particles of negative energy are none, and nothing is left in their place."""
+        energy = cleaning.negative(path, "part_energy", arrays["part_energy"], start, "GeV")
+        names = [key for key in arrays if key.startswith("part_")]
+        points = np.stack([energy if key == "part_energy" else arrays[key] for key in names], -1)
+        points = cleaning.padding(path, points, energy > 0, start)
+        return arrays | {key: points[..., number] for number, key in enumerate(names)}
 
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         size = self.spec.shape[0]

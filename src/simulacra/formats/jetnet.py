@@ -29,6 +29,7 @@ import torch
 
 from simulacra.core import Batch, Field, FormatError, Prior, Spec, UserError
 from simulacra.formats.base import FileInfo, Writer
+from simulacra.formats.cleaning import Cleaning
 from simulacra.formats.hdf5 import (
     Array,
     Hdf5Format,
@@ -163,6 +164,17 @@ class JetNetFormat(Hdf5Format):
         if label is not None and label not in self.classes:
             raise FormatError(f"{path}: the file holds jets of class {label!r}, expected {wanted}")
         return label
+
+    def cleaned(
+        self, arrays: dict[str, Array], path: Path, start: int, cleaning: Cleaning
+    ) -> dict[str, Array]:
+        """A soft mask is rounded, points outside of it are removed, negative momenta are zero."""
+        particles = arrays["particle_features"]
+        mask = cleaning.mask(path, particles[..., 3], start)
+        values = cleaning.padding(path, particles[..., :3], mask, start)
+        share = cleaning.negative(path, "particle_features", values[..., 2], start)
+        found = np.concatenate([values[..., :2], share[..., None], mask[..., None]], -1)
+        return {**arrays, "particle_features": found.astype(np.float32)}
 
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         particles, jets = (

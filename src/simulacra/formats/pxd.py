@@ -94,7 +94,10 @@ class PxdFormat(Format):
         n = self.header(path).n
         starts = range(0, n, chunk)
         if _is_list(path):
-            parts = (pxd_hdf5.read(Path(path), start, min(n, start + chunk)) for start in starts)
+            parts = (
+                pxd_hdf5.read(Path(path), start, min(n, start + chunk), self.cleaning)
+                for start in starts
+            )
         else:
             names = pxd_png.event_names(Path(path), self.sensors)
             parts = (
@@ -112,7 +115,7 @@ class PxdFormat(Format):
         """Images ``(n, S, rows, cols)`` [ADU], values checked."""
         self.header(path)
         if _is_list(path):
-            hits = pxd_hdf5.read(Path(path), start, stop)
+            hits = pxd_hdf5.read(Path(path), start, stop, self.cleaning)
         else:
             hits = pxd_png.read(Path(path), self.sensors, start, stop)
         weight = self.weights(path)

@@ -25,6 +25,7 @@ from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.core.weights import check_weight
 from simulacra.formats.base import FileInfo, Writer
+from simulacra.formats.cleaning import Cleaning
 from simulacra.formats.hdf5 import WEIGHT, attribute, open_hdf5, read_weight
 from simulacra.formats.hdf5_data import dataset, stored
 from simulacra.formats.pxd_hits import COLUMNS, Array, Hits
@@ -55,8 +56,13 @@ def header(path: Path) -> tuple[FileInfo, Layout]:
         return FileInfo(path, n, shapes), layout
 
 
-def read(path: Path, start: int = 0, stop: int | None = None) -> Hits:
-    """Events ``start`` to ``stop`` (to the end if None), every value checked."""
+def read(
+    path: Path, start: int = 0, stop: int | None = None, cleaning: Cleaning | None = None
+) -> Hits:
+    """Events ``start`` to ``stop`` (to the end if None), every value checked.
+
+    With ``cleaning`` charges end where the converter ends.
+    """
     with open_hdf5(path) as file:
         layout = _check_layout(file, path)
         offsets = _offsets(file, path)
@@ -64,6 +70,11 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> Hits:
         start, stop = min(start, n), n if stop is None else min(stop, n)
         offsets = offsets[start : stop + 1]
         columns = {key: _column(file, path, key, offsets[0], offsets[-1]) for key in COLUMNS}
+    if cleaning is not None:
+        number = np.repeat(np.arange(start, stop), np.diff(offsets))
+        columns["charge"] = cleaning.ceiling(
+            path, "charge", columns["charge"], _largest(layout), number
+        )
     _check_values(columns, layout, path)
     hits = Hits.of(offsets - offsets[0], list(columns.values()), layout.shape)
     _check_order(hits, path, start)
@@ -247,10 +258,14 @@ def _column(file: h5py.File, path: Path, key: str, start: int, stop: int) -> Arr
     return values.astype(np.int64)
 
 
+def _largest(layout: Layout) -> int:
+    """Largest charge of a cell [ADU]."""
+    return 255 if layout.shape == (ROWS, COLS) else int(np.iinfo(np.uint16).max)
+
+
 def _check_values(columns: dict[str, Array], layout: Layout, path: Path) -> None:
     rows, cols = layout.shape
-    largest = 255 if layout.shape == (ROWS, COLS) else np.iinfo(np.uint16).max
-    limits = {"sensor": len(SENSORS) - 1, "u": rows - 1, "v": cols - 1, "charge": largest}
+    limits = {"sensor": len(SENSORS) - 1, "u": rows - 1, "v": cols - 1, "charge": _largest(layout)}
     for key, limit in limits.items():
         if len(columns[key]) and int(columns[key].max()) > limit:
             raise FormatError(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -74,6 +75,8 @@ class Hits:
 class ILDCloudObservables(ObservableSet):
     """The 26 observables of CaloClouds after projection to cells.
 
+    A calorimeter whose axes have other names, or whose layers lie elsewhere, is a subclass.
+
     Args:
         spec: A cloud with the features ``x``, ``layer``, ``z`` and an energy.
         pitch: Cell size [mm].
@@ -84,7 +87,14 @@ class ILDCloudObservables(ObservableSet):
         occupancy: Range of the number of hits.
         visible: Range of the visible energy [MeV].
         spectrum: Range of the hit spectrum [MeV].
+
+    Attributes:
+        across: Names of the axes across the shower.
+        along: Name of the axis along which layers follow each other, and its unit.
     """
+
+    across: ClassVar[tuple[str, str]] = ("x", "z")
+    along: ClassVar[tuple[str, str]] = ("y", "mm")
 
     def __init__(
         self,
@@ -100,12 +110,12 @@ class ILDCloudObservables(ObservableSet):
     ) -> None:
         super().__init__(spec)
         names = [field.name for field in spec.features]
-        missing = {"x", "layer", "z"} - set(names)
+        missing = {*self.across, "layer"} - set(names)
         if missing:
             raise UserError(
                 f"observables of calorimeter points need the features {sorted(missing)}; got {names}"
             )
-        self._columns = [names.index("x"), names.index("z"), names.index("layer"), len(names) - 1]
+        self._columns = [names.index(name) for name in (*self.across, "layer", names[-1])]
         self.pitch, self.phase, self.origin = pitch, tuple(phase), tuple(origin)
         self.layer_groups = torch.tensor(layer_groups, dtype=torch.float64)
         self.rings = torch.tensor(rings, dtype=torch.float64)
@@ -136,12 +146,8 @@ class ILDCloudObservables(ObservableSet):
         """
         hits = self.project(batch)
         total = hits.sums(hits.energy)
-        depths = torch.tensor(LAYER_BOTTOMS, dtype=torch.float64) + SENSOR / 2
-        places = {
-            "x": hits.x,
-            "y": depths[hits.layer.clamp(0, len(depths) - 1)],
-            "z": hits.z,
-        }
+        first, second = self.across
+        places = {first: hits.x, self.along[0]: self.depth(hits.layer), second: hits.z}
         found: dict[str, Tensor | Ragged] = {
             f"cog_{name}": hits.sums(hits.energy * place) / total for name, place in places.items()
         }
@@ -156,14 +162,20 @@ class ILDCloudObservables(ObservableSet):
         found["hit_energy"] = Ragged(hits.energy * self._mev, counts)
         return found
 
+    def depth(self, layer: Tensor) -> Tensor:
+        """Position of layers along the shower, float64, in the unit of ``along``."""
+        depths = torch.tensor(LAYER_BOTTOMS, dtype=torch.float64) + SENSOR / 2
+        return depths[layer.clamp(0, len(depths) - 1)]
+
     def axes(self) -> dict[str, Axis]:
         """Published ranges where the data set gives them."""
         n_low, n_high = self._occupancy or (None, None)
         e_low, e_high = self._visible or (None, None)
+        (first, second), (along, unit) = self.across, self.along
         found = {
-            "cog_x": Axis("centre of gravity along x", "mm", 30),
-            "cog_y": Axis("centre of gravity in depth", "mm", 30),
-            "cog_z": Axis("centre of gravity along z", "mm", 30),
+            f"cog_{first}": Axis(f"centre of gravity along {first}", "mm", 30),
+            f"cog_{along}": Axis("centre of gravity in depth", unit, 30),
+            f"cog_{second}": Axis(f"centre of gravity along {second}", "mm", 30),
             "n_hit": Axis("number of hits", "", 49, n_low, n_high),
             "e_tot": Axis("visible energy", "MeV", 49, e_low, e_high),
             "e_tot_over_e_inc": Axis(r"$E_{vis} / E_{inc}$"),
@@ -210,7 +222,7 @@ class ILDCloudObservables(ObservableSet):
         }
 
     def images(self, batch: Batch) -> dict[str, Image]:
-        """Energy seen along the depth (x against z) and from the side (x against layer), 41 cells
+        """Energy seen along the depth and from the side (the first axis across against the layer), 41 cells
         around the axis.
         """
         hits = self.project(batch)
@@ -218,7 +230,7 @@ class ILDCloudObservables(ObservableSet):
         half = 20.5 * self.pitch
         edges = [even_edges(o - half, o + half, 41) for o in self.origin]
         layers = torch.arange(round(float(self.layer_groups[-1])) + 2, dtype=torch.float64)
-        x, z, layer = Axis("x", "mm"), Axis("z", "mm"), Axis("layer")
+        x, z, layer = *(Axis(name, "mm") for name in self.across), Axis("layer")
         views = {
             "front": ("all layers", hits.z, edges[1], z),
             "side": ("side view", hits.layer, layers, layer),

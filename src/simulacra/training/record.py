@@ -84,7 +84,7 @@ class Record:
 
     def narrow(self, prior: Prior) -> Prior:
         """The part of a prior that lies in the trained range."""
-        if prior.name not in self.trained_range:
+        if prior.name not in self.trained_range or prior.kind == "constant":
             return prior
         low, high = self.trained_range[prior.name]
         if prior.kind != "discrete":
