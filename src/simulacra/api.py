@@ -159,6 +159,7 @@ def evaluate(
     result = judge(sample)
     result.notes.update(differing(datamodule.format.spec, judge.reference, sample))
     result.notes.update(remarks(first, second))
+    result.metrics.update(second.cut.figures())
     return result
 
 

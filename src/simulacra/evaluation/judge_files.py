@@ -86,9 +86,9 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
         result.notes.update(differing(form.spec, judge.reference, events))
         result.notes.update(ranked.notes(path))
         result.notes.update(remarks(reference, opened[path]))
+        result.metrics.update(opened[path].cut.figures())
         count = {"test/events": float(len(events))}
         figures = {**result.metrics, **ranked.figures(path), **count, **timing}
-        figures |= opened[path].cut.figures()
         drawn: dict[str, Drawing] = {}
         if generator is not None:
             scanned = scans(generator, judge.reference, config["scan"], config["seed"])
