@@ -13,7 +13,7 @@ from simulacra.callbacks.classifier import ClassifierTest
 from simulacra.callbacks.look import Pair, pair
 from simulacra.core import Batch, Conditions
 from simulacra.evaluation.scans import Generator
-from simulacra.training.generative import GenerativeModule
+from simulacra.training.generative import GenerativeModule, NonFiniteEventsError
 
 
 class Copier:
@@ -91,3 +91,29 @@ def test_the_judge_during_training_weighs_its_events() -> None:
         )
     assert plain == pytest.approx(0.5, abs=0.06)
     assert found > 0.75
+
+
+class Failing(Copier):
+    """A generator three of whose events are not finite."""
+
+    def __init__(self) -> None:
+        self.logged: list[object] = []
+
+    def sample(self, asked: Conditions, **_: object) -> Batch:
+        raise NonFiniteEventsError(3, len(asked))
+
+    def log_dict(self, values: object, **_: object) -> None:
+        self.logged.append(values)
+
+
+def test_events_that_are_not_finite_are_not_judged(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, module = Copies(events(30, 0)), Failing()
+    monkeypatch.setattr("simulacra.callbacks.judge.Module", Failing)
+    monkeypatch.setattr("simulacra.callbacks.look.data_of", lambda _: truth)
+    monkeypatch.setattr("simulacra.callbacks.look._LAST", {})
+    trainer = type("Run", (), {"sanity_checking": False, "global_step": 1})()
+    ClassifierTest(1, 30, 0).on_validation_epoch_end(trainer, module)
+    assert not module.logged
+    assert "3 of 30 generated events" in caplog.text

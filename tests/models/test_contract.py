@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
 import torch
 
-from simulacra.core import Conditions
+from simulacra.core import Conditions, Latent
 from simulacra.data.base import EventDataModule
 from simulacra.training.checkpoint import build, load_weights
-from simulacra.training.generative import GenerativeModule
+from simulacra.training.generative import GenerativeModule, NonFiniteEventsError, Redraws
 from support import assert_losses_reach_their_own_parameters, fits, models_of, trainable
 
 # data sets (and views) per kind of event: the first that fits a model
@@ -34,6 +37,20 @@ PAIRS = [
     for kind in [kind for kind in choices if fits(model, *kind)][:1]
 ]
 contract = pytest.mark.parametrize("fitted", PAIRS, indirect=True)
+
+
+def some_of(models: Collection[str]) -> pytest.MarkDecorator:
+    """The first pair of some models in the quick tests, the other pairs in those of the grid."""
+    seen: set[str] = set()
+    params = []
+    for param in PAIRS:
+        model = param.values[0][0]
+        quick = model in models and model not in seen
+        seen.add(model)
+        params.append(
+            param if quick else pytest.param(*param.values, id=param.id, marks=pytest.mark.grid)
+        )
+    return pytest.mark.parametrize("fitted", params, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -126,3 +143,62 @@ def _perturbed(module: GenerativeModule) -> GenerativeModule:
         for parameter in moved.parameters():
             parameter.add_(0.02 * torch.randn(parameter.shape, generator=noise))
     return moved
+
+
+@some_of(
+    (
+        "caloclouds", "caloflow_teacher", "caloinn", "calopointflow", "epic_fm", "fpcd", "mpgan",
+        "pxd_wgan", "realnvp", "table_flow", "wgan3d",
+    )
+)  # fmt: skip
+def test_weights_that_are_not_finite_make_no_events(fitted) -> None:
+    """Of every part in turn: a part without a say in generated events leaves them as they are."""
+    module, events, _ = fitted
+    cond = given(module, events, 4)
+    whole, heard = module.sample(cond, generator=generator(1)), 0
+    for name, part in module.named_children():
+        if not any(True for _ in part.parameters()):
+            continue
+        spoiled = deepcopy(module)
+        for parameter in getattr(spoiled, name).parameters():
+            torch.nn.init.constant_(parameter, torch.nan)
+        with suppress(NonFiniteEventsError):
+            made = spoiled.sample(cond, generator=generator(1))
+            assert torch.equal(made.x, whole.x), name
+            continue
+        heard += 1
+    assert heard
+
+
+@some_of(("caloinn", "epic_fm", "table_flow"))
+def test_a_single_event_that_is_not_finite_is_found_and_drawn_again(fitted, monkeypatch) -> None:
+    module, events, _ = fitted
+    cond = given(module, events, 6)
+    generate = type(module).generate
+    stages = list(generate(module, cond, generator(1)).x)
+    drawn: list[int] = []
+
+    def failing(
+        self: GenerativeModule, stage: str, cond: Conditions, source: torch.Generator | None = None
+    ) -> Latent:
+        latent = generate(self, cond, source)
+        if len(drawn) in (0, 1):  # event 3 at first, then again
+            x = dict(latent.x)
+            x[stage] = x[stage].clone()
+            x[stage][3 if not drawn else 0].flatten()[0] = torch.nan
+            latent = replace(latent, x=x)
+        drawn.append(len(cond))
+        return latent
+
+    for stage in stages:
+        monkeypatch.setattr(type(module), "generate", partialmethod(failing, stage))
+        drawn.clear()
+        with pytest.raises(NonFiniteEventsError, match="1 of 6 generated"):
+            module.sample(cond, generator=generator(1))
+        drawn.clear()
+        redraws = Redraws(rounds=3)
+        made = next(module.stream(cond, generator=generator(1), redraws=redraws))
+        assert drawn == [6, 1, 1]
+        assert redraws.events == 2
+        assert len(made) == 6
+        events.spec.validate(made)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
 
 from simulacra.callbacks.look import Pair, due, validation_pair
 from simulacra.core.typed import Count, Whole
+from simulacra.training.generative import NonFiniteEventsError
 from simulacra.training.module import Module
+
+log = logging.getLogger(__name__)
+
+
+@rank_zero_only
+def warn(text: str) -> None:
+    """Say it once."""
+    log.warning(text)
 
 
 class ValidationJudge(pl.Callback, ABC):
@@ -35,13 +46,21 @@ class ValidationJudge(pl.Callback, ABC):
         return validation_pair(trainer, module, self.events, self.seed)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look, with the averaged weights in place."""
+        """Look, with the averaged weights in place.
+
+        Events that are not finite are not judged, so that no such weights become the best; training may still
+        get over them.
+        """
         if trainer.sanity_checking:
             return
         if not due(trainer, self._number + 1, self.every):
             return
         assert isinstance(pl_module, Module)
-        found = self.look(trainer, pl_module)
+        try:
+            found = self.look(trainer, pl_module)
+        except NonFiniteEventsError as error:
+            warn(f"{type(self).__name__} has nothing to judge: {error}")
+            return
         logs = {} if found is None else self.judge(trainer, found)
         logs = trainer.strategy.broadcast(logs)
         pl_module.log_dict(logs, on_step=False, on_epoch=True, batch_size=1)

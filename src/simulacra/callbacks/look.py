@@ -12,6 +12,7 @@ from torch import distributed
 
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
+from simulacra.training.generative import NonFiniteEventsError
 from simulacra.training.module import Module
 
 
@@ -47,6 +48,9 @@ def pair(
 
     Returns:
         All events on rank 0, None on the others, in an order that does not depend on the number of ranks.
+
+    Raises:
+        NonFiniteEventsError: On every rank, if events of one are not finite.
     """
     rank, world = (
         (distributed.get_rank(), distributed.get_world_size())
@@ -56,26 +60,36 @@ def pair(
     chosen = datamodule.part(part)
     n = len(chosen) if events is None else min(events, len(chosen))
     mine = range(n * rank // world, n * (rank + 1) // world)
-    share = None
+    share: Pair | NonFiniteEventsError | None = None
     if len(mine):
         found = chosen[mine]
         generator = torch.Generator(device=module.device).manual_seed(1_000_003 * seed + rank)
         start = time.perf_counter()
-        made = module.judged(found, batch_size=batch_size, generator=generator)
-        seconds = time.perf_counter() - start
-        truth = datamodule.native(module.truth(found))
-        share = Pair(truth, datamodule.native(made), len(found), seconds)
+        try:
+            made = module.judged(found, batch_size=batch_size, generator=generator)
+        except NonFiniteEventsError as error:  # the other ranks wait for this one
+            share = error
+        else:
+            seconds = time.perf_counter() - start
+            truth = datamodule.native(module.truth(found))
+            share = Pair(truth, datamodule.native(made), len(found), seconds)
     return _gather(share, rank, world)
 
 
-def _gather(share: Pair | None, rank: int, world: int) -> Pair | None:
-    if world == 1:
-        return share
-    shares: list[Pair | None] = [None] * world
-    distributed.all_gather_object(shares, share)
-    if rank:
+def _gather(share: Pair | NonFiniteEventsError | None, rank: int, world: int) -> Pair | None:
+    shares = [share]
+    if world > 1:
+        shares = [None] * world
+        distributed.all_gather_object(shares, share)
+    failed = [item for item in shares if isinstance(item, NonFiniteEventsError)]
+    found = [item for item in shares if isinstance(item, Pair)]
+    if failed:
+        made = sum(item.made for item in failed) + sum(len(item.generated) for item in found)
+        raise NonFiniteEventsError(sum(item.failed for item in failed), made)
+    if rank or not found:
         return None
-    found = [item for item in shares if item is not None]
+    if len(found) == 1:
+        return found[0]
     return Pair(
         Batch.cat([item.truth for item in found]),
         Batch.cat([item.generated for item in found]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,9 @@ from simulacra.evaluation import saved
 from simulacra.evaluation.checkpoints import chunk, data_of, draw_paths, load, provenance
 from simulacra.evaluation.schema import Sample
 from simulacra.formats.base import Format
-from simulacra.training.generative import GenerativeModule
+from simulacra.training.generative import GenerativeModule, Redraws
+
+log = logging.getLogger(__name__)
 
 
 def sample(cfg: DictConfig) -> dict[str, Any]:
@@ -56,12 +59,15 @@ def write(
     datamodule = data_of(module, config)
     size = chunk(config["batch_size"], module)
     asked = conditions(config, module, datamodule, size)
-    done = 0
+    done, redraws = 0, Redraws(config["redraw"])
     with interruptible(), datamodule.format.writer(path, provenance(config)) as writer:
         for cond, weight in asked:
-            for batch in module.stream(cond, batch_size=size, generator=generator):
+            for batch in module.stream(cond, batch_size=size, generator=generator, redraws=redraws):
                 writer.append(datamodule.native(replace(batch, weight=weight)))
                 done += len(batch)
+        writer.note({"simulacra_redrawn_events": redraws.events})
+    if redraws.events:
+        log.warning("%d of %d events were not finite and were drawn again", redraws.events, done)
     print(f"wrote {path}: {done:,} events of {datamodule.native_spec.name}")
     return done
 

@@ -26,8 +26,6 @@ OWN = (
     "accumulate_grad_batches",
     "skip_nonfinite",
 )
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-"""Of Lightning's precisions those in which events stay float32, as transforms and files need them."""
 
 
 def build_trainer(
@@ -54,11 +52,6 @@ def build_trainer(
     several = not module.automatic_optimization
     if config["max_epochs"] in (None, -1) and config["max_steps"] in (None, -1):
         raise UserError("training needs an end: set trainer.max_epochs or trainer.max_steps")
-    if config["precision"] not in PRECISIONS:
-        raise UserError(
-            f"trainer.precision is one of {', '.join(PRECISIONS)}, got {config['precision']!r}: events are "
-            "float32, and mixed precision shortens what networks compute alone"
-        )
     if config["threads"] is not None:
         torch.set_num_threads(config["threads"])
     module.clip = config["gradient_clip_val"]

@@ -99,7 +99,6 @@ class Waiting:
 @contextmanager
 def held() -> Iterator[None]:
     """Signals that arrive in the block are answered after it."""
-    check()
     waiting = Waiting()
     waiting.begin()
     try:

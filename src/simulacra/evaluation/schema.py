@@ -78,6 +78,7 @@ class Trainer(TypedDict):
     max_epochs: End
     max_steps: End
     gradient_clip_val: Positive | None
+    skip_nonfinite: Whole
     accumulate_grad_batches: Count
     check_val_every_n_epoch: Count
     limit_train_batches: Annotated[float, Interval(0, 1, above=True)] | Count
@@ -136,6 +137,7 @@ class Sample(TypedDict):
     conditions: PathName | dict[str, Any] | None
     batch_size: Count | None
     posterior_draws: Count | None
+    redraw: Whole
     seed: Seed
     device: Device
     allow: Names

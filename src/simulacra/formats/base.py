@@ -8,8 +8,10 @@ A format is the pair of a :class:`~simulacra.core.Spec` and the layout of a file
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +23,7 @@ from simulacra.core import Batch, FormatError, Spec, UserError
 from simulacra.core.constructors import role
 from simulacra.core.files import beside, cannot_write
 from simulacra.core.plausible import Plausibility
+from simulacra.core.signals import check, held
 from simulacra.formats.cleaning import Cleaning
 
 CHUNK_BYTES = 32 * 2**20  # of dense float32 events that are held at once while streaming
@@ -59,7 +62,8 @@ class Writer(ABC):
 
     Used as a context manager: events go to a temporary file beside the target, which replaces the
     target when the block ends. When it ends by an exception (a full disk, Ctrl-C), the temporary
-    file is removed and an earlier target stays.
+    file is removed and an earlier target stays. Signals wait while a library writes, since an exception in
+    the middle of it would leave a file that cannot be closed.
 
     Args:
         path: Where the file shall be.
@@ -73,6 +77,13 @@ class Writer(ABC):
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.temporary = beside(self.path)
+        self.attributes: dict[str, str | int | float] = {}
+
+    def note(self, attributes: Mapping[str, str | int | float]) -> None:
+        """Add to what the file says of where its events come from, in formats that say so at its end (not CSV
+        files and images).
+        """
+        self.attributes |= attributes
 
     def append(self, batch: Batch) -> None:
         """Write events behind those that are there.
@@ -90,7 +101,9 @@ class Writer(ABC):
                 f"cannot write {self.path}: some of its events have weights and others have none"
             )
         self.weighted = weighted
-        self._append(batch)
+        check()
+        with held():
+            self._append(batch)
 
     @abstractmethod
     def _append(self, batch: Batch) -> None:
@@ -106,17 +119,23 @@ class Writer(ABC):
 
     @abstractmethod
     def _discard(self) -> None:
-        """Remove what was written."""
+        """Close what is open; what was written is removed afterwards."""
 
     def __enter__(self) -> Self:
         if not self.path.parent.is_dir():
             raise UserError(
                 f"cannot write {self.path}: the folder {self.path.parent} does not exist"
             )
+        opened = False
         try:
-            self._open()
+            with held():
+                self._open()
+            opened = True
         except OSError as error:
             raise cannot_write(self.path, error) from error
+        finally:
+            if not opened:
+                self._abandon()
         return self
 
     def __exit__(
@@ -125,15 +144,34 @@ class Writer(ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
-            self._discard()
-            return
+        finished = False
+        with held():
+            try:
+                if error is None:
+                    self._finish()
+                    finished = True
+            except OSError as failure:
+                raise cannot_write(self.path, failure) from failure
+            finally:
+                if not finished:
+                    self._abandon()
+
+    def _finish(self) -> None:
+        """Let the file appear."""
+        self._close()
+        os.replace(self.temporary, self.path)
+
+    def _abandon(self) -> None:
+        """Leave nothing behind, whatever state the file is in."""
         try:
-            self._close()
-            os.replace(self.temporary, self.path)
-        except OSError as failure:
-            self._discard()
-            raise cannot_write(self.path, failure) from failure
+            # a full disk also stops the last flush, and what was not opened cannot be closed
+            with contextlib.suppress(OSError, RuntimeError, AttributeError):
+                self._discard()
+        finally:
+            if self.temporary.is_dir():
+                shutil.rmtree(self.temporary, ignore_errors=True)
+            else:
+                self.temporary.unlink(missing_ok=True)
 
 
 @role

@@ -45,7 +45,7 @@ class _Sink(io.RawIOBase):
 
     def __init__(self, path: Path) -> None:
         self.file = path.open("w+b", buffering=0)
-        self.error: BaseException | None = None
+        self.error: OSError | None = None
 
     def seek(self, offset: int, whence: int = 0) -> int:
         return self.file.seek(offset, whence)
@@ -61,7 +61,7 @@ class _Sink(io.RawIOBase):
         try:
             while self.error is None and done < len(view):
                 done += self.file.write(view[done:]) or 0
-        except (OSError, KeyboardInterrupt, SystemExit) as error:
+        except OSError as error:
             self.error = error
         return len(view)
 
@@ -103,10 +103,6 @@ class Hdf5Writer(Writer):
         self.format, self.attributes = format, dict(attributes)
         self.n = 0
 
-    def note(self, attributes: Mapping[str, str | int | float]) -> None:
-        """Add attributes to those of the file."""
-        self.file.attrs.update(attributes)
-
     def _append(self, batch: Batch) -> None:
         arrays = self.format.encode(batch)
         if batch.weight is not None:
@@ -123,7 +119,6 @@ class Hdf5Writer(Writer):
     def _open(self) -> None:
         self.sink = _Sink(self.temporary)
         self.file = h5py.File(self.sink, "w", rdcc_nbytes=8 * _CHUNK_BYTES)
-        self.file.attrs.update(self.attributes)
         self._create_all()
 
     def _create_all(self) -> None:
@@ -150,12 +145,14 @@ class Hdf5Writer(Writer):
             self.sink.check()
 
     def _close(self) -> None:
+        self.file.attrs.update(self.attributes)
         self.file.close()
         self.sink.check()
         os.fsync(self.sink.file.fileno())
         self.sink.close()
 
     def _discard(self) -> None:
-        self.file.close()
-        self.sink.close()
-        self.temporary.unlink(missing_ok=True)
+        try:
+            self.file.close()
+        finally:
+            self.sink.close()

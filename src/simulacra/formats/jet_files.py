@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import ClassVar
 
 from simulacra.core import Batch, FormatError, UserError
-from simulacra.core.files import cannot_write
 from simulacra.formats.base import FileInfo, Writer
 from simulacra.formats.hdf5 import Hdf5Writer
 from simulacra.formats.hdf5_data import attribute, open_hdf5
@@ -98,24 +96,17 @@ class ClassWriter(Writer):
                 self.parts[number] = self._start(self.classes[number])
             self.parts[number].append(batch[labels == number])
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._discard()
-            return
-        try:
-            self._close()
-            for part in self.parts.values():
-                os.replace(part.temporary, part.path)
-            for file in self.stale:
-                file.unlink()
-        except OSError as failure:
-            self._discard()
-            raise cannot_write(self.path, failure) from failure
+    def note(self, attributes: Mapping[str, str | int | float]) -> None:
+        """Add them to the file of every class."""
+        for part in self.parts.values():
+            part.note(attributes)
+
+    def _finish(self) -> None:
+        self._close()
+        for part in self.parts.values():
+            os.replace(part.temporary, part.path)
+        for file in self.stale:
+            file.unlink()
 
     def _start(self, name: str) -> Hdf5Writer:
         return self.make(name, family(self.path, self.classes)[name]).__enter__()
@@ -143,7 +134,7 @@ class ClassWriter(Writer):
 
     def _discard(self) -> None:
         for part in self.parts.values():
-            part._discard()
+            part._abandon()
 
 
 def join_infos(path: Path, infos: Sequence[FileInfo]) -> FileInfo:

@@ -193,9 +193,6 @@ class TreeWriter(Writer):
     def _open(self) -> None:
         uproot = _uproot()
         self.file = uproot.recreate(self.temporary)
-        self.file[PROVENANCE] = "\n".join(
-            f"{key}: {value}" for key, value in {**self.attributes, **GENERATED}.items()
-        )
         types = {
             name: "var * float32" if shape else "float32"
             for name, shape in self.padded.columns().items()
@@ -203,12 +200,13 @@ class TreeWriter(Writer):
         self.file.mktree(self.tree, types)
 
     def _close(self) -> None:
+        self.file[PROVENANCE] = "\n".join(
+            f"{key}: {value}" for key, value in {**self.attributes, **GENERATED}.items()
+        )
         self.file.close()
 
     def _discard(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self.file.close()
-        self.temporary.unlink(missing_ok=True)
+        self.file.close()
 
 
 def _uproot() -> Any:

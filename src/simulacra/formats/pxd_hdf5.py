@@ -11,7 +11,6 @@ then u, then v. Event weights may stand under ``weight``, as in every HDF5 file.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +150,6 @@ class SparseWriter(Writer):
     def _open(self) -> None:
         self.file = h5py.File(self.temporary, "w")
         rows, cols = self.shape
-        self.file.attrs.update(self.attributes)
         self.file.attrs.update(
             {"layout": LAYOUT, "version": VERSION, "unit": "ADU", "rows": rows, "cols": cols}
         )
@@ -170,6 +168,7 @@ class SparseWriter(Writer):
             )
 
     def _close(self) -> None:
+        self.file.attrs.update(self.attributes)
         self._write(whole=False)
         lists = {OFFSETS: np.concatenate(self.offsets)}
         if self.weights:
@@ -196,10 +195,7 @@ class SparseWriter(Writer):
         self.pending = [Hits.of(np.array([0, len(rest[0])]), rest, self.shape)]
 
     def _discard(self) -> None:
-        # a full disk also stops the last flush; the file is removed all the same
-        with contextlib.suppress(OSError, RuntimeError, AttributeError):
-            self.file.close()
-        self.temporary.unlink(missing_ok=True)
+        self.file.close()
 
 
 def _check_layout(file: h5py.File, path: Path) -> Layout:

@@ -10,7 +10,6 @@ Reference: public code of IEA-GAN, arXiv:2303.08046.
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -203,7 +202,7 @@ class PngWriter(Writer):
         """Every image is complete on disk already."""
 
     def _discard(self) -> None:
-        shutil.rmtree(self.temporary, ignore_errors=True)
+        """Nothing is open."""
 
 
 def _listing(folder: Path) -> list[str]:

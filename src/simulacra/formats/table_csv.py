@@ -130,9 +130,7 @@ class CsvWriter(Writer):
         self.file.close()
 
     def _discard(self) -> None:
-        with contextlib.suppress(OSError):  # what could not be written is not written now either
-            self.file.close()
-        self.temporary.unlink(missing_ok=True)
+        self.file.close()
 
 
 def _not_text(error: Exception) -> str:

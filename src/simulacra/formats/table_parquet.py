@@ -83,7 +83,7 @@ class ParquetWriter(Writer):
     Args:
         path: Where the file shall be.
         format: Its columns.
-        attributes: Provenance, stored in the metadata of the schema.
+        attributes: Provenance, stored in the metadata of the schema; what is noted, in those of the file.
     """
 
     takes_weights = True  # where the table has a column for them, see TableFormat.encode_cells
@@ -115,14 +115,13 @@ class ParquetWriter(Writer):
         )
 
     def _close(self) -> None:
+        self.file.add_key_value_metadata({k: str(v) for k, v in self.attributes.items()})
         self.file.close()
         with self.temporary.open("rb") as file:
             os.fsync(file.fileno())
 
     def _discard(self) -> None:
-        with contextlib.suppress(OSError):  # what could not be written is not written now either
-            self.file.close()
-        self.temporary.unlink(missing_ok=True)
+        self.file.close()
 
 
 def _pyarrow() -> Any:

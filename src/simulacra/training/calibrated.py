@@ -10,6 +10,9 @@ import torch
 from simulacra.training.generative import GenerativeModule
 from simulacra.transforms.calibration import Calibration
 
+REDRAWS = 10
+"""Rounds in which events that are not finite are drawn again, as they may be early in a training."""
+
 
 class Calibrated(GenerativeModule):
     """A generative module with a calibration that travels in its checkpoint."""
@@ -25,7 +28,7 @@ class Calibrated(GenerativeModule):
         cond, weight = self.calibration.conditions().to("cpu"), self.calibration.weights
         for _ in range(self.calibration.rounds):
             generator = torch.Generator(device=self.device).manual_seed(0)
-            made = self.sample(cond, generator=generator)
+            made = self.sample(cond, generator=generator, redraw=REDRAWS)
             self.calibration.fit_generated(
                 replace(made, weight=None if weight is None else weight.cpu())
             )

@@ -6,9 +6,10 @@ what :class:`~simulacra.training.module.Module` does are inherited.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import overload
 
 import torch
@@ -20,7 +21,42 @@ from simulacra.training import asked
 from simulacra.training.module import Module
 from simulacra.training.objective import Objective, frozen
 
-__all__ = ["GenerativeModule", "Objective", "frozen"]
+__all__ = ["GenerativeModule", "NonFiniteEventsError", "Objective", "Redraws", "frozen"]
+
+log = logging.getLogger(__name__)
+
+
+class NonFiniteEventsError(UserError):
+    """Generated events hold values that are NaN or infinite.
+
+    Args:
+        failed: How many do.
+        made: Of how many.
+    """
+
+    def __init__(self, failed: int, made: int) -> None:
+        super().__init__(
+            f"{failed} of {made} generated events hold values that are NaN or infinite: the model has "
+            "diverged, or fails in its tails; sample can draw such events again with redraw=ROUNDS"
+        )
+        self.failed, self.made = failed, made
+
+    def __reduce__(self) -> tuple[type[NonFiniteEventsError], tuple[int, int]]:
+        return type(self), (self.failed, self.made)
+
+
+@dataclass
+class Redraws:
+    """Events that were not finite and are drawn again, they alone.
+
+    Args:
+        rounds: How often at most.
+        events: How many events were drawn again so far.
+    """
+
+    rounds: int = 0
+    events: int = 0
+
 
 Asked = Conditions | Mapping[str, object] | int
 """What a generator may be asked for, see :meth:`GenerativeModule.sample`."""
@@ -80,6 +116,7 @@ class GenerativeModule(Module):
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
         posterior_draws: None = None,
+        redraw: int = 0,
         seed: int | None = None,
         **fields: object,
     ) -> Batch: ...
@@ -92,6 +129,7 @@ class GenerativeModule(Module):
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
         posterior_draws: int,
+        redraw: int = 0,
         seed: int | None = None,
         **fields: object,
     ) -> list[Batch]: ...
@@ -103,6 +141,7 @@ class GenerativeModule(Module):
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
         posterior_draws: int | None = None,
+        redraw: int = 0,
         seed: int | None = None,
         **fields: object,
     ) -> Batch | list[Batch]:
@@ -118,6 +157,8 @@ class GenerativeModule(Module):
             seed: In place of ``generator``: the same events at the same seed.
             fields: With a number of events: conditions that are not drawn, e.g. ``incident_energy=1000`` for
                 all events or one value per event; classes also by name.
+            redraw: Rounds in which events that are not finite are drawn again, they alone; a warning says how
+                many were.
 
         Returns:
             Valid events of the spec on the CPU: thresholds applied, event fields filled. With
@@ -125,6 +166,7 @@ class GenerativeModule(Module):
             of the same conditions, in order, and noise of its own.
 
         Raises:
+            NonFiniteEventsError: If events are not finite, after all rounds.
             UserError: If ``cond`` is empty, lacks a given field or names one that the model does not know,
                 values are no numbers or not as many as the events, ``batch_size`` is not positive, or
                 networks are asked of a module without a posterior.
@@ -138,13 +180,23 @@ class GenerativeModule(Module):
         generator = asked.source(seed, generator, self.device)
         wanted = asked.conditions(self, cond, fields, generator)
         if posterior_draws is None:
-            return Batch.cat(list(self.stream(wanted, batch_size=batch_size, generator=generator)))
+            redraws = Redraws(redraw)
+            made = Batch.cat(
+                list(
+                    self.stream(wanted, batch_size=batch_size, generator=generator, redraws=redraws)
+                )
+            )
+            if redraws.events:
+                log.warning("%d events that were not finite were drawn again", redraws.events)
+            return made
         if posterior_draws < 1:
             raise UserError(f"posterior_draws must be at least 1, got {posterior_draws}")
         found = []
         for _ in range(posterior_draws):
             with self.one_network(generator):
-                found.append(self.sample(wanted, batch_size=batch_size, generator=generator))
+                found.append(
+                    self.sample(wanted, batch_size=batch_size, generator=generator, redraw=redraw)
+                )
         return found
 
     def stream(
@@ -153,8 +205,9 @@ class GenerativeModule(Module):
         *,
         batch_size: int | None = None,
         generator: torch.Generator | None = None,
+        redraws: Redraws | None = None,
     ) -> Iterator[Batch]:
-        """As :meth:`sample`, one chunk after the other."""
+        """As :meth:`sample`, one chunk after the other; ``redraws`` counts."""
         size = self.spec.sample_batch if batch_size is None else batch_size
         if size < 1:
             raise UserError(f"batch_size must be at least 1, got {size}")
@@ -168,7 +221,7 @@ class GenerativeModule(Module):
             )
         self.record.warn_outside(wanted)
         for start in range(0, len(wanted), size):
-            yield self._chunk(wanted[start : start + size], generator)
+            yield self._chunk(wanted[start : start + size], generator, redraws or Redraws())
 
     def draw_conditions(
         self,
@@ -203,11 +256,22 @@ class GenerativeModule(Module):
         )
 
     @torch.no_grad()
-    def _chunk(self, cond: Conditions, generator: torch.Generator | None) -> Batch:
+    def _chunk(
+        self, cond: Conditions, generator: torch.Generator | None, redraws: Redraws
+    ) -> Batch:
         with self.evaluating():
             on_device = cond.to(self.device)
-            latent = self.generate(on_device, generator)
-            batch = self.decode(latent, on_device, generator).to("cpu")
+            batch, sound = self._drawn(on_device, generator)
+            for _ in range(redraws.rounds):
+                bad = torch.nonzero(~sound)[:, 0]
+                if not len(bad):
+                    break
+                again, sound[bad] = self._drawn(on_device[bad], generator)
+                batch = _put(batch, again, bad)
+                redraws.events += len(bad)
+        if not bool(sound.all()):
+            raise NonFiniteEventsError(int((~sound).sum()), len(sound))
+        batch = batch.to("cpu")
         names = {field.name for field in self.spec.conditions}
         known = {name: value for name, value in cond.values.items() if name in names}
         given = {name: cond.values[name] for name in self.given if name not in names}
@@ -217,3 +281,33 @@ class GenerativeModule(Module):
         done = Batch(x, known, {**batch.event, **given}, batch.mask)
         self.spec.validate(done)
         return done
+
+    def _drawn(self, cond: Conditions, generator: torch.Generator | None) -> tuple[Batch, Tensor]:
+        """Events, and which of them are finite, bool ``(B,)``, looked at before and after decoding: a
+        comparison with a threshold makes an empty cell of NaN, one with a number of points an empty
+        event.
+        """
+        latent = self.generate(cond, generator)
+        sound = _finite(len(cond), latent.x.values(), self.device)
+        batch = self.decode(latent, cond, generator)
+        return batch, sound & _finite(len(cond), (batch.x, *batch.event.values()), self.device)
+
+
+def _finite(n: int, values: Iterable[Tensor], device: torch.device) -> Tensor:
+    """Which of ``n`` events are finite in all of ``values``, each ``(n, *)``."""
+    sound = torch.ones(n, dtype=torch.bool, device=device)
+    for value in values:
+        sound &= torch.isfinite(value).flatten(1).all(1)
+    return sound
+
+
+def _put(batch: Batch, again: Batch, index: Tensor) -> Batch:
+    """Events with those at ``index`` exchanged."""
+
+    def put(value: Tensor, new: Tensor) -> Tensor:
+        return value.index_copy(0, index, new)
+
+    assert (batch.mask is None) == (again.mask is None)
+    mask = None if batch.mask is None or again.mask is None else put(batch.mask, again.mask)
+    event = {name: put(value, again.event[name]) for name, value in batch.event.items()}
+    return Batch(put(batch.x, again.x), batch.cond, event, mask)

@@ -222,7 +222,8 @@ class CloudTransform(Transform):
     ) -> Batch:
         """Physical clouds, with the event fields that are not given; fields are kept in the spec's bounds."""
         columns = self.numbers(latent.x["event"], cond)
-        x = self._placed(latent, columns)
+        unknown = columns.isnan().any(1)[:, None, None]  # of which no mask tells
+        x = self._placed(latent, columns).masked_fill(unknown, torch.nan)
         event, start = {}, int(not self.count_is_given)
         for field in self.made:
             event[field.name] = _bounded(columns[:, start : start + field.dim], field)

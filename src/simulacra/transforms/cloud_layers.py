@@ -150,7 +150,7 @@ class LayeredCloudTransform(CloudTransform):
         none = expected.sum(1, keepdim=True) == 0
         count = whole_shares(torch.where(none, spread, expected), number)
         weight = count * mean.clamp_min(0)
-        weight = torch.where(weight.sum(1, keepdim=True) > 0, weight, count.double())
+        weight = torch.where(weight.sum(1, keepdim=True) <= 0, count.double(), weight)
         energy = columns[:, self.total].double().clamp_min(0)
         return count, energy[:, None] * weight / weight.sum(1, keepdim=True).clamp_min(1e-300)
 

@@ -171,7 +171,7 @@ class ShowerTransform(Transform):
         energy = self.fill.inverse(layer, self.floor)[:, 0]
         x = renormalise(shape, energy, float(self.floor))
         empty = torch.where(cells < 0, cells, -self.fill.spread * self.fill.centre)
-        return torch.where(x > 0, torch.log(x.clamp(min=self.floor) / self.floor), empty)
+        return torch.where(x <= 0, empty, torch.log(x.clamp(min=self.floor) / self.floor))
 
     def log_det(self, batch: Batch) -> Tensor:
         """Log-determinant ``(B,)`` from energies [spec.unit] to latent numbers, without that of filled
@@ -244,6 +244,8 @@ class ShowerTransform(Transform):
 
 def _shape(cells: Tensor, layer: Tensor, strongest: Tensor) -> Tensor:
     """Energies of cells relative to that of their layer, from ``ln(v / floor)`` of both."""
-    alive = (cells >= 0) | (cells >= strongest)  # a layer that holds energy has a hit cell
+    dead = (cells < 0) & (
+        cells < strongest
+    )  # a layer that holds energy has a hit cell; NaN is not dead
     # relative to the layer's energy, so that exp stays in range for any generated number
-    return torch.where(alive, torch.exp((cells - layer).clamp(-60, 60)), 0.0)
+    return torch.where(dead, 0.0, torch.exp((cells - layer).clamp(-60, 60)))

@@ -95,5 +95,5 @@ class LayerNormalise(Map):
         """Cells; shares need not sum to 1 and are normalised first."""
         shares, energies = y.double().split([self.geometry.n_voxels, len(self.geometry)], dim=-1)
         sums = self.geometry.layer_sums(shares)
-        scale = torch.where(sums > 0, energies / torch.where(sums > 0, sums, 1.0), 0.0)
+        scale = torch.where(sums <= 0, 0.0, energies / torch.where(sums > 0, sums, 1.0))
         return (shares * self.geometry.spread(scale)).to(y.dtype)

@@ -123,7 +123,7 @@ class MixedQuantiles(nn.Module):
         lower, upper = (_ndtr(y) - below) / self._rest, (_ndtr(-y) - above) / self._rest
         x = self.smooth.inverse(torch.where(self._mixed, _normal(lower, upper), y))
         inside = (at >= start) & (at < end)
-        x = torch.where(inside.any(-1), (inside * self.value).sum(-1), x)
+        x = torch.where(inside.any(-1), (inside * self.value).sum(-1), x).where(~y.isnan(), y)
         return torch.where(self.whole, x.round(), x).clamp(self.low, self.high)
 
     def _intervals(self) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,8 @@ Reference: as in convolutional L2LFlows, arXiv:2405.20407.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ from simulacra.core import Geometry
 
 def renormalise(cells: Tensor, energy: Tensor, threshold: float) -> Tensor:
     """Scale non-negative ``cells`` ``(..., V)`` to sum to ``energy`` ``(...)`` with none in (0,
-    threshold).
+    threshold); a layer with a NaN, or whose energy is one, is NaN.
     """
     order = torch.sort(cells, dim=-1, descending=True)
     sums = torch.cumsum(order.values.double(), dim=-1)
@@ -37,8 +39,9 @@ def renormalise(cells: Tensor, energy: Tensor, threshold: float) -> Tensor:
         cells.dtype
     )
     if threshold > 0:  # rounding to single precision must not push a cell under the threshold
-        scaled = torch.where(scaled > 0, scaled.clamp(min=threshold), 0.0)
-    return torch.zeros_like(cells).scatter(-1, order.indices, scaled)
+        scaled = torch.where(scaled <= 0, 0.0, scaled.clamp(min=threshold))
+    unknown = (sums[..., -1:] + target).isnan()
+    return torch.zeros_like(cells).scatter(-1, order.indices, scaled).masked_fill(unknown, math.nan)
 
 
 def renormalise_layers(
