@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -236,6 +237,11 @@ TEXTS: dict[str, tuple[Change, str]] = {
     "UTF-16": (lambda path: path.write_text("x,n,c\n", encoding="utf-16"), "is in UTF-16, expected"),
     "ragged": (lambda path: path.write_text("x,n,c\n1,2,a\n1,2\n"), "row 1 has 2 cells, expected 3"),
     "no number": (lambda path: path.write_text("x,n,c\nnan,2,a\n"), "'x' holds nan in row 0"),
+    "another script": (
+        lambda path: path.write_text("x,n,c\n\u0664,2,a\n", encoding="utf-8"),
+        "column 'x' holds '\u0664' in row 0, expected numbers",
+    ),
+    "an underscore": (lambda path: path.write_text("x,n,c\n1,2_0,a\n"), "'n' holds '2_0' in row 0"),
     "a quote": (lambda path: path.write_text('x,n,c\n"1,2,a\n'), "not a CSV file in UTF-8"),
     "a long cell": (lambda path: path.write_text("x,n,c\n" + "1" * 200_000), "not a CSV file in UTF-8"),
 }  # fmt: skip
@@ -271,7 +277,7 @@ def test_a_text_may_begin_with_a_mark_and_a_cut_one_is_told(
     os.truncate(path, path.stat().st_size - 1)
     with caplog.at_level(logging.WARNING):
         TABLE.read(path)
-    assert "the last line has no end" in caplog.text
+    assert "the end of its last line is missing" in caplog.text
 
 
 @pytest.mark.parametrize("damage", PARQUETS)
@@ -284,6 +290,21 @@ def test_damage_to_a_parquet_file(damage: str, tmp_path: Path) -> None:
         TABLE.check(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", ["h5", "parquet"])
+def test_true_and_false_are_no_continuous_numbers(suffix: str, tmp_path: Path) -> None:
+    path, flags = tmp_path / f"table.{suffix}", np.array([True, False])
+    if suffix == "h5":
+        with h5py.File(path, "w") as file:
+            file["x"] = flags
+    else:
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(arrow.table({"x": flags}), path)
+    with pytest.raises(FormatError, match="'x' holds 'True' in row 0, expected numbers, not true"):
+        TableFiles("small", columns_of({"x": {}})).read(path)
+    whole = TableFiles("small", columns_of({"x": {"integer": True}})).read(path)
+    assert whole.x.tolist() == [[1.0], [0.0]]
 
 
 LAYER = '<Layer id="{}" r_edges="{}" n_bin_alpha="{}"/>'

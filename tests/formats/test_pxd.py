@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import h5py
@@ -276,3 +277,25 @@ def test_many_small_appends_make_the_same_file_as_one(tmp_path: Path) -> None:
         Hits.cat(list(form.stream(tmp_path / f"{name}.hdf5"))) for name in ("parts", "whole")
     )
     assert first.sha256() == second.sha256()
+
+
+@pytest.mark.parametrize("kilobytes", [1, 40, 150])
+def test_a_full_disk_is_said_and_leaves_no_hits(kilobytes: int, tmp_path: Path) -> None:
+    form = PxdFormat(pxd(FEW))
+    batch = events(form.spec, 12, rate=0.02)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (kilobytes * 1024, before[1]))
+
+    def fill() -> None:
+        with form.writer(tmp_path / "pxd.hdf5") as writer:
+            for start in range(12):
+                writer.append(batch[start : start + 1])
+
+    try:
+        with pytest.raises(
+            UserError, match=r"cannot write .*pxd\.hdf5: .*; no part of it was left"
+        ):
+            fill()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []

@@ -85,7 +85,31 @@ class _Sink(io.RawIOBase):
             raise self.error
 
 
-class Hdf5Writer(Writer):
+class SinkWriter(Writer):
+    """Writes an HDF5 file through a sink that keeps the errors of a disk, which are raised between writes."""
+
+    takes_weights: ClassVar[bool] = True
+
+    def _start(self) -> None:
+        """Open the file and its sink."""
+        self.sink = _Sink(self.temporary)
+        self.file = h5py.File(self.sink, "w", rdcc_nbytes=8 * _CHUNK_BYTES)
+
+    def _close(self) -> None:
+        self.file.attrs.update(self.attributes)
+        self.file.close()
+        self.sink.check()
+        os.fsync(self.sink.file.fileno())
+        self.sink.close()
+
+    def _discard(self) -> None:
+        try:
+            self.file.close()
+        finally:
+            self.sink.close()
+
+
+class Hdf5Writer(SinkWriter):
     """Streams batches into extendable, compressed arrays.
 
     Args:
@@ -93,8 +117,6 @@ class Hdf5Writer(Writer):
         format: Names the arrays and translates batches to them.
         attributes: Provenance, stored as attributes of the file.
     """
-
-    takes_weights: ClassVar[bool] = True
 
     def __init__(
         self, path: Path | str, format: ArrayFormat, attributes: Mapping[str, str | int | float]
@@ -117,8 +139,7 @@ class Hdf5Writer(Writer):
             raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
-        self.sink = _Sink(self.temporary)
-        self.file = h5py.File(self.sink, "w", rdcc_nbytes=8 * _CHUNK_BYTES)
+        self._start()
         self._create_all()
 
     def _create_all(self) -> None:
@@ -143,16 +164,3 @@ class Hdf5Writer(Writer):
             data.resize(self.n + len(values), axis=0)
             data[self.n :] = values
             self.sink.check()
-
-    def _close(self) -> None:
-        self.file.attrs.update(self.attributes)
-        self.file.close()
-        self.sink.check()
-        os.fsync(self.sink.file.fileno())
-        self.sink.close()
-
-    def _discard(self) -> None:
-        try:
-            self.file.close()
-        finally:
-            self.sink.close()

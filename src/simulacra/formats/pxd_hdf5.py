@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import h5py
 import numpy as np
@@ -22,11 +21,13 @@ from torch import Tensor
 
 from simulacra.core import Batch, FormatError, UserError
 from simulacra.core.files import cannot_write
+from simulacra.core.signals import held
 from simulacra.core.weights import check_weight
-from simulacra.formats.base import FileInfo, Writer
+from simulacra.formats.base import FileInfo
 from simulacra.formats.cleaning import Cleaning
 from simulacra.formats.hdf5 import WEIGHT, attribute, open_hdf5, read_weight
 from simulacra.formats.hdf5_data import dataset, stored
+from simulacra.formats.hdf5_writer import SinkWriter
 from simulacra.formats.pxd_hits import COLUMNS, Array, Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS
 
@@ -87,7 +88,7 @@ def weights(path: Path, start: int = 0, stop: int | None = None) -> Tensor | Non
         return read_weight(file, path, n, False, min(start, n), n if stop is None else min(stop, n))
 
 
-class SparseWriter(Writer):
+class SparseWriter(SinkWriter):
     """Streams events into extendable, compressed arrays.
 
     Args:
@@ -97,8 +98,6 @@ class SparseWriter(Writer):
         threshold: Charges below it are dropped [ADU].
         attributes: Provenance, stored as attributes of the file.
     """
-
-    takes_weights: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -143,12 +142,13 @@ class SparseWriter(Writer):
         self.pending.append(hits)
         if sum(len(part.charge) for part in self.pending) >= _CHUNK:
             try:
-                self._write(whole=True)
+                with held():
+                    self._write(whole=True)
             except OSError as error:
                 raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
-        self.file = h5py.File(self.temporary, "w")
+        self._start()
         rows, cols = self.shape
         self.file.attrs.update(
             {"layout": LAYOUT, "version": VERSION, "unit": "ADU", "rows": rows, "cols": cols}
@@ -168,14 +168,14 @@ class SparseWriter(Writer):
             )
 
     def _close(self) -> None:
-        self.file.attrs.update(self.attributes)
         self._write(whole=False)
         lists = {OFFSETS: np.concatenate(self.offsets)}
         if self.weights:
             lists[WEIGHT] = np.concatenate(self.weights)
         for key, values in lists.items():
             self.file.create_dataset(key, data=values, compression="gzip", shuffle=True)
-        self.file.close()
+            self.sink.check()
+        super()._close()
 
     def _write(self, whole: bool) -> None:
         """Append what is pending, only ``whole`` chunks or all of it: a chunk that grows would be
@@ -190,12 +190,11 @@ class SparseWriter(Writer):
             start = len(data)
             data.resize(start + count, axis=0)
             data[start:] = values[:count]
+            self.sink.check()
         self.file.flush()
+        self.sink.check()
         rest = [column[count:] for column in hits.columns()]
         self.pending = [Hits.of(np.array([0, len(rest[0])]), rest, self.shape)]
-
-    def _discard(self) -> None:
-        self.file.close()
 
 
 def _check_layout(file: h5py.File, path: Path) -> Layout:

@@ -204,7 +204,17 @@ class Check:
         )
 
     def numbers(self, cells: NDArray[Any]) -> NDArray[np.float64]:
-        """Cells as numbers."""
+        """Cells as numbers.
+
+        Text is a number where every program reads the same one: no digits of other scripts, no ``1_000``.
+        """
+        if cells.dtype.kind in "US":
+            odd = np.array(
+                [not cell.isascii() or "_" in cell for cell in cells.astype(np.str_)], bool
+            )
+            self.refuse(odd, cells, "numbers")
+        if cells.dtype.kind == "b" and not (self.column.field.integer or self.column.field.classes):
+            self.refuse(np.ones(len(cells), bool), cells, "numbers, not true or false")
         try:
             return cells.astype(np.float64)
         except (ValueError, TypeError):

@@ -45,7 +45,8 @@ class TableCsv(TableFormat):
             file.seek(-1, os.SEEK_END)
             if file.read() not in b"\r\n":
                 log.warning(
-                    "%s: the last line has no end: make sure that the file was not cut", path
+                    "%s: the end of its last line is missing: make sure that the file was not cut",
+                    path,
                 )
         return n, dict.fromkeys(places, (n,))
 
