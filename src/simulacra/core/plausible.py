@@ -42,8 +42,8 @@ class Rule(Protocol):
     def add(self, batch: Batch) -> None:
         """Look at further events."""
 
-    def remark(self) -> str | None:
-        """What is strange about all of them, in one sentence, or None."""
+    def remarks(self) -> dict[str, str]:
+        """What is strange about all of them, one sentence per finding by its name."""
 
 
 class Plausibility:
@@ -59,13 +59,12 @@ class Plausibility:
     def add(self, batch: Batch) -> None:
         """Look at further events, which fit the spec."""
         if len(batch):
-            for rule in self.rules.values():
+            for rule in self.rules:
                 rule.add(batch)
 
     def remarks(self) -> dict[str, str]:
-        """One sentence per finding, by the name of the rule."""
-        found = {name: rule.remark() for name, rule in self.rules.items()}
-        return {name: text for name, text in found.items() if text is not None}
+        """One sentence per finding, by its name."""
+        return {name: text for rule in self.rules for name, text in rule.remarks().items()}
 
 
 def remarks(spec: Spec, batches: Iterable[Batch]) -> dict[str, str]:
@@ -81,54 +80,63 @@ def remarks(spec: Spec, batches: Iterable[Batch]) -> dict[str, str]:
     return look.remarks()
 
 
-def rules(spec: Spec) -> dict[str, Rule]:
+def rules(spec: Spec) -> list[Rule]:
     """The rules that apply to a data set."""
-    found: dict[str, Rule] = {}
+    found: list[Rule] = []
     fields = (*spec.conditions, *spec.event)
     energy = next((field for field in fields if field.role == "energy"), None)
     if energy is not None and spec.unit in _UNITS and energy.unit in _UNITS:
-        found["empty"] = Empty(spec, energy)
-        if spec.response is not None:
-            found["response"] = Response(spec, energy, spec.response)
+        found.append(Energies(spec, energy))
     for field in (*fields, *(spec.features if spec.kind in ("cloud", "table") else ())):
         if field.classes is None and field.low is not None and field.high is not None:
             if not field.periodic:
-                found[f"range/{field.name}"] = Range(spec, field, field.low, field.high)
+                found.append(Range(spec, field, field.low, field.high))
         elif field.unit in ("rad", "deg"):
-            found[f"angle/{field.name}"] = Angle(spec, field)
+            found.append(Angle(spec, field))
         if field.role == "share":
-            found[f"shares/{field.name}"] = Shares(spec, field)
+            found.append(Shares(spec, field))
     if spec.kind == "image" and spec.features and spec.features[0].high is not None:
-        found["ceiling"] = Ceiling(spec, spec.features[0].high)
+        found.append(Ceiling(spec, spec.features[0].high))
     return found
 
 
-class Response:
-    """Visible over incident energy: its median, and single events far beyond.
+class Energies:
+    """Visible over incident energy: its median, single events far beyond, and showers that hold nothing.
 
     Args:
         spec: The data set.
         energy: The incident energy.
-        within: Range in which the median lies, both energies in one unit.
     """
 
-    def __init__(self, spec: Spec, energy: Field, within: tuple[float, float]) -> None:
-        self.spec, self.energy, self.within = spec, energy, within
+    def __init__(self, spec: Spec, energy: Field) -> None:
+        self.spec, self.energy = spec, energy
         self.unit = factor(energy.unit, spec.unit)
+        self.above = (energy.low or 0.0) * (FAINT if energy.log else 1.0)
+        self.asked: list[Tensor] = []
         self.found: list[Tensor] = []
 
     def add(self, batch: Batch) -> None:
         """Look at further events."""
-        asked = values_of(self.spec, self.energy, batch) * self.unit
-        self.found.append(visible(self.spec, batch) / asked)
+        self.asked.append(values_of(self.spec, self.energy, batch))
+        self.found.append(visible(self.spec, batch))
 
-    def remark(self) -> str | None:
+    def remarks(self) -> dict[str, str]:
+        """What is strange about visible energies, under ``response`` and ``empty``."""
+        if not self.found:
+            return {}
+        asked, found = torch.cat(self.asked), torch.cat(self.found)
+        texts = {
+            "response": self._response(found / (asked * self.unit)),
+            "empty": self._empty(found[asked >= self.above]),
+        }
+        return {name: text for name, text in texts.items() if text is not None}
+
+    def _response(self, ratio: Tensor) -> str | None:
         """That the median or some event is out of range, and which change of unit would mend it."""
-        ratio = torch.cat(self.found) if self.found else torch.zeros(0)
         seen = ratio[ratio > 0]
-        if not len(seen):
+        if self.spec.response is None or not len(seen):
             return None
-        low, high = self.within
+        low, high = self.spec.response
         median, burst = float(seen.median()), int((ratio > BURST * high).sum())
         if low <= median <= high:
             if not burst:
@@ -155,32 +163,13 @@ class Response:
             f"{_UNITS[place]}, not in {self.spec.unit}?"
         )
 
-
-class Empty:
-    """Showers that hold nothing although their incident energy is not among the lowest.
-
-    Args:
-        spec: The data set.
-        energy: The incident energy.
-    """
-
-    def __init__(self, spec: Spec, energy: Field) -> None:
-        self.spec, self.energy = spec, energy
-        self.above = (energy.low or 0.0) * (FAINT if energy.log else 1.0)
-        self.events = self.empty = 0
-
-    def add(self, batch: Batch) -> None:
-        """Look at further events."""
-        asked = values_of(self.spec, self.energy, batch) >= self.above
-        self.events += int(asked.sum())
-        self.empty += int((asked & (visible(self.spec, batch) == 0)).sum())
-
-    def remark(self) -> str | None:
-        """That more than one event in a hundred is empty."""
-        if self.empty <= max(1.0, EMPTY * self.events):
+    def _empty(self, found: Tensor) -> str | None:
+        """That more than one event in a hundred is empty, of those whose energy is not among the lowest."""
+        empty = int((found == 0).sum())
+        if empty <= max(1.0, EMPTY * len(found)):
             return None
         return (
-            f"{self.empty:,} of {self.events:,} showers from {self.above:g} {self.energy.unit} on are "
+            f"{empty:,} of {len(found):,} showers from {self.above:g} {self.energy.unit} on are "
             "exactly zero: was a part of the file never written?"
         )
 
@@ -212,16 +201,17 @@ class Range:
             self.least = min(self.least, float(values.min()))
             self.most = max(self.most, float(values.max()))
 
-    def remark(self) -> str | None:
+    def remarks(self) -> dict[str, str]:
         """How far the values run, where that is too far."""
         allowed = STRAY * self.values if self.field in self.spec.features else 0
         if self.outside <= allowed:
-            return None
-        return (
+            return {}
+        text = (
             f"{self.outside:,} of {self.values:,} values of {self.field.name} lie far from the range of "
             f"{self.spec.name}: they run from {self.least:.4g} to {self.most:.4g}{_of(self.field)}, it "
             f"from {self.low:g} to {self.high:g}"
         )
+        return {f"range/{self.field.name}": text}
 
 
 class Angle:
@@ -246,14 +236,15 @@ class Angle:
             self.outside += int((size > self.half * (1 + 1e-6)).sum())
             self.most = max(self.most, float(size.max()))
 
-    def remark(self) -> str | None:
+    def remarks(self) -> dict[str, str]:
         """That values are not wrapped."""
         if not self.outside:
-            return None
-        return (
+            return {}
+        text = (
             f"{self.outside:,} of {self.values:,} values of {self.field.name} go beyond half a turn (up "
             f"to {self.most:.4g}{_of(self.field)}): are they not wrapped?"
         )
+        return {f"angle/{self.field.name}": text}
 
 
 class Shares:
@@ -273,17 +264,18 @@ class Shares:
         """Look at further events."""
         self.found.append(batch.x[..., self.column].sum(1, dtype=torch.float64).cpu())
 
-    def remark(self) -> str | None:
+    def remarks(self) -> dict[str, str]:
         """That the shares of an event do not sum to about one."""
         total = torch.cat(self.found) if self.found else torch.zeros(0)
         seen = total[total > 0]
         low, high = SHARES
         if not len(seen) or low <= float(seen.median()) <= high:
-            return None
-        return (
+            return {}
+        text = (
             f"the values of {self.field.name} of an event sum to {float(seen.median()):.4g} (median), "
             f"shares sum to about 1: are they absolute?"
         )
+        return {f"shares/{self.field.name}": text}
 
 
 class Ceiling:
@@ -305,20 +297,21 @@ class Ceiling:
             self.above += int((batch.x > self.high).sum())
             self.most = max(self.most, most)
 
-    def remark(self) -> str | None:
+    def remarks(self) -> dict[str, str]:
         """How many values are too large."""
         if not self.above:
-            return None
-        return (
+            return {}
+        text = (
             f"{self.above:,} values lie above {self.high:g} {self.spec.unit}, where the readout of "
             f"{self.spec.name} ends (up to {self.most:.4g})"
         )
+        return {"ceiling": text}
 
 
 def visible(spec: Spec, batch: Batch) -> Tensor:
     """Energy in all cells or points of each event ``(B,)``, float64, without any cut, in the spec's unit."""
     values = batch.x[..., -1] if spec.kind == "cloud" else batch.x.flatten(1)
-    return values.sum(1, dtype=torch.float64).cpu()
+    return values.sum(1).double().cpu()
 
 
 def values_of(spec: Spec, field: Field, batch: Batch) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from simulacra.core import Batch, Spec
 from simulacra.core.plausible import visible
 from simulacra.formats.cleaning import Cleaning
+
+_BLOCK = 2**17  # cells that are looked at together
 
 
 class Cut:
@@ -30,14 +33,22 @@ class Cut:
     def add(self, batch: Batch) -> None:
         """Count further events."""
         if self.cells:
-            x = batch.x.flatten(1)
-            below = (x > 0) & (x < self.spec.cut)
-            self.below += int(below.sum())
-            self.energy += float(x[below].sum(dtype=torch.float64))
-            self.events.update((below.any(1).nonzero()[:, 0] + self.n).tolist())
+            flat = batch.x.flatten(1).cpu().numpy()
+            step = max(1, _BLOCK // flat.shape[1])
+            for start in range(0, len(flat), step):
+                self._count(flat[start : start + step], self.n + start)
         if self.spec.unit:
             self.total += float(visible(self.spec, batch).sum())
         self.n += len(batch)
+
+    def _count(self, cells: NDArray[np.float32], start: int) -> None:
+        """Count the cells ``(n, V)`` of the events from ``start`` on, few enough to stay in the cache."""
+        below = cells < self.spec.cut
+        below &= cells > 0
+        places = np.flatnonzero(below)
+        self.below += len(places)
+        self.energy += float(cells.reshape(-1)[places].sum(dtype=np.float64))
+        self.events.update((np.unique(places // cells.shape[1]) + start).tolist())
 
     @property
     def changed(self) -> bool:
