@@ -7,9 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from simulacra.core import UserError
@@ -80,11 +78,11 @@ def as_asked(asked: bool) -> Iterator[None]:
 
 @contextmanager
 def job_errors(asked: bool) -> Iterator[None]:
-    """As :func:`one_sentence` for the one job of a single run; in a multirun the other jobs go on first."""
+    """As :func:`one_sentence` for the one job of a single run."""
     try:
         yield
     except UserError as error:
-        if asked or HydraConfig.get().mode == RunMode.MULTIRUN:
+        if asked:
             raise
         raise stopped(error) from None
 

@@ -41,7 +41,10 @@ class Task:
 
     def __call__(self, cfg: Any) -> float | None:
         """Run one job; returns what a sweeper optimises."""
-        from simulacra.cli import distributed, errors, sweep
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        from simulacra.cli import distributed, errors, failures, sweep
         from simulacra.evaluation import config
         from simulacra.tracking.identity import typed
 
@@ -49,15 +52,16 @@ class Task:
         if distributed.is_child():
             logging.getLogger().setLevel(logging.ERROR)
         sweep.set_group(cfg)
+        several = HydraConfig.get().mode == RunMode.MULTIRUN and not self.full_error
         with (
             typed(self.typed),
             errors.as_asked(self.full_error),
-            errors.job_errors(self.full_error),
+            failures.as_failed_job() if several else errors.job_errors(self.full_error),
             distributed.job(self.command, self.flags),
         ):
             outcome = command(self.command)(cfg)
-        objective = outcome.get(cfg.get("objective") or "")
-        return None if objective is None else float(objective)
+            return sweep.objective(cfg, outcome)
+        return None
 
 
 def command(name: str) -> Callable[[Any], dict[str, Any]]:
@@ -114,6 +118,7 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
     """Compose the configuration of a command with Hydra and run its jobs."""
     import hydra
 
+    from simulacra.cli import failures
     from simulacra.evaluation import config
     from simulacra.evaluation.overrides import taken
 
@@ -121,10 +126,10 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
     task = Task(name, flags(arguments), full_error, arguments)
     before = sys.argv
     sys.argv = [before[0], *taken(arguments, name), *in_place(arguments)]
+    conf = str(config.folder("conf"))
     try:
-        hydra.main(version_base="1.3", config_path=str(config.folder("conf")), config_name=name)(
-            task
-        )()
+        with failures.told():
+            hydra.main(version_base="1.3", config_path=conf, config_name=name)(task)()
     finally:
         sys.argv = before
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import logging
+import math
+import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +19,12 @@ from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
+from simulacra.cli import failures
+from simulacra.cli.errors import stopped
+from simulacra.core import UserError
 from simulacra.core.files import write_text
 
 COLUMNS = ("test/classifier/boosted/auc", "test/w1_mean", "test/time_per_event_ms")
@@ -22,8 +32,12 @@ NOT_SETTING = ("seed", "sweeps")
 """Overrides that do not tell settings apart: jobs that differ in the seed alone are repetitions."""
 
 
+MOST_PLACES = 8
+"""Decimals that the table shows."""
 UNNAMED = "multirun"
 """Name of a sweep that was given on the command line alone."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,18 +56,45 @@ class Job:
 class SweepTable(Callback):
     """Writes ``table.md`` and ``table.json`` into a sweep's folder, anew after every job."""
 
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before anything runs."""
+        failures.begin(Path(str(config.hydra.sweep.dir)))
+        check_storage(config)
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Update while the sweep goes on."""
-        self._write(config)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Final table."""
-        self._write(config)
-
-    @staticmethod
-    def _write(config: DictConfig) -> None:
         if config.hydra.mode == RunMode.MULTIRUN:
+            failures.keep(job_return)
             write_table(Path(str(config.hydra.sweep.dir)))
+
+
+def check_storage(config: DictConfig) -> None:
+    """The storage of a search can be opened.
+
+    Raises:
+        SystemExit: If it cannot; Hydra would turn any other exception of a callback into a warning.
+    """
+    storage = config.hydra.sweeper.get("storage")
+    if not isinstance(storage, str):
+        return
+    os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # of what the extra has pinned
+    import optuna.storages
+    from sqlalchemy.exc import SQLAlchemyError
+
+    found = {name: version(name) for name in ("optuna", "SQLAlchemy")}
+    old = int(found["optuna"].partition(".")[0]) < 3
+    try:
+        if old and int(found["SQLAlchemy"].partition(".")[0]) >= 2:
+            raise UserError(
+                f"Optuna {found['optuna']} cannot use a storage with SQLAlchemy {found['SQLAlchemy']}: "
+                "install simulacra[sweep], which asks for an older one"
+            )
+        optuna.storages.get_storage(storage)
+    except UserError as error:
+        raise stopped(error) from None
+    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise stopped(UserError(f"the storage {storage} cannot be opened: {reason}")) from None
 
 
 def write_table(folder: Path) -> list[dict[str, Any]]:
@@ -70,19 +111,48 @@ def write_table(folder: Path) -> list[dict[str, Any]]:
 
 
 def jobs(folder: Path) -> list[Job]:
-    """Jobs that have written their figures."""
+    """Jobs that have written their figures; one whose files are damaged is left out and named."""
     found = []
-    for path in sorted(folder.glob("*/metrics.json")):
+    for path in sorted(folder.glob("*/metrics.json"), key=_number):
         overrides = path.parent / ".hydra" / "overrides.yaml"
         if overrides.is_file():
-            items = OmegaConf.to_container(OmegaConf.load(overrides), resolve=False)
-            assert isinstance(items, list)
-            found.append(Job(tuple(map(str, items)), json.loads(path.read_text())))
+            try:
+                found.append(_job(path, overrides))
+            except UserError as error:
+                log.warning("%s: the table leaves this job out", error)
     return found
 
 
+def _number(path: Path) -> tuple[int, str]:
+    """Jobs in their order: 2 before 10."""
+    name = path.parent.name
+    return (int(name) if name.isdecimal() else 0), name
+
+
+def _job(path: Path, overrides: Path) -> Job:
+    """One finished job.
+
+    Raises:
+        UserError: If its files are damaged.
+    """
+    try:
+        items = OmegaConf.to_container(OmegaConf.load(overrides), resolve=False)
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise UserError(f"{path.parent} has damaged files ({reason})") from error
+    if not isinstance(items, list) or not isinstance(figures, dict):
+        raise UserError(f"{path.parent} has files that hold something else")
+    numbers = {str(name): value for name, value in figures.items() if _is_number(value)}
+    return Job(tuple(map(str, items)), {name: float(value) for name, value in numbers.items()})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def aggregate(found: Iterable[Job]) -> list[dict[str, Any]]:
-    """Mean and standard deviation (of the sample; 0 for one job) over jobs of one setting.
+    """Mean and standard deviation (of the sample; None for one job) over jobs of one setting.
 
     A setting is named by what is not the same in all jobs.
     """
@@ -117,15 +187,43 @@ def _values(group: Sequence[Job]) -> dict[str, list[float]]:
     return {name: [float(job.figures[name]) for job in group] for name in names}
 
 
-def _moments(values: Sequence[float]) -> dict[str, float]:
+def _moments(values: Sequence[float]) -> dict[str, float | None]:
     return {
         "mean": statistics.fmean(values),
-        "std": statistics.stdev(values) if len(values) > 1 else 0.0,
+        "std": statistics.stdev(values) if len(values) > 1 else None,
     }
 
 
-def _cell(moments: dict[str, float] | None) -> str:
-    return "" if moments is None else f"{moments['mean']:.4g} ± {moments['std']:.2g}"
+def _cell(moments: dict[str, float | None] | None) -> str:
+    """A mean with two digits of its deviation, both to as many places; a single job has none."""
+    if moments is None or moments["mean"] is None:
+        return ""
+    mean, std = moments["mean"], moments["std"]
+    if std is None:
+        return f"{mean:.4g}"
+    if not std:
+        return f"{mean:.4g} ± 0"
+    places = 1 - math.floor(math.log10(std))
+    if places > MOST_PLACES:
+        return f"{mean:.4g} ± {std:.1e}"
+    return f"{mean:.{max(places, 0)}f} ± {std:.{max(places, 0)}f}"
+
+
+def objective(cfg: DictConfig, figures: Mapping[str, Any]) -> float | None:
+    """The figure that a sweeper optimises, None where there is none and it does not matter.
+
+    Raises:
+        UserError: If a sweeper that optimises misses it.
+    """
+    name = cfg.get("objective")
+    if name in figures:
+        return float(figures[name])
+    if name is None or HydraConfig.get().sweeper.get("direction") is None:
+        return None
+    close = difflib.get_close_matches(name, figures, 3)
+    raise UserError(
+        f"there is no figure objective={name} to optimise: {', '.join(close) or 'none'} come close"
+    )
 
 
 def set_group(cfg: DictConfig) -> None:
