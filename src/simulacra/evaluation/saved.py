@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints, is_typeddict
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from simulacra.core import UserError
 from simulacra.core.files import write_text
+from simulacra.core.plain import check_plain
+from simulacra.core.plain_yaml import read_yaml
 from simulacra.core.typed import coerce
 from simulacra.evaluation.overrides import taken
 from simulacra.evaluation.schema import Train
@@ -57,12 +58,7 @@ def load(run: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     path = run / FILE
     if not path.is_file():
         raise UserError(f"{run} is no run directory: it has no {FILE}")
-    try:
-        config = OmegaConf.load(path)
-    except (YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-    if not isinstance(config, DictConfig):
-        raise UserError(f"{path} is damaged: it holds no mapping")
+    config = OmegaConf.create(_plain(path))
     OmegaConf.set_struct(config, True)
     try:
         parsed = OverridesParser.create().parse_overrides(taken(overrides))
@@ -80,7 +76,35 @@ def load(run: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise UserError(
             f"the configuration of {run} has no such field: {str(error).splitlines()[0]}"
         ) from error
+    check_plain(OmegaConf.to_container(config, resolve=False), "an override")
     return resolve(config, Train)
+
+
+def _plain(path: Path) -> dict[str, Any]:
+    """What a file holds, if a training can have saved it.
+
+    Raises:
+        UserError: If it is no plain configuration of a training.
+    """
+    found = read_yaml(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: it holds no mapping")
+    check_plain(found, str(path))
+    missing = next(_missing(found, Train, ""), None)
+    if missing is not None:
+        raise UserError(f"{path} is no configuration of a training: it has no {missing}")
+    return {str(key): value for key, value in found.items()}
+
+
+def _missing(config: Mapping[str, Any], kind: type, key: str) -> Iterator[str]:
+    """Keys of a command, or of a part of it, that a configuration lacks."""
+    groups = {} if key else {"data": Mapping, "model": Mapping}
+    for name, wanted in {**get_type_hints(kind), **groups}.items():
+        group = is_typeddict(wanted) or wanted is Mapping
+        if name not in config or (group and not isinstance(config[name], Mapping)):
+            yield f"{key}{name}"
+        elif is_typeddict(wanted):
+            yield from _missing(config[name], wanted, f"{key}{name}.")
 
 
 def relocate(config: Any, old: str, new: str) -> Any:

@@ -12,9 +12,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
-
 from simulacra.core import UserError
+from simulacra.core.plain_yaml import read_yaml
 
 FILE = "metrics.json"
 PREFIX = "test/"
@@ -183,10 +182,7 @@ def _yaml(path: Path, default: Any) -> Any:
     """Contents of a file, or ``default`` where there is none."""
     if not path.is_file():
         return default
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    found = read_yaml(path)
     if found is not None and not isinstance(found, type(default)):
         raise UserError(f"{path} is damaged: it holds no {type(default).__name__}")
     return found or default
