@@ -71,7 +71,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     plugin.save_checkpoint({"value": 1}, path)
 
     def full(contents: object, target: object) -> None:
-        target.write_bytes(b"half")
+        target.write(b"half")
         raise RuntimeError(
             "[enforce fail at inline_container.cc] . unexpected pos: file write failed"
         )
@@ -81,3 +81,20 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
         plugin.save_checkpoint({"value": 2}, path)
     assert [item.name for item in tmp_path.iterdir()] == ["last.ckpt"]
     assert torch.load(path, weights_only=True) == {"value": 1}
+
+
+def test_equal_trainings_give_equal_files_that_are_their_owners(tmp_path) -> None:
+    plugin, paths = AtomicCheckpointIO(), [tmp_path / "best.ckpt", tmp_path / "x" / "last.ckpt"]
+    for path in paths:
+        plugin.save_checkpoint({"state_dict": {"w": torch.arange(3.0)}}, path)
+        assert path.stat().st_mode & 0o777 == 0o600
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_infinity_may_mark_what_a_transform_does_not_use(tmp_path) -> None:
+    plugin, path = AtomicCheckpointIO(), tmp_path / "last.ckpt"
+    marked = {"transform.depths": torch.tensor([1.0, torch.inf])}
+    plugin.save_checkpoint({"state_dict": marked}, path)
+    for wrong in ({"transform.depths": torch.tensor(torch.nan)}, {"net": torch.tensor(torch.inf)}):
+        with pytest.raises(UserError, match="not finite"):
+            plugin.save_checkpoint({"state_dict": {**marked, **wrong}}, path)

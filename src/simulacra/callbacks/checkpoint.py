@@ -16,6 +16,7 @@ from simulacra.core import UserError
 from simulacra.core.constructors import writes
 from simulacra.core.files import whole
 from simulacra.core.signals import Paused
+from simulacra.training.checkpoint import STATES, diverged
 
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
@@ -136,8 +137,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         refuse_nonfinite(checkpoint, target)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with whole(target) as part:
-                torch.save(checkpoint, part)
+            with whole(target, private=True) as part, part.open("wb") as file:
+                torch.save(
+                    checkpoint, file
+                )  # to a file, since the archive holds the name of a path
         except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
             raise UserError(
                 f"cannot write the checkpoint {target}: {' '.join(str(error).split())[:200]}"
@@ -151,10 +154,7 @@ def refuse_nonfinite(checkpoint: dict[str, Any], target: Path) -> None:
         UserError: If a weight is NaN or infinite.
     """
     wrong = [
-        name
-        for part in ("state_dict", "current_model_state")
-        for name, value in checkpoint.get(part, {}).items()
-        if value.is_floating_point() and not bool(torch.isfinite(value).all())
+        name for part in STATES if part in checkpoint for name, _ in diverged(checkpoint[part])
     ]
     if wrong:
         raise UserError(

@@ -1,8 +1,8 @@
 """YAML from elsewhere, read as plain data of bounded size.
 
-What Hydra writes needs no anchors and no tags, so that neither is followed: an alias repeats a part of a file,
-a few of them in one another repeat it a billion times. Numbers and texts are told apart as OmegaConf does:
-``1e3`` is a number, a date is a text.
+What Hydra writes needs no anchors and no tags, so that neither is followed: an alias repeats a part of a
+file, a few of them in one another repeat it a billion times. Numbers and texts are told apart as OmegaConf
+does: ``1e3`` is a number, a date is a text.
 """
 
 from __future__ import annotations

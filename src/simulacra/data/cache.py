@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from simulacra.core import Batch, Spec, UserError
+from simulacra.core.files import private_folder, sync
 from simulacra.data.files import content_hash
 from simulacra.data.source import FieldSource, MemorySource
 from simulacra.formats.base import Format
@@ -154,7 +155,7 @@ def load_sparse(format: Format, paths: Sequence[Path], root: Path | None = None)
         )
     folder = root / "showers" / _key(format, paths, root)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(folder.parent)
         with _lock(folder.with_suffix(".lock")) as alone:
             for left in folder.parent.glob(f"{folder.name}.*.part") if alone else ():
                 shutil.rmtree(left, ignore_errors=True)  # of a process that was killed
@@ -193,11 +194,11 @@ def _build(format: Format, paths: Sequence[Path], folder: Path) -> None:
     partial.mkdir(mode=0o700)  # events may be confidential
     try:
         _fill(format, paths, partial)
-        for file in partial.iterdir():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
+        for item in (*partial.iterdir(), partial):
+            sync(item)
         with suppress(FileExistsError):
             partial.rename(folder)
+        sync(folder.parent)
     except OSError as error:
         if not folder.is_dir():  # else another process was first
             raise error

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
-from simulacra.core.files import write_text
+from simulacra.core.files import private_folder, write_text
 from simulacra.formats.opening import guard
 
 PARTS = ("train", "val", "test")
@@ -114,7 +114,7 @@ def content_hash(path: Path, memory: Path) -> str:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if stat.st_size >= _LARGE:
         with suppress(OSError, UserError):  # an unwritable cache costs time, nothing else
-            memory.mkdir(parents=True, exist_ok=True)
+            private_folder(memory)
             write_text(note, digest)
     return digest
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulacra.core import UserError
+from simulacra.core.files import private_folder
 from simulacra.data.cache import cache_root
 from simulacra.data.files import embedded_folder, walk
 from simulacra.data.pxd_synthetic import PxdBackground
@@ -158,7 +159,7 @@ def _name(format: PxdFormat, kind: str, content: str) -> str:
 def _folder() -> Path:
     folder = cache_root() / "pxd"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         raise UserError(
             f"cannot write the cache {folder}: {error.strerror}; set SIMULACRA_CACHE"

@@ -103,6 +103,8 @@ def _missing(config: Mapping[str, Any], kind: type, key: str) -> Iterator[str]:
         group = is_typeddict(wanted) or wanted is Mapping
         if name not in config or (group and not isinstance(config[name], Mapping)):
             yield f"{key}{name}"
+        elif wanted is Mapping and not isinstance(config[name].get("name"), str):
+            yield f"{name}.name"
         elif is_typeddict(wanted):
             yield from _missing(config[name], wanted, f"{key}{name}.")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ from typing import ClassVar, Self
 
 from simulacra.core import Batch, FormatError, Spec, UserError
 from simulacra.core.constructors import role
-from simulacra.core.files import beside, cannot_write
+from simulacra.core.files import beside, cannot_write, put
 from simulacra.core.plausible import Plausibility
 from simulacra.core.signals import check, held
 from simulacra.formats.cleaning import Cleaning
@@ -159,7 +158,7 @@ class Writer(ABC):
     def _finish(self) -> None:
         """Let the file appear."""
         self._close()
-        os.replace(self.temporary, self.path)
+        put(self.temporary, self.path)
 
     def _abandon(self) -> None:
         """Leave nothing behind, whatever state the file is in."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from simulacra.core import Batch, FormatError, UserError
+from simulacra.core.files import put
 from simulacra.formats.base import FileInfo, Writer
 from simulacra.formats.hdf5 import Hdf5Writer
 from simulacra.formats.hdf5_data import attribute, open_hdf5
@@ -104,7 +105,7 @@ class ClassWriter(Writer):
     def _finish(self) -> None:
         self._close()
         for part in self.parts.values():
-            os.replace(part.temporary, part.path)
+            put(part.temporary, part.path)
         for file in self.stale:
             file.unlink()
 

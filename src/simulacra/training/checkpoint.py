@@ -119,8 +119,16 @@ def _check_state(state: object, name: str) -> None:
     for key, value in state.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise UserError(f"its entry {name!r} holds a {type(value).__name__}, expected tensors")
-        if value.is_floating_point() and bool(value.isnan().any()):
-            raise _diverged(key, value.isnan())
+    for key, wrong in diverged(state):
+        raise _diverged(key, wrong)
+
+
+def diverged(state: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Entries that are not finite, and where; a transform may mark with infinity what it does not use."""
+    for name, value in state.items():
+        wrong = value.isnan() if name.startswith("transform.") else ~value.isfinite()
+        if bool(wrong.any()):
+            yield name, wrong
 
 
 def _diverged(name: str, wrong: torch.Tensor) -> UserError:
