@@ -15,7 +15,7 @@ import yaml
 
 from simulacra.core.errors import UserError
 
-BYTES, NODES, DEPTH = 2**20, 100_000, 64
+BYTES, NODES, DEPTH = 2**20, 20_000, 64
 """Size, number of values and levels of a file, at most."""
 FLOAT = "tag:yaml.org,2002:float"
 DATE = "tag:yaml.org,2002:timestamp"

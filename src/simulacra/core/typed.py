@@ -272,6 +272,8 @@ def _fit(value: Any, wanted: Any) -> Any:
 def _annotated(value: Any, wanted: Any) -> Any:
     kind, *extras = get_args(wanted)
     found = _fit(value, kind)
+    if isinstance(found, Mapping) and "_target_" in found:
+        return found
     for rule in extras:
         if isinstance(rule, Rule):
             found = rule(found)

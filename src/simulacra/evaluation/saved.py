@@ -20,6 +20,8 @@ from simulacra.evaluation.overrides import taken
 from simulacra.evaluation.schema import Train
 
 FILE = "config.yaml"
+BUILT = ("data", "model", "callbacks", "logger", "evaluation.scores", "evaluation.posterior")
+"""Parts in which objects are named."""
 GROUPS = ("data", "model", "trainer", "callbacks", "logger", "evaluation", "paths")
 """Parts that are chosen by name; in a saved configuration only their fields can be changed."""
 
@@ -93,7 +95,25 @@ def _plain(path: Path) -> dict[str, Any]:
     missing = next(_missing(found, Train, ""), None)
     if missing is not None:
         raise UserError(f"{path} is no configuration of a training: it has no {missing}")
+    for key in _objects({name: part for name, part in found.items() if name not in BUILT}, ""):
+        if not key.startswith(BUILT):
+            raise UserError(
+                f"{path} is no configuration of a training: {key} is a value, and an object is named: it was "
+                "not run"
+            )
     return {str(key): value for key, value in found.items()}
+
+
+def _objects(config: object, key: str) -> Iterator[str]:
+    """Keys that name an object."""
+    if isinstance(config, Mapping):
+        if "_target_" in config:
+            yield key
+        for name, value in config.items():
+            yield from _objects(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(config, list):
+        for item in config:
+            yield from _objects(item, key)
 
 
 def _missing(config: Mapping[str, Any], kind: type, key: str) -> Iterator[str]:
