@@ -21,6 +21,7 @@ from simulacra.training.checkpoint import STATES, diverged
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
+@writes("dirpath")
 class PortableCheckpoint(ModelCheckpoint):
     """Remembers its files by their names, so that a run directory can be moved or copied."""
 

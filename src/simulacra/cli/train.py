@@ -81,6 +81,7 @@ def train_resolved(
         pl.seed_everything(config["seed"], workers=True, verbose=False)
         datamodule = build.build_data(config, trust)
         module = build.build_model(config, datamodule.spec, trust)
+        build.build_scores(config, trust)  # what is wrong with them is said now, not after training
         prepare(module, datamodule, config, fresh=start is None)
         loggers = build.build_loggers(config, trust, versions=earlier(run))
         callbacks = build.build_callbacks(config, trust)

@@ -110,7 +110,7 @@ def writes(*arguments: str) -> Callable[[C], C]:
 def folders(made: Callable[..., Any]) -> tuple[str, ...]:
     """Arguments of a class that name folders to which its objects write."""
     bases = made.__mro__ if inspect.isclass(made) else (made,)
-    return tuple(name for base in bases for name in _folders.get(base, ()))
+    return next((_folders[base] for base in bases if base in _folders), ())
 
 
 def listed(made: object) -> bool:
