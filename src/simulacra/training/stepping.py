@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -280,7 +281,9 @@ class Stepping(pl.LightningModule):
         return objective.steps * len(range(turns.start, min(turns.stop, before), turns.step))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a resumed run needs beside Lightning's own."""
+        """Add what a resumed run needs beside Lightning's own, and leave plain types of that."""
+        for state in checkpoint.get("lr_schedulers", ()):
+            state |= {key: dict(part) for key, part in state.items() if isinstance(part, Counter)}
         checkpoint["stepping"] = {
             "skipped": self.skips.done,
             "plan": self._plan,
