@@ -1,10 +1,24 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 
-from simulacra.tracking.page import Cell, Column, Line, count, shade, short, table, with_error
+from simulacra.tracking.page import (
+    Cell,
+    Column,
+    Line,
+    count,
+    details,
+    shade,
+    short,
+    table,
+    tile,
+    with_error,
+    write_page,
+)
 from simulacra.tracking.page_plot import Point, Scale, scatter
 
 
@@ -50,11 +64,11 @@ def test_shades_follow_value_over_floor() -> None:
 
 def test_a_table_sorts_by_values_and_shows_text() -> None:
     columns = [Column("a<b", "a<b", text=True), Column("n", "n", title="it's")]
-    shown = table("t", columns, [Line([Cell("<i>x</i>", "x'y"), Cell()], "front")])
+    shown = table("t", columns, [Line([Cell(Markup("<i>x</i>"), "x'y"), Cell()], "front")])
     assert "data-column='a&lt;b' class='text'" in shown
-    assert "title='it&#x27;s'" in shown
+    assert "title='it&#39;s'" in shown
     assert (
-        "<tr class='front'><td class='text' data-v='x&#x27;y'><i>x</i></td><td></td></tr>" in shown
+        "<tr class='front'><td class='text' data-v='x&#39;y'><i>x</i></td><td></td></tr>" in shown
     )
 
 
@@ -94,3 +108,20 @@ def test_the_front_is_a_line_through_its_points_and_labels_do_not_meet() -> None
         for other_x, other_y, m in boxes[:i]:
             apart = x + 5.5 * n < other_x or other_x + 5.5 * m < x or abs(y - other_y) > 9
             assert apart
+
+
+def test_whatever_is_no_markup_is_escaped(tmp_path: Path) -> None:
+    evil = "<script>'\"&"
+    columns = [Column(evil, evil, True, evil), Column("b", "b")]
+    shown = table(
+        evil, columns, [Line([Cell(evil, evil, evil, evil), Cell(Markup("<i>x</i>"), 1.0)], evil)]
+    )
+    parts = [shown, tile(evil, [evil]), details(evil, Markup("<b>own</b>"))]
+    text = write_page(tmp_path / "page.html", evil, parts).read_text()
+    body = text.partition("<main>")[2].partition("</main>")[0]
+    assert "<script" not in body
+    assert text.count("<script") == 1
+    assert "<i>x</i>" in body
+    assert "<b>own</b>" in body
+    for attribute in re.findall(r"='([^']*)'", body):
+        assert not set(attribute) & set('<>"')

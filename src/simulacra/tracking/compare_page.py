@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
 
 from simulacra.tracking import page
 from simulacra.tracking.compare import (
@@ -27,12 +29,6 @@ from simulacra.tracking.page_plot import Point, scatter
 PLOTTED = ("classifier/boosted/auc", "fpd", "classifier/high/auc", "w1_mean", "w1m")
 """Figures that are plotted against time and parameters, the first two that a data set's rows have."""
 AUC_SHADES = (("q1", 0.52), ("q2", 0.6), ("q3", 0.8))
-LEGEND = (
-    f"<p class='legend'>Shades: value over floor (truth against truth) up to {page.shades()}; "
-    f"of an AUC, up to {page.shades(AUC_SHADES)}. "
-    "The small number is the floor. <span class='star'>★</span> is on the Pareto front: no other run of "
-    "the table is both better and faster. A click on a head sorts; the address then leads to that view.</p>"
-)
 
 
 def write_compare(path: Path, groups: Sequence[Group], origin: Sequence[str]) -> Path:
@@ -45,35 +41,47 @@ def write_compare(path: Path, groups: Sequence[Group], origin: Sequence[str]) ->
     """
     runs = sum(len(group.runs) for group in groups if not group.published)
     title = f"Comparison of {runs} run{'s' if runs != 1 else ''}"
-    parts = [f"<h1>{title}</h1>", f"<p class='sub'>{escape(', '.join(_sets(groups)))}</p>", LEGEND]
-    for data in dict.fromkeys(group.data for group in groups):
-        parts += _section(data, [group for group in groups if group.data == data])
-    lines = "".join(f"<li>{escape(item)}</li>" for item in origin)
-    parts.append(f"<h2>Origin</h2><ul class='notes'>{lines}</ul>")
-    return page.write_page(path, title, parts)
+    names = list(dict.fromkeys(group.data for group in groups))
+    body = page.render(
+        "compare.html",
+        title=title,
+        sets=", ".join(names),
+        shades=page.shades(),
+        auc_shades=page.shades(AUC_SHADES),
+        sections=[_section(name, [g for g in groups if g.data == name]) for name in names],
+        origin=list(origin),
+    )
+    return page.write_page(path, title, [body])
 
 
-def _sets(groups: Sequence[Group]) -> list[str]:
-    return list(dict.fromkeys(group.data for group in groups))
-
-
-def _section(data: str, groups: Sequence[Group]) -> Iterator[str]:
-    """Tables and plots of one data set."""
-    yield f"<h2>{escape(data)}</h2>"
-    for group in groups:
-        kind = "published" if group.published else "runs"
-        if group.published:
-            yield f"<h3>Published results</h3><p class='sub'>{escape(MARK)}</p>"
-        yield f"<div class='scroll'>{page.table(f'{data}-{kind}', *_headline(group))}</div>"
-        if group.fronts:
-            yield f"<p class='legend'>Pareto front: {escape(group.fronts)}.</p>"
-    yield f"<div class='gallery'>{''.join(_plots(groups))}</div>"
+def _section(data: str, groups: Sequence[Group]) -> dict[str, Any]:
+    """Tables and plots of one data set, as the template takes them."""
+    shown = [
+        {
+            "mark": MARK if group.published else "",
+            "table": page.table(f"{data}-{_kind(group)}", *_headline(group)),
+            "fronts": group.fronts,
+        }
+        for group in groups
+    ]
+    separations = []
     for group in groups:
         if keys := group.separations:
-            kind = "published" if group.published else "runs"
-            body = page.table(f"{data}-{kind}-separation", *_figures(group, keys))
+            body = page.table(f"{data}-{_kind(group)}-separation", *_figures(group, keys))
             title = "Separation powers" + (" of the published results" if group.published else "")
-            yield page.details(f"{title}, means over layers where an observable has them", body)
+            separations.append(
+                page.details(f"{title}, means over layers where an observable has them", body)
+            )
+    return {
+        "data": data,
+        "groups": shown,
+        "plots": list(_plots(groups)),
+        "separations": separations,
+    }
+
+
+def _kind(group: Group) -> str:
+    return "published" if group.published else "runs"
 
 
 def _headline(group: Group) -> tuple[list[Column], list[Line]]:
@@ -135,25 +143,25 @@ def _time_id(time: Time) -> str:
 
 
 def _name(run: Run, front: bool) -> Cell:
-    star = "&nbsp;<span class='star' title='on the Pareto front'>★</span>" if front else ""
-    small = f"<small>{escape(' '.join(run.overrides))}</small>" if run.overrides else ""
-    return Cell(f"{escape(run.name)}{star}{small}", run.name, "long", run.source)
+    shown = page.part("run", run.name, front, " ".join(run.overrides))
+    return Cell(shown, run.name, "long", run.source)
 
 
 def _model(run: Run) -> Cell:
-    small = f"<small>{escape(run.size)}</small>" if run.size else ""
-    return Cell(f"{escape(run.model)}{small}", f"{run.model} {run.size}".strip() or None)
+    shown = page.part("small", run.model, run.size)
+    return Cell(shown, f"{run.model} {run.size}".strip() or None)
 
 
 def _quality(key: str, figure: Figure | None) -> Cell:
     if figure is None:
         return Cell()
-    floor = "" if figure.floor is None else f"<small>{page.short(figure.floor)}</small>"
+    floor = "" if figure.floor is None else page.short(figure.floor)
     if key.endswith("/auc"):
         css = next((name for name, top in AUC_SHADES if figure.value <= top), "q4")
     else:
         css = page.shade(figure.value, figure.floor) if _small_is_good(key) else ""
-    return Cell(page.with_error(figure.value, figure.error) + floor, figure.value, css)
+    text = page.with_error(figure.value, figure.error)
+    return Cell(page.part("small", text, floor), figure.value, css)
 
 
 def _small_is_good(key: str) -> bool:
@@ -175,11 +183,12 @@ def _count(number: int | None) -> Cell:
 
 
 def _level(run: Run) -> Cell:
-    events = "" if run.events is None else f"<small>{run.events:,} events</small>"
-    return Cell(escape(run.level or "unknown") + events, f"{run.level} {run.events or 0:09d}")
+    events = "" if run.events is None else f"{run.events:,} events"
+    shown = page.part("small", run.level or "unknown", events)
+    return Cell(shown, f"{run.level} {run.events or 0:09d}")
 
 
-def _plots(groups: Sequence[Group]) -> Iterator[str]:
+def _plots(groups: Sequence[Group]) -> Iterator[Markup]:
     """The first figures that the rows have, against time and against parameters."""
     own = [group for group in groups if not group.published] or list(groups)
     times = {group.time for group in own}
@@ -189,7 +198,7 @@ def _plots(groups: Sequence[Group]) -> Iterator[str]:
         yield _plot(groups, key, "parameters")
 
 
-def _plot(groups: Sequence[Group], key: str, against: Time | str) -> str:
+def _plot(groups: Sequence[Group], key: str, against: Time | str) -> Markup:
     """One plot, empty where fewer than two points can be shown."""
     log_y = not key.endswith("/auc")
     points, hidden = [], 0
@@ -204,7 +213,7 @@ def _plot(groups: Sequence[Group], key: str, against: Time | str) -> str:
                 kind = "published" if run.published else "run"
                 points.append(Point(at[1], figure.value, figure.error, run.name, kind, front))
     if len(points) < 2:
-        return ""
+        return Markup("")
     text = "parameters in generation" if isinstance(against, str) else f"{time_title(against)} [ms]"
     note = ["steps: Pareto front"]
     if {point.kind for point in points} == {"run", "published"}:
@@ -212,7 +221,7 @@ def _plot(groups: Sequence[Group], key: str, against: Time | str) -> str:
     if hidden:
         note.append(f"{hidden} with a value of zero or below not shown")
     drawn = scatter(points, text, label(key), log_y=log_y, base=None if log_y else 0.5)
-    return f"<figure>{drawn}<figcaption>{escape('; '.join(note))}</figcaption></figure>"
+    return page.part("figure", Markup(drawn), "; ".join(note))
 
 
 def _place(run: Run, key: str, against: Time | str) -> tuple[float, float] | None:

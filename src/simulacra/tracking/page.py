@@ -1,7 +1,8 @@
 """What the HTML pages are made of: one file that stands on its own, sortable tables, tiles, folded parts.
 
 Style and script lie inside the page, and its content security policy forbids everything from outside: it
-opens with no network. A page is written to a temporary name and moved, so that it is never half there.
+opens with no network. The pages are templates, which escape whatever is no markup of their own. A page is
+written to a temporary name and moved, so that it is never half there.
 """
 
 from __future__ import annotations
@@ -9,20 +10,34 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from simulacra.core.files import write_text
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<link rel="icon" href="data:,">
-<title>{title}</title><style>{style}</style></head>
-<body><main>{body}</main><script>{script}</script></body></html>
-"""
+
+_environment = Environment(
+    loader=PackageLoader("simulacra.tracking"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    keep_trailing_newline=True,
+)
+
+
+def render(template: str, **values: Any) -> Markup:
+    """A template of the package filled with values, which are text unless they are markup already."""
+    return Markup(_environment.get_template(template).render(values))
+
+
+def part(name: str, *values: Any) -> Markup:
+    """A macro of ``parts.html``, called."""
+    parts: Any = _environment.get_template("parts.html").module
+    return Markup(str(getattr(parts, name)(*values)).strip())
 
 
 @dataclass(frozen=True)
@@ -47,13 +62,13 @@ class Cell:
     """A cell of a table.
 
     Args:
-        html: What is shown.
+        html: What is shown, text or markup.
         value: What it is sorted by; None counts as empty.
         css: Class of the cell.
         title: Explanation that is shown over the cell.
     """
 
-    html: str = ""
+    html: str | Markup = ""
     value: float | str | None = None
     css: str = ""
     title: str = ""
@@ -67,65 +82,40 @@ class Line:
     css: str = ""
 
 
-def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
+def write_page(path: Path, title: str, parts: Sequence[Markup]) -> Path:
     """Write a page, all of it or nothing."""
     folder = files("simulacra.tracking")
-    text = _PAGE.format(
-        policy=POLICY,
-        title=escape(title),
-        style=(folder / "page.css").read_text(encoding="utf-8"),
-        script=(folder / "page.js").read_text(encoding="utf-8"),
-        body="".join(parts),
+    text = render(
+        "page.html",
+        policy=Markup(POLICY),
+        title=title,
+        style=Markup((folder / "page.css").read_text(encoding="utf-8")),
+        script=Markup((folder / "page.js").read_text(encoding="utf-8")),
+        parts=parts,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path
 
 
-def table(name: str, columns: Sequence[Column], lines: Sequence[Line]) -> str:
+def table(name: str, columns: Sequence[Column], lines: Sequence[Line]) -> Markup:
     """A table that a click on a column's head sorts; ``name`` tells it from others of the page."""
-    heads = "".join(
-        f"<th data-column='{escape(item.key)}'{_class('text' * item.text)}{_title(item.title)}>"
-        f"<button type='button'>{escape(item.label)}</button></th>"
-        for item in columns
-    )
-    rows = "".join(_row(columns, line) for line in lines)
-    head = f"<thead><tr>{heads}</tr></thead>"
-    return f"<table data-name='{escape(name)}'>{head}<tbody>{rows}</tbody></table>"
+    return part("table", name, columns, lines)
 
 
-def _row(columns: Sequence[Column], line: Line) -> str:
-    cells = []
-    for column, cell in zip(columns, line.cells, strict=True):
-        css = " ".join(item for item in ("text" if column.text else "", cell.css) if item)
-        value = "" if cell.value is None else f" data-v='{escape(str(cell.value))}'"
-        cells.append(f"<td{_class(css)}{value}{_title(cell.title)}>{cell.html}</td>")
-    return f"<tr{_class(line.css)}>{''.join(cells)}</tr>"
-
-
-def _class(names: str) -> str:
-    return f" class='{names}'" if names else ""
-
-
-def _title(text: str) -> str:
-    return f" title='{escape(text)}'" if text else ""
-
-
-def tile(value: str, lines: Sequence[str]) -> str:
+def tile(value: str, lines: Sequence[str]) -> Markup:
     """A number shown large, with a few words below."""
-    small = "".join(f"<span>{escape(item)}</span>" for item in lines)
-    return f"<div class='tile'><b>{value}</b>{small}</div>"
+    return part("tile", value, lines)
 
 
-def details(title: str, body: str, shown: bool = False) -> str:
+def details(title: str, body: Markup, shown: bool = False) -> Markup:
     """A part that can be folded."""
-    summary = f"<summary>{escape(title)}</summary>"
-    return f"<details{' open' if shown else ''}>{summary}<div>{body}</div></details>"
+    return part("details", title, body, shown)
 
 
 def words(text: str, css: str = "") -> Cell:
     """A cell of text."""
-    return Cell(escape(text), text or None, css)
+    return Cell(text, text or None, css)
 
 
 def number(value: float | None, digits: int = 3, css: str = "") -> Cell:
@@ -173,7 +163,6 @@ SHADES = (("q1", 1.5), ("q2", 3.0), ("q3", 10.0))
 """Upper ends of value over floor."""
 
 
-def shades(ends: Sequence[tuple[str, float]] = SHADES) -> str:
+def shades(ends: Sequence[tuple[str, float]] = SHADES) -> Markup:
     """What the shades mean, for a legend."""
-    shown = [*((name, f"{top:g}") for name, top in ends), ("q4", "more")]
-    return " ".join(f"<span class='key {name}'>{text}</span>" for name, text in shown)
+    return part("shades", [(name, f"{top:g}") for name, top in ends], "q4")

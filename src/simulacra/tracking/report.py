@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
+from markupsafe import Markup
 
 from simulacra.tracking import page
 from simulacra.tracking.compare import LABELS, TEST_TIME, label
@@ -30,15 +30,6 @@ COLUMNS = (
     Column("error", "error"),
     Column("floor", "floor", title="the same figure for truth against truth"),
     Column("ratio", "value / floor"),
-)
-
-_NAVIGATION = (
-    "<nav><a href='#figures'>figures</a><a href='#numbers'>all numbers</a>"
-    "<a href='#origin'>origin</a></nav>"
-)
-_NUMBERS = (
-    "<h2 id='numbers'>All numbers</h2><p class='legend'>The floor is the same figure for truth against "
-    f"truth. Shades: value over floor up to {page.shades()}. A click on a head sorts.</p>"
 )
 
 
@@ -67,21 +58,19 @@ def write_report(
     Returns:
         The path.
     """
-    images = "".join(_image(name, image) for name, image in figures.items())
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p class='sub'>{escape(' '.join(overrides)) or 'no overrides'}</p>",
-        _tiles(metrics),
-        _notes(notes or {}),
-        _NAVIGATION,
-        f"<h2 id='figures'>Figures</h2>{images}",
-        _NUMBERS,
-        *_tables(metrics),
-        "<h2 id='origin'>Origin</h2>",
-        page.details("provenance", _pairs(provenance), shown=True),
-        page.details("configuration", f"<pre>{escape(_yaml(config))}</pre>"),
-    ]
-    return page.write_page(path, title, parts)
+    body = page.render(
+        "report.html",
+        title=title,
+        overrides=" ".join(overrides),
+        tiles=_tiles(metrics),
+        notes=[f"{key}: {text}" for key, text in (notes or {}).items()],
+        images=[_image(name, image) for name, image in figures.items()],
+        shades=page.shades(),
+        tables=_tables(metrics),
+        provenance={key: str(value) for key, value in provenance.items()},
+        configuration=_yaml(config),
+    )
+    return page.write_page(path, title, [body])
 
 
 def _rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, float, float | None, float | None]]:
@@ -91,7 +80,7 @@ def _rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, float, float | No
             yield key, value, error, floor
 
 
-def _tiles(metrics: Mapping[str, float]) -> str:
+def _tiles(metrics: Mapping[str, float]) -> list[Markup]:
     tiles = {}
     for key, value, error, floor in _rows(metrics):
         name = key.partition("/")[2]
@@ -100,10 +89,10 @@ def _tiles(metrics: Mapping[str, float]) -> str:
             lines += [] if error is None else [f"± {page.short(error, 2)}"]
             lines += [] if floor is None else [f"floor {page.short(floor)}"]
             tiles[name] = page.tile(page.short(value), [lines[0], " · ".join(lines[1:])])
-    return f"<div class='tiles'>{''.join(tiles[key] for key in HEADLINES if key in tiles)}</div>"
+    return [tiles[key] for key in HEADLINES if key in tiles]
 
 
-def _tables(metrics: Mapping[str, float]) -> list[str]:
+def _tables(metrics: Mapping[str, float]) -> list[Markup]:
     """One folded table per kind of figure, the kind being the second part of its key."""
     groups: dict[str, list[Line]] = {}
     for key, value, error, floor in _rows(metrics):
@@ -126,24 +115,10 @@ def _tables(metrics: Mapping[str, float]) -> list[str]:
     ]
 
 
-def _image(name: str, image: bytes | Path) -> str:
+def _image(name: str, image: bytes | Path) -> Markup:
     data = base64.b64encode(image if isinstance(image, bytes) else image.read_bytes())
-    text = escape(name.replace("_", " "))
-    shown = f"<img alt='{text}' src='data:image/png;base64,{data.decode('ascii')}'>"
-    return f"<figure>{shown}<figcaption>{text}</figcaption></figure>"
-
-
-def _notes(notes: Mapping[str, str]) -> str:
-    items = "".join(f"<li>{escape(key)}: {escape(text)}</li>" for key, text in notes.items())
-    return f"<ul class='notes'>{items}</ul>" if items else ""
-
-
-def _pairs(values: Mapping[str, str]) -> str:
-    rows = "".join(
-        f"<tr><td class='text'>{escape(k)}</td><td class='text long'>{escape(str(v))}</td></tr>"
-        for k, v in values.items()
-    )
-    return f"<table class='pairs'>{rows}</table>"
+    text = name.replace("_", " ")
+    return page.part("figure", page.part("image", text, data.decode("ascii")), text)
 
 
 def _yaml(config: Mapping[str, Any]) -> str:
