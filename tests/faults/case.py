@@ -19,7 +19,7 @@ TRACEBACK, HANG, LOST, OTHER = "traceback", "hang", "lost signal", "other"
 OUTCOMES = (CLEAR, RIGHT, SILENT, BREACH, TRACEBACK, HANG, LOST, OTHER)
 GOOD = (CLEAR, RIGHT)
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
-SECONDS = 60.0
+SECONDS = 90.0
 """After which a case hangs."""
 LATE = 1.0
 """A signal that comes so shortly before the end may find the work done [s]."""

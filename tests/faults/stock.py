@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import h5py
+
 from faults.calls import digest, format_of
 from faults.case import Ended, Job, command
 
@@ -96,6 +98,8 @@ KINDS = {
         "charge",
         "event_offsets",
     ),
+    "showerdata": Kind(("data=showerdata",), "", "showers.h5", 16, "energies", "num_points"),
+    "lemurs": Kind(("data=lemurs",), "", "lemurs.h5", 12, "showers", "incident_energy"),
     "png": Kind(("data=pxd", "data.sensors=[1.1.1,2.3.1]"), "", "images", 3),
     "table": Kind(("data=table",), "table/zjets_test.h5", "zjets.h5", 64, "gen_jets", "gen_widths"),
     "csv": Kind(("data=table", *COLUMNS), "", "zjets.csv", 64),
@@ -217,6 +221,17 @@ class Stock:
         form = format_of(kind.overrides)
         if not kind.source:
             form.toy(path, kind.n)
+            if name == "lemurs":
+                _apart(path)
         else:
             form.write(path, form.read(EMBEDDED / kind.source, 0, kind.n))
         return path
+
+
+def _apart(path: Path) -> None:
+    """One data set for each member of the records of a file, which is another form of the same format."""
+    with h5py.File(path, "r+") as file:
+        records = file["events"][:]
+        del file["events"]
+        for member in records.dtype.names:
+            file[member] = records[member]

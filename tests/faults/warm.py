@@ -8,6 +8,7 @@ the way out; only the modules are not taken down one by one, which would take a 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import json
@@ -56,12 +57,7 @@ def imported() -> None:
 
 
 def run(job: dict[str, Any]) -> None:
-    """In the child: limits, folder, streams, then the call; ends the process."""
-    os.chdir(job["folder"])
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        stream = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        os.dup2(stream, number)
-        os.close(stream)
+    """In the child: limits and folder, then the call."""
     os.chdir(job["work"])
     os.environ.update(job["environment"])
     if job["memory"] is not None:
@@ -105,10 +101,46 @@ def end(job: dict[str, Any]) -> NoReturn:
     os._exit(code)
 
 
-def awaited(pid: int, job: dict[str, Any]) -> dict[str, Any]:
+class Streams:
+    """What a child prints: pipes, which no limit on the size of files reaches."""
+
+    def __init__(self) -> None:
+        self.pipes = {name: os.pipe() for name in ("stdout", "stderr")}
+        self.said = dict.fromkeys(self.pipes, b"")
+
+    def take(self) -> None:
+        """In the child: print into them."""
+        for number, (reading, writing) in enumerate(self.pipes.values(), start=1):
+            os.dup2(writing, number)
+            os.close(reading)
+            os.close(writing)
+
+    def keep(self) -> None:
+        """In the parent: leave the other end to the child."""
+        for reading, writing in self.pipes.values():
+            os.close(writing)
+            os.set_blocking(reading, False)
+
+    def read(self) -> None:
+        """What is there by now."""
+        for name, (reading, _) in self.pipes.items():
+            with contextlib.suppress(BlockingIOError):
+                while part := os.read(reading, 2**16):
+                    self.said[name] += part
+
+    def close(self, folder: Path) -> None:
+        """Write them to files."""
+        self.read()
+        for name, (reading, _) in self.pipes.items():
+            os.close(reading)
+            (folder / name).write_bytes(self.said[name])
+
+
+def awaited(pid: int, job: dict[str, Any], streams: Streams) -> dict[str, Any]:
     """Wait for a child, signal it where the job says so, and end it where it takes too long."""
     begin, sent, hung = time.monotonic(), None, False
     while True:
+        streams.read()
         done, status = os.waitpid(pid, os.WNOHANG)
         now = time.monotonic() - begin
         if done:
@@ -122,6 +154,7 @@ def awaited(pid: int, job: dict[str, Any]) -> dict[str, Any]:
             _, status = os.waitpid(pid, 0)
             break
         time.sleep(BEAT)
+    streams.close(Path(job["folder"]))
     return {
         "code": os.waitstatus_to_exitcode(status),
         "seconds": now,
@@ -140,12 +173,15 @@ def serve() -> None:
     print("ready", file=answers, flush=True)
     for line in iter(sys.stdin.readline, ""):
         job = json.loads(line)
+        streams = Streams()
         pid = os.fork()
         if pid == 0:
             os.setsid()
+            streams.take()
             os.close(answers.fileno())
             end(job)
-        print(json.dumps(awaited(pid, job)), file=answers, flush=True)
+        streams.keep()
+        print(json.dumps(awaited(pid, job, streams)), file=answers, flush=True)
 
 
 if __name__ == "__main__":

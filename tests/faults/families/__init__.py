@@ -10,6 +10,7 @@ from faults.families import (
     disks,
     files,
     files_other,
+    python,
     runs,
     stops,
 )
@@ -17,5 +18,5 @@ from faults.families import (
 
 def cases() -> list[Case]:
     """All cases."""
-    found = (files, files_other, checkpoints, runs, command_lines, disks, stops, bounds)
+    found = (files, files_other, checkpoints, runs, command_lines, disks, stops, bounds, python)
     return [case for family in found for case in family.cases()]
