@@ -98,7 +98,7 @@ def test_points_that_stand_before_their_columns_are_read(tmp_path: Path) -> None
     assert form.check(path).shapes["events"] == (3, 4500, 4)
 
 
-def test_fewer_particles_are_padded(tmp_path: Path) -> None:
+def test_fewer_particles_are_padded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "t.hdf5"
     TOPS.toy(path, 4)
     with h5py.File(path) as file:
@@ -112,6 +112,11 @@ def test_fewer_particles_are_padded(tmp_path: Path) -> None:
     assert torch.equal(batch.x[:, :20], torch.from_numpy(particles[..., :3]))
     assert bool((batch.x[:, 20:] == 0).all())
     assert TOPS.check(path).n == 4
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"{path}: its events have room for 20 points, which differs from the usual 30: "
+        "the rest counts as empty"
+    ]
     replace(path, "particle_features", np.zeros((4, 40, 4), np.float32))
     with pytest.raises(FormatError, match=r"shape \(4, 40, 4\), expected \('N', 30, 4\)"):
         TOPS.read(path)

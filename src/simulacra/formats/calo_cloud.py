@@ -75,7 +75,9 @@ class CaloCloud(Hdf5Format):
                 f"{path}: key 'events' holds negative energies (down to {events[:, 3].min():.6g}), "
                 "expected GeV at or above 0"
             )
-        x, mask = points_first(tensor(pad_points(events.transpose(0, 2, 1), self.spec.shape[0])))
+        x, mask = points_first(
+            tensor(pad_points(events.transpose(0, 2, 1), self.spec.shape[0], path))
+        )
         return Batch(x, {ENERGY: tensor(arrays["energy"]).reshape(-1, 1)}, mask=mask)
 
     def encode(self, batch: Batch) -> dict[str, Array]:

@@ -7,6 +7,8 @@ wrong with such a file. Each format may also hold event weights under ``weight``
 
 from __future__ import annotations
 
+import functools
+import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -33,6 +35,8 @@ from simulacra.formats.hdf5_data import (
     stored,
 )
 from simulacra.formats.hdf5_writer import WEIGHT, Hdf5Writer
+
+log = logging.getLogger(__name__)
 
 __all__ = [
     "WEIGHT",
@@ -268,11 +272,20 @@ def tensor(values: NDArray[np.floating]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def pad_points(values: Array, size: int) -> Array:
-    """Zeros behind the points of ``(n, points, ...)``, up to ``size`` of them."""
+def pad_points(values: Array, size: int, path: Path) -> Array:
+    """Zeros behind the points of ``(n, points, ...)``, up to ``size``, which is said once per file."""
     missing = size - values.shape[1]
-    return (
-        np.pad(values, [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 2)]) if missing else values
+    if not missing:
+        return values
+    _say_padded(path, values.shape[1], size)
+    return np.pad(values, [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 2)])
+
+
+@functools.cache
+def _say_padded(path: Path, found: int, usual: int) -> None:
+    log.warning(
+        "%s: its events have room for %s points, which differs from the usual %s: the rest counts as empty",
+        *(path, f"{found:,}", f"{usual:,}"),
     )
 
 

@@ -167,7 +167,7 @@ class JetClassFormat(Hdf5Format):
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         size = self.spec.shape[0]
         arrays = {
-            key: pad_points(values, size) if key.startswith("part_") else values
+            key: pad_points(values, size, path) if key.startswith("part_") else values
             for key, values in arrays.items()
         }
         mask = arrays["part_energy"] > 0

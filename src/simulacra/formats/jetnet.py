@@ -178,7 +178,7 @@ class JetNetFormat(Hdf5Format):
 
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         particles, jets = (
-            pad_points(arrays["particle_features"], self.spec.shape[0]),
+            pad_points(arrays["particle_features"], self.spec.shape[0], path),
             arrays["jet_features"],
         )
         check_particles(path, particles[..., :3], particles[..., 3])
