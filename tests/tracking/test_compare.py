@@ -123,6 +123,18 @@ def test_a_run_judged_against_other_truth_is_not_on_the_front() -> None:
     assert groups([*runs, replace(gluon, name="top", truth="t")])[0].front[-1]
 
 
+def test_an_auc_of_another_version_of_the_judge_is_flagged_and_not_ranked(tmp_path: Path) -> None:
+    version = {"classifier/boosted/version": Figure(2.0)}
+    new = [toy(name, auc, ms) for name, auc, ms in (("a", 0.6, 3.0), ("b", 0.7, 2.0))]
+    new = [replace(run, figures={**run.figures, **version}) for run in new]
+    (group,) = groups([*new, toy("old", 0.51, 1.0)])
+    assert group.flags == ((), (), ("version 1 of the boosted judge",))
+    assert group.front == (True, True, False)
+    text = write_compare(tmp_path / "c.html", [group], []).read_text()
+    assert "version 1 of the boosted judge" in text
+    assert "<path d='M" in text  # the front of the plot, from a to b
+
+
 def test_what_cannot_be_compared_is_flagged() -> None:
     usual = {"level": "quick", "events": 3000, "truth": "x", "machines": {"cpu": "A, 1 threads"}}
     odd = [

@@ -80,7 +80,7 @@ def counted(
     variances: tuple[Array, Array] | None = None,
 ) -> Panel:
     """A panel of counts, normalised to the fraction per bin; ``networks`` are fractions, ``variances`` the
-    sums of squared weights behind the counts (None: the counts themselves, for Poisson errors).
+    squared errors of the counts at a given sum (None: the counts themselves, for Poisson errors).
     """
     p, q = reference.sum() or 1.0, generated.sum() or 1.0
     squares = (reference, generated) if variances is None else variances

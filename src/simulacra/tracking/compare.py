@@ -1,10 +1,10 @@
 """Runs side by side: groups of one data set, what cannot be compared, Pareto fronts.
 
 A run is on the Pareto front of quality and time if no other of its group is at least as good in both and
-better in one; a run that was judged against other truth than most (another class of jets) takes no part in
-it, and a run alone has no front. Quality is the first of :data:`JUDGES` that most runs have (an AUC
-below 0.5 counts as 0.5), time the column of a device and batch size that most of them have; statistical
-errors are not weighed.
+better in one. A run that was judged against other truth than most (another class of jets) takes no part in
+it, nor does one whose AUC comes from another version of the boosted judge; a run alone has no front. Quality
+is the first of :data:`JUDGES` that most runs have (an AUC below 0.5 counts as 0.5), time the column of a
+device and batch size that most of them have; statistical errors are not weighed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from simulacra.tracking.compare_runs import Figure, Run
 
 LABELS = {
     "classifier/boosted/auc": "AUC boosted",
+    "classifier/boosted_low/auc": "AUC boosted, low",
     "classifier/low/auc": "AUC low",
     "classifier/low_normed/auc": "AUC low-normed",
     "classifier/high/auc": "AUC high",
@@ -41,6 +42,9 @@ LABELS = {
 }
 """Headline figures in their order; other AUCs follow."""
 OTHER_TRUTH = "other truth"
+OF_JUDGE = " of the boosted judge"
+OTHER_JUDGE = "version {}" + OF_JUDGE
+BOOSTED = "classifier/boosted"
 JUDGES = ("classifier/boosted/auc", "fpd", "classifier/high/auc", "w1_mean")
 TEST_TIME = "time_per_event_ms"
 DEVICES = {"cpu": "CPU", "cuda": "GPU"}
@@ -116,7 +120,7 @@ def _group(data: str, runs: Sequence[Run]) -> Group:
     time: Time = most(times, lambda key: sum(key in run.times for run in runs))
     differ = flags(runs)
     points = [
-        None if judge is None or OTHER_TRUTH in why else point(run, judge, time)
+        None if judge is None or not ranked(why, judge) else point(run, judge, time)
         for run, why in zip(runs, differ, strict=True)
     ]
     alone = sum(item is not None for item in points) < 2
@@ -162,6 +166,7 @@ def flags(runs: Sequence[Run]) -> tuple[tuple[str, ...], ...]:
         (lambda run: run.level, "level {}"),
         (lambda run: "" if run.events is None else f"{run.events:,}", "{} events"),
         (lambda run: run.truth, OTHER_TRUTH),
+        (judge_version, OTHER_JUDGE),
         *(
             (lambda run, device=device: run.machines.get(device, ""), "timed on other hardware")
             for device in devices
@@ -173,6 +178,20 @@ def flags(runs: Sequence[Run]) -> tuple[tuple[str, ...], ...]:
             if value(run) and value(run) != usual[0][0]:
                 mine.append(text.format(value(run)))
     return tuple(tuple(dict.fromkeys(item)) for item in found)
+
+
+def judge_version(run: Run) -> str:
+    """Version of the boosted judge, 1 before it was written down; empty where it did not run."""
+    if not any(key.startswith(BOOSTED) for key in run.figures):
+        return ""
+    version = run.figures.get(f"{BOOSTED}/version")
+    return "1" if version is None else f"{version.value:g}"
+
+
+def ranked(why: Sequence[str], key: str) -> bool:
+    """Whether a figure of a run may be ranked with those of most others, by what tells the run from them."""
+    other_judge = any(item.endswith(OF_JUDGE) for item in why)
+    return OTHER_TRUTH not in why and not (other_judge and key.startswith(BOOSTED))
 
 
 def label(key: str) -> str:

@@ -17,6 +17,7 @@ from simulacra.tracking.compare import (
     label,
     pareto,
     point,
+    ranked,
     time_label,
     time_of,
     time_title,
@@ -207,7 +208,10 @@ def _plot(groups: Sequence[Group], key: str, against: Time | str) -> Markup:
         lowest = 0.0 if log_y else -math.inf
         shown = [at if at and at[0] > lowest and at[1] > 0 else None for at in places]
         hidden += sum(at is not None for at in places) - sum(at is not None for at in shown)
-        for run, at, front in zip(group.runs, shown, pareto(shown), strict=True):
+        compared = [
+            at if ranked(why, key) else None for at, why in zip(shown, group.flags, strict=True)
+        ]
+        for run, at, front in zip(group.runs, shown, pareto(compared), strict=True):
             if at is not None:
                 figure = run.figures[key]
                 kind = "published" if run.published else "run"

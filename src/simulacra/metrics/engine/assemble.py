@@ -144,9 +144,9 @@ def _histogram(
 
 
 def _counted(binned: Binned, counts: Counts) -> tuple[Array, Array]:
-    """Weighted counts and sums of squared weights ``(bins + 2,)``."""
+    """Weighted counts and their squared errors ``(bins + 2,)``."""
     weight = binned.sample.weight
-    return counts.of(weight[None])[0].numpy(), counts.of(weight.square()[None])[0].numpy()
+    return counts.of(weight[None])[0].numpy(), counts.squares(weight).numpy()
 
 
 def _drawn(

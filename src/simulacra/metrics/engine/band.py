@@ -50,7 +50,7 @@ class Band:
 
     @classmethod
     def counted(cls, counts: Sequence[tuple[Array, Array]]) -> Band:
-        """Fractions per bin from weighted counts ``(K,)`` and sums of squared weights ``(K,)``."""
+        """Fractions per bin from weighted counts ``(K,)`` and their squared errors ``(K,)``."""
         found = [(n, v, float(n.sum()) or 1.0) for n, v in counts]
         return cls.of([n / t for n, _, t in found], [np.sqrt(v) / t for _, v, t in found])
 
@@ -60,7 +60,7 @@ def figures(bands: Iterable[tuple[Band, Array, Array]]) -> dict[str, Figure]:
     networks' mean, statistical errors included, and ``band/width``, the median spread over the mean.
 
     Args:
-        bands: Bands with weighted counts and sums of squared weights of the truth ``(K,)``.
+        bands: Bands with weighted counts and their squared errors of the truth ``(K,)``.
     """
     inside, widths = [], []
     for band, truth, variance in bands:

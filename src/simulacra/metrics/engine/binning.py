@@ -79,6 +79,23 @@ class Counts:
         events = len(self.column.counts)
         return torch.bincount(key, minlength=self.bins * events).view(events, -1).double()
 
+    def squares(self, weight: Tensor) -> Tensor:
+        r"""Squared errors of the counts ``(bins,)`` in the range at a given sum, for event weights ``(N,)``.
+
+        Of one value per event: sums of squared weights. Several values of an event are not independent: whole
+        events are what fluctuates. With :math:`c_{ek}` values of event :math:`e` in bin :math:`k` and the
+        bin's share :math:`p_k` it is :math:`\sum_e w_e^2 (c_{ek} - p_k \sum_j c_{ej})^2`, the limit of a
+        bootstrap of events.
+        """
+        if self.column.scalar:
+            return self.of(weight.square()[None])[0]
+        inside = torch.zeros(self.bins, dtype=torch.float64)
+        inside[1:-1] = 1.0
+        counts = weight @ self.table
+        share = counts * inside / (counts @ inside).clamp_min(1e-300)
+        found = self.table - (self.table @ inside)[:, None] * share
+        return weight.square() @ found.square()
+
     def of(self, weight: Tensor) -> Tensor:
         """Weighted counts ``(R, bins)``, under- and overflow at the ends, for event weights ``(R, N)``."""
         if len(weight) == 1 and bool((weight == weight[0, 0]).all()):

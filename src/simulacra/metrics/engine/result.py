@@ -27,8 +27,9 @@ class Histogram:
         outside: Fractions of values under and over the range, of the truth and of generated events
             ``((under, over), (under, over))``.
         undefined: Weight of the events in which the observable is NaN, of the truth and generated.
-        variances: Sums of squared weights ``(bins,)`` behind ``reference`` and ``generated``; the counts
-            themselves where all weights are 1.
+        variances: Squared errors ``(bins,)`` of ``reference`` and ``generated`` at a given sum: sums of
+            squared weights, the counts themselves where all weights are 1; where an event holds several
+            values, those of a bootstrap of whole events.
         band: Fractions per bin of several networks, where there are some.
     """
 
