@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Batch, IncompatibleError, Layout
+from simulacra.core import Batch, IncompatibleError, Layout, UserError
 from simulacra.dynamics.diffusion import angular_velocity, preconditioned
 from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.distilled_density import DistilledDensity
@@ -42,6 +42,35 @@ def checkpoint(teacher: str, data: str, setting: str, toy, folder: Path) -> Path
     events = toy(data)
     config = composed("model", f"model={teacher}", "model/size=tiny", setting)
     return save(build(config, events.spec).fit_transform(events.fit_batches()), config, folder)
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ({"_target_": "os.system", "command": "touch ran"}, "was not run"),
+        ({"_target_": "simulacra.tracking.identity._git", "folder": "."}, "was not run"),
+        ("${oc.env:HOME}", "nothing was evaluated"),
+        ({"_args_": [1]}, "was not run"),
+    ],
+)
+def test_a_teachers_checkpoint_names_nothing_that_is_run(
+    toy, tmp_path: Path, part: object, found: str
+) -> None:  # type: ignore[no-untyped-def]
+    path = checkpoint("table_fm", "table", "model.net.hidden=24", toy, tmp_path)
+    contents = torch.load(path, weights_only=True)
+    for holder in (
+        contents["simulacra"]["config"]["model"],
+        contents["simulacra"]["config"]["model"]["net"],
+    ):
+        holder["unknown"] = part
+        torch.save(contents, path)
+        with pytest.raises(UserError, match=found):
+            taught({**tiny("table_fm_student"), "teacher": str(path)})
+        del holder["unknown"]
+    del contents["simulacra"]["config"]["model"]["net"]
+    torch.save(contents, path)
+    with pytest.raises(IncompatibleError, match="does not say what its net is"):
+        taught({**tiny("table_fm_student"), "teacher": str(path)})
 
 
 def loss_of(module: Module, batch: Batch) -> Tensor:

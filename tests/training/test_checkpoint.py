@@ -403,6 +403,21 @@ def test_infinity_may_mark_what_a_transform_does_not_use(tmp_path: Path) -> None
     refused(save(module, config, tmp_path), "values of transform.depths are not finite")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("hidden", [10**5, 10**5]), ("hidden", [10**12]), ("blocks", 10**9)]
+)
+def test_a_model_of_many_times_the_weights_of_the_file_is_not_built(
+    contents: dict[str, Any], tmp_path: Path, key: str, value: object
+) -> None:
+    changed = copy.deepcopy(contents)
+    density = changed["simulacra"]["config"]["model"]["density"]
+    assert key in density
+    density[key] = value
+    torch.save(changed, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"^[^\n]+$"):
+        load(tmp_path / "a.ckpt")
+
+
 def test_attributes_of_a_mapping_are_refused(contents: dict[str, Any], tmp_path: Path) -> None:
     mapping = OrderedDict(contents["state_dict"])
     mapping.unknown = 3  # type: ignore[attr-defined]

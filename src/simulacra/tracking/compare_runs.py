@@ -22,6 +22,10 @@ OWN_COLUMNS = ("model", "data", "model/size", "evaluation", "experiment", "paths
 _LAYER = re.compile(r"separation/(.+)_layer_\d+")
 
 
+LARGEST = 2**1000
+"""Whole numbers up to which a float can stand for them."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """A number with its statistical error and its floor, where they are known."""
@@ -82,8 +86,9 @@ def read_run(folder: Path, name: str) -> Run:
         raise UserError(f"{folder} holds no {FILE}: it is neither a finished run nor an evaluation")
     metrics = _numbers(folder / FILE)
     config = _yaml(folder / "config.yaml", {})
-    model = config.get("model") or {}
-    data = config.get("data") or {}
+    model, data, evaluation = (
+        _group(config, key, folder) for key in ("model", "data", "evaluation")
+    )
     overrides = _yaml(folder / ".hydra" / "overrides.yaml", [])
     times, machines, parameters = _benchmarks(folder)
     events = metrics.get(f"{PREFIX}events")
@@ -95,7 +100,7 @@ def read_run(folder: Path, name: str) -> Run:
         model=str(model.get("name") or Path(str(config.get("generated") or "")).stem),
         size=str(model.get("size") or ""),
         overrides=tuple(str(item) for item in overrides if not _own(str(item))),
-        level=str((config.get("evaluation") or {}).get("level", "")),
+        level=str(evaluation.get("level", "")),
         events=None if events is None else round(events),
         truth=_truth(config, data),
         figures=_figures(metrics),
@@ -103,6 +108,14 @@ def read_run(folder: Path, name: str) -> Run:
         machines=machines,
         parameters=parameters,
     )
+
+
+def _group(config: Mapping[str, Any], key: str, folder: Path) -> Mapping[str, Any]:
+    """A part of the configuration, empty where there is none."""
+    found = config.get(key) or {}
+    if not isinstance(found, dict):
+        raise UserError(f"{folder / 'config.yaml'} is damaged: {key!r} is no mapping")
+    return found
 
 
 def _own(override: str) -> bool:
@@ -162,7 +175,11 @@ def _benchmarks(
 def _numbers(path: Path) -> dict[str, float]:
     """Finite figures of ``metrics.json``."""
     found = _json(path)
-    wrong = [key for key, value in found.items() if type(value) not in (int, float)]
+    wrong = [
+        key
+        for key, value in found.items()
+        if type(value) is not float and not (type(value) is int and abs(value) < LARGEST)
+    ]
     if wrong:
         raise UserError(f"{path} is damaged: {wrong[0]!r} is no number")
     return {key: float(value) for key, value in found.items() if math.isfinite(value)}
@@ -171,7 +188,7 @@ def _numbers(path: Path) -> dict[str, float]:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
     if not isinstance(found, dict):
         raise UserError(f"{path} is damaged: it holds no table of figures")

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import Trust, instantiate
@@ -21,6 +24,8 @@ from simulacra.training.archive import read_archive
 from simulacra.training.module import Module
 from simulacra.training.record import FORMAT_VERSION, Record
 
+FACTOR, SLACK = 4, 10**6
+"""A module may make weights, while it is built, that it does not keep: so many times as many, and more."""
 STATES = ("state_dict", "current_model_state", "averaging_state")
 """Weights in a checkpoint: those that are used, and beside an average those of the training."""
 
@@ -162,10 +167,35 @@ def load(
     entry = contents["simulacra"]
     spec = Spec.from_dict(entry["spec"])
     model = _changed(model_config(contents, path), changes or {})
-    module = build(model, spec, trusted=False, allow=allow)
+    with _no_more_weights_than(contents["state_dict"]):
+        module = build(model, spec, trusted=False, allow=allow)
     load_weights(module, contents["state_dict"], str(path))
     module.record = Record.from_dict(entry)
     return module.eval()
+
+
+@contextmanager
+def _no_more_weights_than(state: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """Refuse to build a module in the block that has many times the weights of a file, before they fill the
+    memory.
+    """
+    most = SLACK + FACTOR * sum(value.numel() for value in state.values())
+    found = 0
+
+    def count(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+        nonlocal found
+        found += 0 if value is None else value.numel()
+        if found > most:
+            raise UserError(
+                "the configuration describes a model with many times the weights that the checkpoint "
+                "holds: it was not built"
+            )
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def model_config(contents: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
