@@ -257,3 +257,7 @@ def test_evaluate_judges_raw_output_after_saying_what_it_cut(
     assert "evaluation.clean=true" in capsys.readouterr().err
     main(["evaluate", *asked, "evaluation.clean=true"])
     assert "(down to -0.001)" in capsys.readouterr().err
+    main(["evaluate", f"reference={path}", "evaluation.clean=true"])  # which is checked alone
+    said = capsys.readouterr()
+    assert "1 negative values set to 0 (down to -0.001), in 1 of 60 events" in said.err
+    assert "60 events" in said.out

@@ -12,6 +12,7 @@ from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge_files import judge_files
 from simulacra.evaluation.publish import headline
 from simulacra.evaluation.schema import Evaluate
+from simulacra.formats.cleaning import Cleaning
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +34,11 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
         )
     if not any(config[key] for key in ("generated", "checkpoint", "ensemble")):
         datamodule = build.build_data(config)
-        info = datamodule.format.check(config["reference"])
-        for text in info.remarks:
-            log.warning("%s: %s", info.path, text)
+        cleaning = Cleaning(datamodule.native_spec, config["evaluation"]["clean"])
+        info = datamodule.format.lenient(cleaning).check(config["reference"])
+        for text in (cleaning.text(info.n), *info.remarks):
+            if text is not None:
+                log.warning("%s: %s", info.path, text)
         print(f"{info} ({datamodule.native_spec.name}, every value checked)")
         return {"events": info.n}
     found = judge_files(config)
