@@ -94,6 +94,21 @@ def test_two_objectives_resume_bit_for_bit(run_toy: Run) -> None:
     assert logged(run) == logged(whole)
 
 
+def test_a_run_with_a_logger_and_a_callback_from_elsewhere_says_how_to_allow_them(
+    run_toy: Run, project: Path
+) -> None:
+    place = project / "outputs" / "foreign"
+    more = f"+logger.more={{_target_: pytorch_lightning.loggers.CSVLogger, save_dir: '{place}'}}"
+    stop = "+callbacks.stop={_target_: pytorch_lightning.callbacks.EarlyStopping, monitor: val/w1_mean}"
+    options = ("trainer.max_epochs=1", "callbacks.classifier=null", more, stop)
+    run, _ = run_toy("foreign", *options)
+    asked = [f"resume={run}", f"paths.run={run}"]
+    with pytest.raises(UserError, match=r"was not run; allow=\[pytorch_lightning\]"):
+        train(compose("train", [*asked, "allow=[toy_plugin]"]))
+    train(compose("train", [*asked, "allow=[toy_plugin,pytorch_lightning]"]))
+    assert len(list(place.glob("lightning_logs/version_*/metrics.csv"))) == 2
+
+
 @pytest.fixture
 def listening() -> Iterator[None]:
     """Python's own answer to Ctrl-C, which a process started in the background does not have."""
