@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OPTIONAL = (
     "alembic awkward hydra_plugins.hydra_joblib_launcher hydra_plugins.hydra_optuna_sweeper "
-    "hydra_plugins.hydra_submitit_launcher mlflow optuna pyarrow sqlalchemy submitit tensorboard uproot"
+    "hydra_plugins.hydra_submitit_launcher mlflow optuna pyarrow sqlalchemy submitit tensorboard uproot ot"
 )
 BLOCKED = f"""
 import sys
@@ -52,6 +52,7 @@ def test_packages_of_extras_are_no_requirements() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {item.partition(">")[0].partition("<")[0].lower() for item in project["dependencies"]}
     assert not names & {
+        "pot",
         "pyarrow",
         "pooch",
         "hist",

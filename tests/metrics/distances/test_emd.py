@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from simulacra.metrics.distances.emd import (
     emds,
     matching_distance,
 )
+from simulacra.metrics.distances.emd import _transport as solver
 from simulacra.metrics.engine.score import NotRun, judged
 from simulacra.physics.jets import JetObservables
 
@@ -118,3 +121,12 @@ def test_negative_momenta_are_refused() -> None:
         cov_mmd_score(*pair, 0, samples=2, batches=1)
     with pytest.raises(NotRun, match="got 0 and 5"):
         cov_mmd(toy.x[:0], toy.x)
+
+
+def test_without_its_solver_the_score_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ot", None)
+    solver.cache_clear()
+    with pytest.raises(NotRun, match=r"needs the package POT: install simulacra\[jets\]"):
+        emd(jets(1, 0)[0], jets(1, 1)[0])
+    monkeypatch.undo()
+    assert emd(jets(1, 0)[0], jets(1, 1)[0]) > 0

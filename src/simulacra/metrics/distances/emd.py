@@ -16,9 +16,11 @@ drawn in proportion to their weights.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
-import ot
 import torch
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
@@ -154,4 +156,16 @@ def _emd(first: Array, second: Array) -> float:
     if excess:
         weights[lighter] = np.append(weights[lighter], abs(excess))
         cost = np.concatenate([cost, np.ones_like(cost.take([0], axis=lighter))], axis=lighter)
-    return float(ot.emd2(*weights, cost, center_dual=False, check_marginals=False))
+    return float(_transport()(*weights, cost, center_dual=False, check_marginals=False))
+
+
+@cache
+def _transport() -> Callable[..., Any]:
+    """POT's network simplex; the package is large, and nothing else needs it."""
+    try:
+        from ot import emd2
+    except ImportError as error:
+        raise NotRun(
+            "the energy mover's distance needs the package POT: install simulacra[jets]"
+        ) from error
+    return emd2  # type: ignore[no-any-return]  # the package has no types
