@@ -151,8 +151,20 @@ DAMAGES: dict[str, tuple[Callable[[h5py.File, str], None], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", FORMATS)
+QUICK = ("missing", "null", "text", "circle", "virtual", "half written")
+"""Damages that every format is tried with each time; the first format is with all."""
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        pytest.param(
+            name, damage, marks=() if name == "ds1" or damage in QUICK else pytest.mark.faults
+        )
+        for name in FORMATS
+        for damage in DAMAGES
+    ],
+)
 def test_damage_to_a_key_is_one_sentence(name: str, damage: str, tmp_path: Path) -> None:
     form, path, key = make(name, tmp_path)
     change, message = DAMAGES[damage]
@@ -214,8 +226,16 @@ FILES: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage", FILES)
-@pytest.mark.parametrize("name", ["ds1", "jetnet", "jetclass", "pxd", "table"])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        pytest.param(
+            name, damage, marks=() if name == "ds1" or damage == "truncated" else pytest.mark.faults
+        )
+        for name in FORMATS
+        for damage in FILES
+    ],
+)
 def test_damage_to_a_file_is_one_sentence(name: str, damage: str, tmp_path: Path) -> None:
     form, path, _ = make(name, tmp_path)
     FILES[damage][0](path)
@@ -281,6 +301,52 @@ def test_what_happens_in_the_middle_of_a_file_is_told_apart(
     with pytest.raises(FormatError, match=message) as caught:
         next(parts)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_errors_of_filters_without_memory_are_those_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form, path, _ = make("ds1", tmp_path)
+
+    def fails(*_: object) -> None:
+        raise OSError("Can't synchronously read data (filter returned failure during read)")
+
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", fails)
+    refused(form, path, "cannot be read, the file is damaged")
+    monkeypatch.setattr(hdf5_data.np, "empty", short)
+    refused(form, path, "there is not enough memory to read it")
+
+
+@pytest.mark.faults
+def test_memory_that_ran_out_within_a_filter_is_not_called_damage(tmp_path: Path) -> None:
+    """HDF5 says the same of both: the limit is set so that the array fits, and what unpacks it does not."""
+    code = """
+import resource, sys
+from simulacra.core import FormatError
+from simulacra.formats.calochallenge import CaloChallenge, ds1_photons
+form = CaloChallenge(ds1_photons())
+form.read(sys.argv[1])
+pages = int(open("/proc/self/statm").read().split()[0])
+for megabytes in range(1, 40):
+    most = pages * resource.getpagesize() + megabytes * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+    try:
+        form.read(sys.argv[1])
+    except FormatError as error:
+        print(error)
+"""
+    path = tmp_path / "large.hdf5"
+    values = np.random.default_rng(0).random((3000, 368), np.float32)
+    with h5py.File(path, "w") as file:
+        file["incident_energies"] = np.full((3000, 1), 512.0)
+        file.create_dataset("showers", data=values, chunks=values.shape, compression="gzip")
+    run = [sys.executable, "-c", code, str(path)]
+    said = subprocess.run(run, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert len(said) > 3
+    assert {"not enough memory" in line for line in said} == {True}
 
 
 def test_a_mistake_of_our_own_keeps_its_traceback(tmp_path: Path) -> None:

@@ -21,13 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulacra.core import FormatError
-from simulacra.formats.opening import first_line, guard, look, other_kind
+from simulacra.formats.opening import first_line, guard, look, other_kind, system_cause
 
 Array = NDArray[np.float32]
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _RAISED = (KeyError, RuntimeError, TypeError, ValueError, OverflowError)
 _HOPS = 16  # soft links that may follow each other
 _LISTED = 20  # keys that a message names
+_SPARE = 2**22  # bytes that HDF5 needs for itself
+_COPIES = 4  # of a chunk, while it passes through filters
+_WIDEST = 8  # bytes of a number
 _FILTERS = {
     4: "szip",
     307: "bzip2",
@@ -63,8 +66,11 @@ def open_hdf5(path: Path | str) -> Iterator[h5py.File]:
 
 
 @contextlib.contextmanager
-def reading_hdf5(path: Path, key: str | None = None) -> Iterator[None]:
+def reading_hdf5(path: Path, key: str | None = None, need: int = _SPARE) -> Iterator[None]:
     """Turn what h5py raises in the block into one sentence, about a key where one is named.
+
+    HDF5 does not say that it ran out of memory within a filter: where ``need`` bytes cannot be had, that
+    was the cause, and not the file.
 
     Raises:
         FormatError: See :func:`open_hdf5`.
@@ -72,6 +78,10 @@ def reading_hdf5(path: Path, key: str | None = None) -> Iterator[None]:
 
     def say(error: Exception) -> str:
         text = str(error)
+        try:
+            np.empty(need, np.uint8)
+        except MemoryError as short:
+            return str(system_cause(path, short))
         if "unable to lock file" in text:
             return (
                 "it is locked, by another program or because its disk knows no locks: close that program, "
@@ -172,7 +182,11 @@ def stored(data: Stored, path: Path, key: str, start: int, stop: int) -> NDArray
     Raises:
         FormatError: If they cannot be read.
     """
-    with reading_hdf5(path, key):
+    entries = stop - start
+    if isinstance(data, h5py.Dataset) and data.chunks is not None:
+        entries += _COPIES * data.chunks[0]
+    need = max(0, entries) * _WIDEST * math.prod(data.shape[1:])
+    with reading_hdf5(path, key, need + _SPARE):
         values: NDArray[Any] = data[start:stop]
         return values
 
