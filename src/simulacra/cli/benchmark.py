@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from simulacra.cli.machine import whole_folder
 from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.signals import interruptible
 from simulacra.cli.train import prepare
@@ -58,8 +59,9 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
         found = record(module, config, protocol, timings, geant4)
     name = "benchmark.json" if device.type == "cpu" else f"benchmark_{device.type}.json"
     path = place(config) / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, found)
+    with whole_folder(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, found)
     show(found, timings)
     best = min((item.quantiles[2] for item in timings if item.ms), default=None)
     closing = "no batch was run" if best is None else f"{best:.3g} ms per event at best"

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import saved
 from simulacra.evaluation.schema import Compare
@@ -50,9 +51,10 @@ def compare(cfg: DictConfig) -> dict[str, Any]:
     published = [] if config["published"] is None else published_runs(str(config["published"]))
     groups = table.groups([*runs, *published])
     folder = Path(config["output"])
-    folder.mkdir(parents=True, exist_ok=True)
-    table.write_csv(folder / "compare.csv", groups)
-    write_compare(folder / "report.html", groups, origin(folders))
+    with whole_folder(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        table.write_csv(folder / "compare.csv", groups)
+        write_compare(folder / "report.html", groups, origin(folders))
     for group in groups:
         show(group)
     best = [

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
+from simulacra.cli.distributed import is_child
+from simulacra.cli.machine import as_sentences, remove_empty
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
 
@@ -51,7 +57,9 @@ def one_sentence() -> Iterator[bool]:
     asked = os.environ.get(FULL) == "1"
     os.environ[FULL] = "1"  # Hydra then raises its errors instead of printing them
     try:
-        yield asked
+        with as_sentences():
+            yield asked
+            sys.stdout.flush()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         if asked:
             raise
@@ -78,13 +86,29 @@ def as_asked(asked: bool) -> Iterator[None]:
 
 @contextmanager
 def job_errors(asked: bool) -> Iterator[None]:
-    """As :func:`one_sentence` for the one job of a single run."""
+    """As :func:`one_sentence` for the one job of a single run.
+
+    A run directory in which nothing has begun is removed.
+    """
     try:
-        yield
+        with as_sentences():
+            yield
     except UserError as error:
+        forget_run()
         if asked:
             raise
         raise stopped(error) from None
+
+
+def forget_run() -> None:
+    """Remove the directory of a single run that holds nothing but what Hydra wrote of the command line."""
+    hydra = HydraConfig.get()
+    if hydra.output_subdir is None or hydra.mode == RunMode.MULTIRUN or is_child():
+        return
+    run = Path(hydra.runtime.output_dir)
+    if run.is_dir() and {item.name for item in run.iterdir()} == {hydra.output_subdir}:
+        shutil.rmtree(run / hydra.output_subdir, ignore_errors=True)
+        remove_empty([run, run.parent])
 
 
 def stopped(error: BaseException, code: int | str | None = 1) -> SystemExit:

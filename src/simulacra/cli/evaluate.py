@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge_files import judge_files
@@ -41,7 +43,8 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
                 log.warning("%s: %s", info.path, text)
         print(f"{info} ({datamodule.native_spec.name}, every value checked)")
         return {"events": info.n}
-    found = judge_files(config)
+    with whole_folder(Path(config["output"])):
+        found = judge_files(config)
     for item in found:
         print(f"wrote {item.folder}: {headline(item.figures)}")
     return found[0].figures if len(found) == 1 else {item.path: item.figures for item in found}

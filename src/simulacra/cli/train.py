@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,16 +163,27 @@ def logged_until(contents: dict[str, Any]) -> int:
 
 @contextmanager
 def finished(loggers: list[Logger]) -> Iterator[None]:
-    """End the tracked run, whatever happens."""
-    failed = True
+    """End the tracked run, whatever happens; what fails then does not hide why the run failed."""
     try:
         yield
-        failed = False
-    finally:
-        for logger in loggers:
-            logger.finalize("failed" if failed else "success")
-        for tracker in trackers(loggers):
-            tracker.finish(failed)
+    except BaseException:
+        for error in _ended(loggers, failed=True):
+            log.warning("a tracker was not brought to its end: %s", " ".join(str(error).split()))
+        raise
+    for error in _ended(loggers, failed=False):
+        raise error
+
+
+def _ended(loggers: list[Logger], failed: bool) -> list[Exception]:
+    """Finish all trackers; the failures of those that could not write."""
+    errors: list[Exception] = []
+    steps = [partial(item.finalize, "failed" if failed else "success") for item in loggers]
+    for step in [*steps, *(partial(item.finish, failed) for item in trackers(loggers))]:
+        try:
+            step()
+        except (OSError, UserError) as error:
+            errors.append(error)
+    return errors
 
 
 def fit(

@@ -117,6 +117,8 @@ Share = Annotated[float, Interval(0, 1)]
 """A number from 0 to 1."""
 Dropout = Annotated[float, Interval(0, 1, below=True)]
 """A share below 1."""
+Margin = Annotated[float, Interval(0, 0.5, above=True, below=True)]
+"""What is kept free at both ends of [0, 1]."""
 PathName = Annotated[str, AsPath()]
 """The name of a file or folder."""
 

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from simulacra.core import counted_mean
 from simulacra.core.constructors import constructor, role
-from simulacra.core.typed import NotNegative, Positive
+from simulacra.core.errors import UserError
+from simulacra.core.typed import Dropout, NotNegative, Positive
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,
@@ -166,15 +167,15 @@ class Diffusion:
 
 
 @constructor
-def flow_matching(sigma_min: NotNegative = 1e-4) -> Diffusion:
+def flow_matching(sigma_min: Dropout = 1e-4) -> Diffusion:
     """Velocity on the straight path, as in arXiv:2210.02747."""
     return Diffusion(OptimalTransportPath(sigma_min), Velocity(), Uniform(), MeanSquare())
 
 
 @constructor
 def noise_prediction(
-    min_signal: Positive = 0.02,
-    min_noise: NotNegative = 0.0,
+    min_signal: Dropout = 0.02,
+    min_noise: Dropout = 0.0,
     weight: NotNegative = 1e-4,
     skip: bool = False,
     bound: Positive = math.inf,
@@ -206,11 +207,13 @@ def angular_velocity(bound: Positive = 20.0) -> Diffusion:
 @constructor
 def preconditioned(
     sigma_data: Positive = 1.0,
-    sigma_min: NotNegative = 0.002,
+    sigma_min: Positive = 0.002,
     sigma_max: Positive = 80.0,
     mean: float = -1.2,
     width: Positive = 1.2,
 ) -> Diffusion:
     """Preconditioned denoiser on the Karras path, as in arXiv:2206.00364, table 1."""
+    if sigma_min >= sigma_max:
+        raise UserError(f"sigma_min must be below sigma_max, got {sigma_min:g} and {sigma_max:g}")
     path = KarrasPath(sigma_min, sigma_max)
     return Diffusion(path, Preconditioned(sigma_data), LogNormal(mean, width), MeanSquare())

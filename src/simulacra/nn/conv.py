@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
+from simulacra.core.errors import UserError
+
 
 def triple(values: Iterable[int]) -> tuple[int, int, int]:
     """Depth, rows and columns."""
@@ -56,6 +58,11 @@ class ConvDown3d(nn.Module):
         slope: float = 0.2,
     ) -> None:
         super().__init__()
+        if not len(channels) == len(kernels) == len(strides) == len(paddings):
+            raise UserError(
+                f"convolutions need as many channels as kernels, strides and paddings, got {len(channels)}, "
+                f"{len(kernels)}, {len(strides)} and {len(paddings)}"
+            )
         layers: list[nn.Module] = []
         last = len(channels) - 1
         for i, (width, kernel, stride, padding) in enumerate(

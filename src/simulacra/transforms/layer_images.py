@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simulacra.core import Batch, Conditions, Field, Geometry, Latent, Layout, Spec, draws
-from simulacra.core.typed import Count, NotNegative, Positive
+from simulacra.core.typed import Count, Margin, NotNegative, Positive
 from simulacra.transforms.maps.dequantise import ZeroFill
 from simulacra.transforms.maps.elementwise import Logit, Moments, Streamed
 from simulacra.transforms.showers import ShowerTransform
@@ -125,7 +125,7 @@ class LayerImageTransform(ShowerTransform):
         fill: LogNormalFill,
         smear: NotNegative,
         decades: Positive,
-        alpha: NotNegative,
+        alpha: Margin,
         block: tuple[Count, Count],
         rotate: bool,
         veto: NotNegative | None = None,
