@@ -50,7 +50,9 @@ def form() -> Format:
 
 def ask(folder: Path, *overrides: str, output: str = "weighted.hdf5") -> dict:
     chosen = [f"checkpoint={folder / 'dctrgan.ckpt'}", f"input={folder / 'showers.hdf5'}"]
-    return apply(compose("apply", [*chosen, f"output={folder / output}", *overrides]))
+    return apply(
+        compose("apply", ["overwrite=true", *chosen, f"output={folder / output}", *overrides])
+    )
 
 
 def test_a_file_gets_weights_and_keeps_everything_else(trained: Path) -> None:
@@ -177,7 +179,7 @@ def test_bad_requests_are_one_sentence_and_leave_nothing(
 
 def test_a_bad_request_ends_with_code_1(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        main(["apply", f"checkpoint={trained / 'dctrgan.ckpt'}", "input=x", "output=y"])
+        main(["apply", f"checkpoint={trained / 'dctrgan.ckpt'}", "input=x", "output=y.hdf5"])
     assert stopped.value.code == 1
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -28,7 +28,13 @@ def files(toy_checkpoint: Path, project: Path) -> Path:
 
 
 def judge(*overrides: str) -> dict[str, Any]:
-    fixed = ["data=toy", "evaluation=quick", "evaluation.draw=false", "output=judged"]
+    fixed = [
+        "data=toy",
+        "evaluation=quick",
+        "evaluation.draw=false",
+        "output=judged",
+        "overwrite=true",
+    ]
     return evaluate(compose("evaluate", [*fixed, *overrides]))
 
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
 from simulacra.evaluation import saved
-from simulacra.evaluation.checkpoints import chunk, data_of, provenance
+from simulacra.evaluation.checkpoints import check_output, chunk, data_of, provenance
 from simulacra.evaluation.schema import Apply
 from simulacra.training import checkpoint
 from simulacra.training.module import Module
@@ -45,6 +45,7 @@ def apply(cfg: DictConfig) -> dict[str, Any]:
         raise UserError(f"the output is the input, {given}: name another file")
     module = checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]))
     datamodule = data_of(module.to(config["device"]), config)
+    check_output(config["output"], datamodule.format, config["overwrite"])
     size = chunk(config["batch_size"], module)
     generator = torch.Generator(device=config["device"]).manual_seed(config["seed"])
     sums = torch.zeros(3, dtype=torch.float64)  # of 1, w and w^2

@@ -149,11 +149,17 @@ def record(
             if device.type == "cpu"
             else "allocated by torch",
         },
-        "protocol": {**asdict(protocol), "warm_up": 1, "conditions": "drawn from the prior"},
+        "protocol": {**asdict(protocol), "warm_up": 1, "conditions": drawn(module)},
         "geant4": None if geant4 is None else asdict(geant4),
         "timings": [entry(item, geant4) for item in timings],
         "identity": identity(),
     }
+
+
+def drawn(module: GenerativeModule) -> str:
+    """Where the conditions come from."""
+    remembered = module.record.conditions is not None
+    return "drawn as in training" if remembered else "drawn from the prior"
 
 
 def entry(timing: Timing, geant4: Geant4Time | None) -> dict[str, Any]:

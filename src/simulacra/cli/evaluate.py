@@ -11,7 +11,8 @@ from omegaconf import DictConfig
 from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import build, saved
-from simulacra.evaluation.judge_files import judge_files
+from simulacra.evaluation.checkpoints import free
+from simulacra.evaluation.judge_files import judge_files, listed, places
 from simulacra.evaluation.publish import headline
 from simulacra.evaluation.schema import Evaluate
 from simulacra.formats.cleaning import Cleaning
@@ -43,7 +44,10 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
                 log.warning("%s: %s", info.path, text)
         print(f"{info} ({datamodule.native_spec.name}, every value checked)")
         return {"events": info.n}
-    with whole_folder(Path(config["output"])):
+    output, generated = Path(config["output"]), config["generated"]
+    for folder in [output] if generated is None else places(output, listed(generated)):
+        free(folder / "metrics.json", config["overwrite"])
+    with whole_folder(output):
         found = judge_files(config)
     for item in found:
         print(f"wrote {item.folder}: {headline(item.figures)}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,12 +12,20 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from simulacra.cli.signals import interruptible
-from simulacra.core import Batch, Conditions, UserError
+from simulacra.core import Conditions, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import saved
-from simulacra.evaluation.checkpoints import chunk, data_of, draw_paths, load, provenance
+from simulacra.evaluation.checkpoints import (
+    check_output,
+    chunk,
+    data_of,
+    draw_paths,
+    load,
+    provenance,
+)
+from simulacra.evaluation.condition_files import of_file
+from simulacra.evaluation.conditions import PRIOR, drawn, in_chunks
 from simulacra.evaluation.schema import Sample
-from simulacra.formats.base import Format
 from simulacra.training.generative import GenerativeModule, Redraws
 
 log = logging.getLogger(__name__)
@@ -32,31 +39,38 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
 
     Raises:
         UserError: For a number of events or a batch size below 1, a checkpoint or a file of conditions
-            that cannot be used, a disk that is full; then no part of the output is left behind.
+            that cannot be used, an output that is there already, a disk that is full; then no part of the
+            output is left behind.
     """
     config = saved.resolve(cfg, Sample)
     if config["output"] is None or config["checkpoint"] is None:
         raise UserError("sampling needs checkpoint=FILE and output=FILE")
-    if config["n"] is None and config["conditions"] is None:
+    if config["n"] is None and config["conditions"] in (None, PRIOR):
         raise UserError("sampling needs n=NUMBER or conditions=FILE")
     draws = config["posterior_draws"]
+    paths = [config["output"]] if draws is None else draw_paths(config["output"], draws)
     module = load(config).to(config["device"])
+    datamodule = data_of(module, config)
+    for path in paths:
+        check_output(path, datamodule.format, config["overwrite"])
     generator = torch.Generator(device=config["device"]).manual_seed(config["seed"])
     if draws is None:
-        done = write(config, module, generator, str(config["output"]))
-        return {"events": done, "output": str(config["output"])}
-    paths = draw_paths(config["output"], draws)
+        done = write(config, module, datamodule, generator, paths[0])
+        return {"events": done, "output": paths[0]}
     for number, path in enumerate(paths):
         with module.one_network(generator):
-            done = write({**config, "posterior_draw": number}, module, generator, path)
+            done = write({**config, "posterior_draw": number}, module, datamodule, generator, path)
     return {"events": done, "output": paths}
 
 
 def write(
-    config: dict[str, Any], module: GenerativeModule, generator: torch.Generator, path: str
+    config: dict[str, Any],
+    module: GenerativeModule,
+    datamodule: EventDataModule,
+    generator: torch.Generator,
+    path: str,
 ) -> int:
     """One file, all of it or nothing; returns the number of its events."""
-    datamodule = data_of(module, config)
     size = chunk(config["batch_size"], module)
     asked = conditions(config, module, datamodule, size)
     done, redraws = 0, Redraws(config["redraw"])
@@ -78,29 +92,16 @@ def conditions(
     datamodule: EventDataModule,
     size: int,
 ) -> Iterator[tuple[Conditions, Tensor | None]]:
-    """What to generate, ``size`` events at a time at most: conditions and weights of the events of a file, or
-    conditions from the prior of the data set.
+    """What to generate, ``size`` events at a time at most: conditions and weights of a file, or what is said
+    of some conditions, while the others are drawn as in training.
     """
-    n = config["n"]
-    if config["conditions"] is None:
-        cpu = torch.Generator().manual_seed(config["seed"])
-        for start in range(0, n, size):
-            yield module.draw_conditions(min(size, n - start), cpu), None
-        return
-    left = n
-    for native in read(datamodule.format, config["conditions"], size):
-        batch = datamodule.shown(native)
-        wanted = batch if left is None else batch[: min(left, len(batch))]
-        if not len(wanted):
-            return
-        yield wanted.conditions(module.given), wanted.weight
-        left = None if left is None else left - len(wanted)
-    if left:
-        raise UserError(f"{config['conditions']} holds {n - left} events, but n={n} are asked for")
-
-
-def read(form: Format, path: str, size: int) -> Iterator[Batch]:
-    """Events of a file whose conditions are wanted."""
-    if not Path(path).exists():
-        raise UserError(f"there is no file {path}")
-    return form.iterate(path, size)
+    said = config["conditions"]
+    if isinstance(said, str) and said != PRIOR:
+        return of_file(module, datamodule, said, config["n"], size)
+    if said is None and module.given and module.record.conditions is None:
+        log.warning(
+            "%s does not remember the conditions of its training: they are drawn from the public prior",
+            config["checkpoint"],
+        )
+    blocks = drawn(module, said, config["n"], config["seed"])
+    return ((cond, None) for cond in in_chunks(blocks, size))

@@ -126,6 +126,7 @@ def prepare(
             checkpoint.fine_tune(module, config["init"])
     module.record.config = config
     module.record.trained_range = datamodule.trained_range()
+    module.record.conditions = datamodule.trained_conditions(module.given)
     module.record.provenance = {**datamodule.provenance, **identity()}
 
 

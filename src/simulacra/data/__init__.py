@@ -34,6 +34,8 @@ def build(
     found: EventDataModule = instantiate(
         arguments, EventDataModule, Trust(trusted, allow), where="data"
     )
+    if isinstance(config.get("name"), str):
+        found.named(config["name"])
     return found
 
 

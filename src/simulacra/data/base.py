@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 FIT_EVENTS = 50_000
 """Events from which a transform takes its statistics, at most."""
+REMEMBERED = 4096
+"""Training events whose conditions a checkpoint remembers, at most."""
 LOOKED_EVENTS, LOOKED_VALUES = 2_000, 2**24
 """Training events, and values of them, that are looked through for what is not plausible, at most."""
 
@@ -44,6 +46,8 @@ class Loading:
         seed: Seed of the order of events.
         validation: Fraction of the training part that is kept for validation where no files are.
         limit: Use at most this many training events (None: all), for learning curves and tests.
+        split_seed: Seed of the permutation by which parts without files are cut off; None: the data set's
+            own, the same for everybody.
 
     Raises:
         UserError: If a batch holds no event, or the fraction is outside [0, 1).
@@ -55,6 +59,7 @@ class Loading:
     seed: Whole = 0
     validation: Dropout = 0.1
     limit: Count | None = None
+    split_seed: Whole | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.eval_batch_size < 1:
@@ -193,6 +198,25 @@ class EventDataModule(pl.LightningDataModule, ABC):
         chosen = self.part(part)
         batch = chosen[chosen.draw(n, generator).tolist()]
         return batch.conditions([*batch.cond, *batch.event])
+
+    def trained_conditions(self, names: Sequence[str]) -> Conditions | None:
+        """Conditions and event fields of at most :data:`REMEMBERED` training events, event by event.
+
+        Returns:
+            The fields ``names``; None where the events lack one, or cannot be drawn in proportion to their
+            weights.
+        """
+        part = self.part("train")
+        if part.weight is not None and bool((part.weight < 0).any()):
+            return None
+        n = min(len(part), REMEMBERED)
+        found = self.conditions(n, torch.Generator().manual_seed(0), "train")
+        if not all(name in found.values for name in names):
+            return None
+        return Conditions(n, {name: found.values[name] for name in names})
+
+    def named(self, name: str) -> None:
+        """Take the name that the configuration gives to the data set; one of several sets keeps theirs."""
 
     def trained_range(self) -> dict[str, tuple[float, float]]:
         """Smallest and largest value of each condition and event field in the training part."""

@@ -77,6 +77,15 @@ class FileDataModule(EventDataModule):
     def order(self, n: int) -> Tensor:
         """The fixed permutation in which ``n`` events of a part's files are cut, int64 ``(n,)``."""
 
+    def permuted(self, n: int) -> Tensor:
+        """As :meth:`order`, or by the seed of the user's choice."""
+        seed = self.loading.split_seed
+        return self.order(n) if seed is None else permutation(n, seed)
+
+    def named(self, name: str) -> None:
+        """The name in messages, figures and checkpoints, of one's own files for example."""
+        self._format = self._format.renamed(name)
+
     def arranged(self, index: Tensor) -> Tensor:
         """The order in which the events ``index`` of a part that is not trained on are read."""
         return index.sort().values
@@ -114,7 +123,10 @@ class FileDataModule(EventDataModule):
     def provenance(self) -> dict[str, str]:
         """Files by name with their SHA-256."""
         kind = "embedded sample" if self.found.embedded else "files"
-        return {"data": self.native_spec.name, "source": kind, **file_hashes(self.found.parts)}
+        seed = self.loading.split_seed
+        split = {} if seed is None else {"split_seed": str(seed)}
+        hashes = file_hashes(self.found.parts)
+        return {"data": self.native_spec.name, "source": kind, **split, **hashes}
 
     def prepare_data(self) -> None:
         """Make the caches, once per node, before its other ranks look for them."""
@@ -148,7 +160,7 @@ class FileDataModule(EventDataModule):
     def apart(self) -> tuple[Part, Part]:
         """All test events, and all others in the order in which they are cut further."""
         source = self.sources["train"]
-        events = Part(source, self.order(len(source)))
+        events = Part(source, self.permuted(len(source)))
         if "test" in self.sources:
             return self._whole("test"), events
         return self._cut(events, TEST_FRACTION)
@@ -196,7 +208,7 @@ class FileDataModule(EventDataModule):
 
     def _whole(self, name: str) -> Part:
         source = self.sources[name]
-        return Part(source, self.arranged(self.order(len(source))))
+        return Part(source, self.arranged(self.permuted(len(source))))
 
     def _cut(self, part: Part, fraction: float) -> tuple[Part, Part]:
         """The first ``fraction`` of some events, arranged, and the rest."""

@@ -132,6 +132,9 @@ class PxdDataModule(EventDataModule):
             self._found = self._make() if own is None else self._convert(own)
         return self._found
 
+    def _split_seed(self, own: int) -> int:
+        return own if self.loading.split_seed is None else self.loading.split_seed
+
     @property
     def provenance(self) -> dict[str, str]:
         """Files by name with their SHA-256; for synthetic events their settings too."""
@@ -150,13 +153,17 @@ class PxdDataModule(EventDataModule):
         source = HitSource(self.found.train, self._format)
         if self.found.test:
             test_source = HitSource(self.found.test, self._format)
-            test, train = torch.arange(len(test_source)), permutation(len(source), _VALIDATION_SEED)
+            test, train = (
+                torch.arange(len(test_source)),
+                permutation(len(source), self._split_seed(_VALIDATION_SEED)),
+            )
         else:
             log.info(
                 "%s has no test part: a fifth of the events, by a fixed permutation, is it",
                 self.native_spec.name,
             )
-            order, cut = permutation(len(source), _SPLIT_SEED), round(TEST_FRACTION * len(source))
+            order = permutation(len(source), self._split_seed(_SPLIT_SEED))
+            cut = round(TEST_FRACTION * len(source))
             test_source, test, train = source, order[:cut].sort().values, order[cut:]
         cut = round(self.loading.validation * len(train))
         if cut == len(train) or not len(test):

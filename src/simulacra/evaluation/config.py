@@ -20,12 +20,13 @@ from hydra import initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
-from simulacra.evaluation.overrides import taken
+from simulacra.evaluation.overrides import quoted, taken
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SWEEPS = "sweeps"
@@ -101,18 +102,28 @@ def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
         return hydra_compose(command, taken(overrides, command))
 
 
+def added() -> tuple[str, ...]:
+    """Folders that the present command line adds by ``--config-dir``."""
+    if not HydraConfig.initialized():
+        return ()
+    sources = HydraConfig.get().runtime.config_sources
+    return tuple(item.path for item in sources if item.provider == "command-line")
+
+
 def choices(group: str) -> list[str]:
-    """Names in a group of the package and of the current folder."""
-    folders = {folder("conf"), Path.cwd() / "conf"}
+    """Names in a group of the package, of the current folder and of folders that the command line adds."""
+    folders = {folder("conf"), Path.cwd() / "conf", *map(Path, added())}
     return sorted({path.stem for base in folders for path in (base / group).glob("*.yaml")})
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
     """One choice of a group as ``train`` composes it, resolved; callers must not change it."""
-    return _choice(group, name, Path.cwd())
+    return _choice(group, name, Path.cwd(), added())
 
 
 @cache
-def _choice(group: str, name: str, here: Path) -> dict[str, Any]:
-    chosen = compose("train", [f"{group}={name}"])[group]
+def _choice(group: str, name: str, here: Path, folders: tuple[str, ...]) -> dict[str, Any]:
+    paths = ",".join(quoted(f"file://{folder}") for folder in folders)
+    more = [f"hydra.searchpath=[{paths}]"] if folders else []
+    chosen = compose("train", [f"{group}={name}", *more])[group]
     return cast(dict[str, Any], OmegaConf.to_container(chosen, resolve=True))

@@ -120,7 +120,7 @@ def differing(spec: Spec, reference: Judged, generated: Judged) -> dict[str, str
     for name, sigmas in different_conditions(spec, reference, generated).items():
         if sigmas > WARN:
             text = f"distributed differently in the two files, by {sigmas:.1f} standard deviations"
-            log.warning("%s is %s", name, text)
+            log.warning("%s is %s: sample conditions=REFERENCE makes like events", name, text)
             found[f"test/conditions/{name}"] = text
     return found
 

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +135,16 @@ def drawings(found: Mapping[str, Scan], reference: Judged) -> dict[str, Drawing]
 
 
 def matching(datamodule: EventDataModule, own: EventDataModule) -> None:
-    """A checkpoint is judged on the data set that it generates.
+    """A checkpoint is judged on the data set that it generates, whatever name that has.
 
     Raises:
         IncompatibleError: If the evaluation names another one.
     """
-    if datamodule.native_spec.name != own.native_spec.name:
+    one, two = (
+        replace(module.native_spec, name="", prior=(), sample_batch=1)
+        for module in (datamodule, own)
+    )
+    if datamodule.native_spec.name != own.native_spec.name and one != two:
         raise IncompatibleError(
             f"the checkpoint generates {own.native_spec.name}, not {datamodule.native_spec.name}: "
             f"take data={own.native_spec.name}"

@@ -135,6 +135,7 @@ class Sample(TypedDict):
     output: PathName | None
     n: Count | None
     conditions: PathName | dict[str, Any] | None
+    overwrite: bool
     batch_size: Count | None
     posterior_draws: Count | None
     redraw: Whole
@@ -149,6 +150,7 @@ class Apply(TypedDict):
     checkpoint: PathName | None
     input: PathName | None
     output: PathName | None
+    overwrite: bool
     batch_size: Count | None
     seed: Seed
     device: Device
@@ -167,6 +169,7 @@ class Evaluate(TypedDict):
     truth: PathName | None
     training: PathName | None
     output: PathName
+    overwrite: bool
     paths: Paths
     seed: NumpySeed
     device: Device

@@ -1,7 +1,7 @@
 """Time per event of a generator by batch size, as in the CaloChallenge (arXiv:2410.21611).
 
-A repeat is generation from start to end, decoding to physical units included; conditions are drawn from
-the prior with a fixed seed, other ones in each repeat. Before a batch size is measured, smaller ones are
+A repeat is generation from start to end, decoding to physical units included; conditions are drawn as in
+training with a fixed seed, other ones in each repeat. Before a batch size is measured, smaller ones are
 tried in steps of ten: from their times and peak memories, linear in the batch size, follow those of the
 next one, and a batch that would not fit is left out with a reason.
 """
@@ -120,7 +120,7 @@ class Stopwatch:
         return Timing(size, events, tuple(1e3 * value / events for value in seconds), peak, note)
 
     def conditions(self, n: int) -> Conditions:
-        """Conditions from the prior, the same at each call."""
+        """Conditions as in training, the same at each call."""
         return self.module.draw_conditions(n, torch.Generator().manual_seed(self.protocol.seed))
 
     def _approach(self, size: int) -> str | None:

@@ -181,6 +181,8 @@ class Format(ABC):
         spec: What the files promise.
     """
 
+    suffixes: ClassVar[tuple[str, ...]] = (".hdf5", ".h5", ".hdf")
+    """Ends of the names of its files; empty where any will do."""
     cleaning: Cleaning | None = None
     """What reading changes in the raw output of a generator; None: nothing, it is refused."""
 
@@ -192,6 +194,16 @@ class Format(ABC):
         other = copy.copy(self)
         other.cleaning = cleaning
         return other
+
+    def renamed(self, name: str) -> Self:
+        """The same format for a data set of another name."""
+        other = copy.copy(self)
+        other.spec = self.spec.with_(name=name)
+        return other
+
+    def files(self, path: Path | str) -> list[Path]:
+        """The files that a writer may leave for a path."""
+        return [Path(path)]
 
     @abstractmethod
     def header(self, path: Path | str) -> FileInfo:

@@ -110,6 +110,8 @@ class JetClassFormat(Hdf5Format):
         tree: Name of the tree of a ROOT file, with ``/`` behind folders.
     """
 
+    suffixes = (*Hdf5Format.suffixes, ".root")
+
     def __init__(self, spec: Spec, classes: Sequence[str], tree: str = "tree") -> None:
         super().__init__(spec)
         self.classes, self.tree = tuple(classes), tree

@@ -42,7 +42,7 @@ from simulacra.formats.hdf5 import (
     tensor,
 )
 from simulacra.formats.hdf5_data import dataset, numbers
-from simulacra.formats.jet_files import ClassWriter, join_infos, members, read_span
+from simulacra.formats.jet_files import ClassWriter, family, join_infos, members, read_span
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,10 @@ class JetNetFormat(Hdf5Format):
 
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         return {}
+
+    def files(self, path: Path | str) -> list[Path]:
+        path = Path(path)
+        return [path] if len(self.classes) == 1 else list(family(path, self.classes).values())
 
     def header(self, path: Path | str) -> FileInfo:
         members = self.members(Path(path))

@@ -56,6 +56,8 @@ class PxdFormat(Format):
         spec: Made by :func:`pxd` or :func:`pxd_small`.
     """
 
+    suffixes = ()
+
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
         if (

@@ -29,6 +29,8 @@ class TableFiles(Format):
         columns: The columns.
     """
 
+    suffixes = tuple(SUFFIXES)
+
     def __init__(self, name: str, columns: Sequence[Column]) -> None:
         super().__init__(table_spec(name, columns))
         self.kinds = {suffix: kind(self.spec, columns) for suffix, kind in SUFFIXES.items()}

@@ -148,7 +148,7 @@ class GenerativeModule(Module):
         """Generate events in physical units.
 
         Args:
-            cond: What to generate: a number of events whose conditions are drawn from the spec's prior,
+            cond: What to generate: a number of events whose conditions are drawn as in training,
                 conditions, or a mapping of them by name to one value for all events or one per event.
             batch_size: Events generated at once (None: the spec's ``sample_batch``).
             generator: Source of all randomness, on the module's device.
@@ -228,27 +228,32 @@ class GenerativeModule(Module):
         n: int,
         generator: torch.Generator | None = None,
         names: Sequence[str] | None = None,
+        prior: bool = False,
     ) -> Conditions:
-        """Conditions from the spec's prior, narrowed to the range the model was trained in.
+        """Conditions as in training; where those are not remembered, from the spec's prior.
 
         Args:
             n: Number of events.
             generator: Source of randomness.
             names: Which of the given fields (None: all).
+            prior: Draw from the spec's prior all the same, narrowed to the range the model was trained in.
 
         Raises:
-            UserError: If ``n`` is not positive or the model is given a field that has no prior.
+            UserError: If ``n`` is not positive, or a field is to be drawn from a prior that is not known.
         """
         if n < 1:
             raise UserError(f"the number of events must be at least 1, got {n}")
-        priors = {prior.name: prior for prior in self.spec.prior}
         wanted = self.given if names is None else names
+        cpu = asked.on_cpu(generator)
+        trained = None if prior else self.record.draw(n, wanted, cpu)
+        if trained is not None:
+            return trained
+        priors = {item.name: item for item in self.spec.prior}
         without = [name for name in wanted if name not in priors]
         if without:
             raise UserError(
                 f"the model is given {without}, of which no prior is known: give conditions from a file"
             )
-        cpu = asked.on_cpu(generator)
         values = {name: self.record.narrow(priors[name]).draw(n, cpu) for name in wanted}
         classes = {field.name for field in self.given_fields if field.classes is not None}
         return Conditions(

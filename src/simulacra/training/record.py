@@ -5,9 +5,12 @@ types only.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from simulacra.core import Conditions, Prior, UserError
 from simulacra.core.plain import check_plain
@@ -28,11 +31,14 @@ class Record:
         config: Resolved configuration of the run.
         trained_range: Smallest and largest value of each field in the training events.
         provenance: Data files with hashes, package versions, git commit.
+        conditions: Conditions of some training events, as they occur together; None where they are not known,
+            as in checkpoints that do not remember them.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
     trained_range: dict[str, tuple[float, float]] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
+    conditions: Conditions | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""
@@ -41,6 +47,7 @@ class Record:
             "config": self.config,
             "trained_range": {name: list(bounds) for name, bounds in self.trained_range.items()},
             "provenance": self.provenance,
+            "trained_conditions": None if self.conditions is None else self.conditions.values,
         }
 
     @classmethod
@@ -62,7 +69,21 @@ class Record:
             if low > high:
                 raise UserError(f"its trained_range of {name} runs from {low:g} down to {high:g}")
         provenance = typed(dict[str, str], values.get("provenance"), "its provenance")
-        return cls(config, ranges, provenance)
+        return cls(config, ranges, provenance, _remembered(values.get("trained_conditions")))
+
+    def draw(
+        self, n: int, names: Sequence[str], generator: torch.Generator | None = None
+    ) -> Conditions | None:
+        """``n`` conditions as in training, with replacement; fields of one event stay together.
+
+        Returns:
+            The fields ``names``; None where they are not remembered.
+        """
+        known = self.conditions
+        if known is None or not all(name in known.values for name in names):
+            return None
+        rows = torch.randint(len(known), (n,), generator=generator)
+        return Conditions(n, {name: known.values[name][rows] for name in names})
 
     def warn_outside(self, cond: Conditions) -> None:
         """One warning per field that is asked for outside the trained range."""
@@ -97,3 +118,30 @@ class Record:
             if low - slack <= v <= high + slack
         ]
         return replace(prior, values=tuple(v for v, _ in kept), weights=tuple(w for _, w in kept))
+
+
+def _remembered(values: object) -> Conditions | None:
+    """Conditions of training events from a checkpoint.
+
+    Raises:
+        UserError: If they are not one column of finite numbers per event and component.
+    """
+    if values is None:
+        return None
+    refused = UserError(
+        "its trained_conditions are no columns of finite numbers, one row per event"
+    )
+    if not isinstance(values, dict):
+        raise refused
+    rows = -1
+    for name, column in values.items():
+        if not isinstance(name, str) or not isinstance(column, Tensor) or column.ndim != 2:
+            raise refused
+        if column.dtype not in (torch.float32, torch.int64) or column.layout != torch.strided:
+            raise refused
+        if not len(column) or (rows not in (-1, len(column))):
+            raise refused
+        if not bool(torch.isfinite(column).all()):
+            raise refused
+        rows = len(column)
+    return Conditions(rows, dict(values)) if values else None
