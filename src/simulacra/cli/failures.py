@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 
 from simulacra.cli.errors import sentence
+from simulacra.cli.machine import as_sentences
 from simulacra.core import UserError
 from simulacra.core.files import write_text
 
@@ -37,15 +38,23 @@ def begin(folder: Path) -> None:
 
 @contextmanager
 def as_failed_job() -> Iterator[None]:
-    """Around a job of a multirun: an error of the user ends this job alone."""
+    """Around a job of a multirun: an error of the user ends this job alone.
+
+    Raises:
+        UserError: That error, where it cannot be noted in the job's directory either, as on a full disk.
+    """
     config = HydraConfig.get()
     place = Path(str(config.runtime.output_dir))
     (place / FILE).unlink(missing_ok=True)
     try:
-        yield
+        with as_sentences():
+            yield
     except UserError as error:
         text = sentence(error)
-        write_text(place / FILE, text + "\n")
+        try:
+            write_text(place / FILE, text + "\n")
+        except UserError:
+            raise error from None
         print(f"simulacra: job {place.name} failed: {text}", file=sys.stderr)
 
 
