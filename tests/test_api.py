@@ -111,7 +111,7 @@ def test_a_data_set_takes_settings_as_keywords_and_as_on_the_command_line(tmp_pa
         ),
         (lambda: simulacra.dataset("ds1_photons", ["roots=/"]), "roots"),
         (lambda: simulacra.dataset("ds1_photons", view="clouds"), "no view 'clouds'"),
-        (lambda: simulacra.dataset("ds1_photons", batch_size=0), "at least one event"),
+        (lambda: simulacra.dataset("ds1_photons", batch_size=0), "batch_size must be .* from 1"),
         (lambda: simulacra.dataset(7), "there is no data set 7"),  # type: ignore[arg-type]
     ],
 )

@@ -214,8 +214,8 @@ def boosted(reference: object, generated: object, *, seed: int = 0) -> Measureme
 
     Examples:
         >>> rng = np.random.default_rng(0)
-        >>> round(boosted(rng.normal(size=100), rng.normal(9, 1, size=100)).value, 2)
-        1.0
+        >>> bool(boosted(rng.normal(size=100), rng.normal(9, 1, size=100)).value > 0.9)
+        True
     """
     found = trees.boosted(*_pair(reference, generated, trees.MIN_EVENTS), seed=seed)
     return Measurement(found.auc, found.error)

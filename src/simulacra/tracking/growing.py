@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from simulacra.core import UserError
-from simulacra.core.files import cannot_write, write_table
+from simulacra.core.files import cannot_write, harmless, write_table
 
 STEP = "step"
 """First column."""
@@ -45,7 +45,7 @@ class GrowingTable:
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add figures to the row of a step; nothing is written yet."""
-        values = {name: value for name, value in values.items() if name != STEP}
+        values = {str(harmless(name)): value for name, value in values.items() if name != STEP}
         if step < self._step:
             self._late.setdefault(step, {}).update(values)
         elif step == self._step:
