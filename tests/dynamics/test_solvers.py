@@ -7,7 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulacra.dynamics.solvers import RK4, DormandPrince, Euler, FixedStepSolver, Heun, Midpoint
+from simulacra.core import UserError
+from simulacra.dynamics.solvers import (
+    RK4,
+    DormandPrince,
+    Euler,
+    Field,
+    FixedStepSolver,
+    Heun,
+    Midpoint,
+)
 
 FIXED = [Euler, Midpoint, Heun, RK4]
 
@@ -71,3 +80,32 @@ def test_perfect_velocity_turns_noise_into_gaussian_data(solver: Euler | Dormand
 def test_a_solver_without_steps_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one step"):
         Euler(0)
+
+
+def test_the_adaptive_solver_keeps_what_is_not_finite_apart() -> None:
+    start = torch.linspace(-1, 1, 5)[:, None]
+
+    def decay(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.where((start > 0.9) & (t > 0.3), torch.nan, -x)
+
+    found = DormandPrince()(start, decay)
+    torch.testing.assert_close(found[:4], start[:4] * math.exp(-1), rtol=1e-4, atol=1e-5)
+    assert bool(found[4].isnan().all())
+    assert bool(DormandPrince()(start, lambda x, t: x * torch.nan).isnan().all())
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (
+            lambda x, t: torch.sin(1e4 * t) * 1e4 + 0 * x,
+            "after 200 evaluations .* larger tolerances",
+        ),
+        (lambda x, t: x**3 * 1e4, "evaluations|cannot reach"),
+    ],
+)
+def test_the_adaptive_solver_ends_in_one_sentence(field: Field, message: str) -> None:
+    solver = DormandPrince(1e-12, 1e-12, max_evaluations=200)
+    with pytest.raises(UserError, match=message) as stopped:
+        solver(torch.ones(2, 1), field)
+    assert "\n" not in str(stopped.value)

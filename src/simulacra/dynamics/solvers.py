@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
+from simulacra.core import UserError
 from simulacra.core.constructors import role
 from simulacra.core.typed import Count, Positive
 from simulacra.dynamics.denoiser import Denoiser
@@ -159,19 +160,50 @@ class DormandPrince(OdeSolver):
     Args:
         rtol: Relative tolerance.
         atol: Absolute tolerance.
+        max_evaluations: Network evaluations of one call at most.
     """
 
-    def __init__(self, rtol: Positive = 1e-5, atol: Positive = 1e-5) -> None:
+    def __init__(
+        self, rtol: Positive = 1e-5, atol: Positive = 1e-5, max_evaluations: Count = 10_000
+    ) -> None:
         self.rtol = rtol
         self.atol = atol
+        self.max_evaluations = max_evaluations
 
     def __call__(self, x: Tensor, velocity: Field, start: float = 0.0, end: float = 1.0) -> Tensor:
-        """See :meth:`OdeSolver.__call__`."""
+        """See :meth:`OdeSolver.__call__`; samples whose velocity is not finite are NaN, and leave the step of
+        the others as it is.
+
+        Raises:
+            UserError: If the tolerances cannot be reached, or not within ``max_evaluations``.
+        """
         times = torch.tensor([start, end], dtype=x.dtype, device=x.device)
-        path = odeint(
-            lambda t, y: velocity(y, t), x, times, rtol=self.rtol, atol=self.atol, method="dopri5"
-        )
-        return path[-1]
+        bad = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        done = 0
+
+        def bounded(t: Tensor, y: Tensor) -> Tensor:
+            nonlocal bad, done
+            if done >= self.max_evaluations:
+                raise UserError(
+                    f"the solver has not come to its end after {done} evaluations of the network, at time "
+                    f"{float(t):.6g}: take larger tolerances than rtol={self.rtol:g} and "
+                    f"atol={self.atol:g}, or another solver"
+                )
+            done += 1
+            value = velocity(y, t)
+            bad = bad | ~torch.isfinite(value).flatten(1).all(1)
+            return torch.where(bad.view(-1, *[1] * (x.ndim - 1)), 0.0, value)
+
+        try:
+            path = odeint(bounded, x, times, rtol=self.rtol, atol=self.atol, method="dopri5")
+        except (
+            AssertionError
+        ) as error:  # torchdiffeq's word for steps that are too short to be told apart
+            raise UserError(
+                f"the solver cannot reach rtol={self.rtol:g} and atol={self.atol:g} in {x.dtype} "
+                f"({error}): take larger tolerances, or another solver"
+            ) from error
+        return path[-1].masked_fill(bad.view(-1, *[1] * (x.ndim - 1)), torch.nan)
 
     @property
     def evaluations(self) -> None:

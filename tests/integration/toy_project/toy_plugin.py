@@ -198,6 +198,17 @@ class ToyGAN(ToyFlow):
             }
 
 
+class ToyPhases(ToyFlow):
+    """The same generator, whose second half of the training has an optimizer of its own."""
+
+    def objectives(self) -> dict[str, Objective]:
+        parameters, optim = list(self.net.parameters()), Optim(self.optimizer, self.scheduler)
+        return {
+            "early": Objective(self._loss, parameters, optim, end=0.5),
+            "late": Objective(self._loss, parameters, optim, begin=0.5),
+        }
+
+
 class Signal(pl.Callback):
     """Sends a signal to the process itself at a given batch, or in the validation of an epoch (batch null);
     without a number it just ends it.
