@@ -27,7 +27,9 @@ from simulacra.formats.hdf5 import open_hdf5
 from simulacra.formats.ild import IldGrid, ild_10x10
 from simulacra.formats.jetclass import JetClassFormat, jetclass
 from simulacra.formats.jetnet import JetNetFormat, jetnet
+from simulacra.formats.lemurs import Lemurs, lemurs
 from simulacra.formats.pxd import PxdFormat, pxd_small
+from simulacra.formats.showerdata import ShowerData, showerdata
 from simulacra.formats.table_columns import columns_of
 from simulacra.formats.table_files import TableFiles
 
@@ -39,6 +41,8 @@ FORMATS: dict[str, tuple[Callable[[], Format], str]] = {
     "jetnet": (lambda: JetNetFormat(jetnet(30, ["t"]), ["t"]), "particle_features"),
     "jetclass": (lambda: JetClassFormat(jetclass(["QCD"]), ["QCD"]), "part_energy"),
     "pxd": (lambda: PxdFormat(pxd_small()), "charge"),
+    "lemurs": (lambda: Lemurs(lemurs()), "events"),
+    "showerdata": (lambda: ShowerData(showerdata(points=40)), "num_points"),
     "table": (lambda: TableFiles("small", columns_of({"x": {}, "y": {}})), "x"),
 }
 EVENTS = 3
@@ -127,7 +131,7 @@ DAMAGES: dict[str, tuple[Callable[[h5py.File, str], None], str]] = {
     "ragged": (typed(h5py.vlen_dtype("f4")), "holds lists of unequal length"),
     "records": (replaced(RECORD), "holds records of a, b"),
     "complex": (replaced(np.zeros(EVENTS, "c8")), "holds complex numbers"),
-    "opaque": (replaced(np.zeros(EVENTS, "V5")), "holds opaque values"),
+    "opaque": (replaced(np.zeros(EVENTS, "V5")), "holds (opaque values|.V5, expected records)"),
     "times": (replaced(np.zeros(EVENTS, h5py.opaque_dtype("M8[s]"))), "holds values of type"),
     "soft link": (replaced(h5py.SoftLink("/nope/x")), "links to '/nope/x', which is not in the file"),
     "circle": (circle, "is a link that leads back to itself"),

@@ -31,6 +31,7 @@ _LISTED = 20  # keys that a message names
 _SPARE = 2**22  # bytes that HDF5 needs for itself
 _COPIES = 4  # of a chunk, while it passes through filters
 _WIDEST = 8  # bytes of a number
+_WANTED = {"V": "an array of records", "O": "an array of lists"}
 _FILTERS = {
     4: "szip",
     307: "bzip2",
@@ -152,7 +153,8 @@ def dataset(
         item = file[place]
         problem = _problem(item, kinds)
         if problem is not None:
-            raise FormatError(f"{path}: key {key!r} {problem}, expected an array of numbers")
+            wanted = _WANTED.get(kinds, "an array of numbers")
+            raise FormatError(f"{path}: key {key!r} {problem}, expected {wanted}")
         _check_storage(item, path, key)
         _check_filters(item, path, key)
         _check_written(item, path, key)
@@ -298,9 +300,9 @@ def _problem(item: object, kinds: str) -> str | None:
         return "is a named type"
     if item.shape is None:
         return "has no values (a null dataspace)"
-    if item.dtype.kind not in kinds:
-        return f"holds {_describe(item.dtype)}"
-    return "is a single value" if not item.shape else None
+    if not item.shape:
+        return "is a single value"
+    return None if item.dtype.kind in kinds else f"holds {_describe(item.dtype)}"
 
 
 def _describe(kind: np.dtype[Any]) -> str:
