@@ -104,6 +104,8 @@ def test_a_command_of_the_readme_runs(
         arguments += SMALL if not sweep else [*SMALL, "model/size=tiny"]
     if arguments[:1] == ["evaluate"]:
         arguments += ["evaluation.events=100", "evaluation.draw=false", "evaluation=quick"]
+    if arguments[:1] == ["sample"]:
+        arguments += ["overwrite=true"]  # what the fixture left
     if arguments[:1] == ["benchmark"]:
         arguments += ["batch_sizes=[1,20]", "repeats=2"]
     main(arguments)

@@ -104,6 +104,8 @@ def whole_folder(folder: Path) -> Iterator[None]:
 def remove_empty(folders: list[Path]) -> None:
     """Remove folders, the innermost first, as far as nothing is in them."""
     for item in folders:
+        if not item.exists():
+            continue
         if not item.is_dir() or any(item.iterdir()):
             return
         try:

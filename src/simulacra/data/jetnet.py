@@ -67,7 +67,7 @@ class JetNet(JetDataModule):
         if set(self.sources) != {"train"}:
             return super().split()
         source = self.sources["train"]
-        order = self.order(len(source))
+        order = self.permuted(len(source))
         first, second, last = (int(cut) for cut in np.cumsum([*SPLIT.values()]) * len(order))
         cuts = order[:first], order[first:second], order[second:last]
         return {name: Part(source, index) for name, index in zip(SPLIT, cuts, strict=True)}
