@@ -42,10 +42,6 @@ SINGLE = 200
 """Cells that stand on their own where there are more than all."""
 POINT_INPUTS = 240
 """Features of leading points, at most."""
-MOST_EVENTS = 10_000
-"""Events per class that the judge sees at most, the first ones."""
-ITERATIONS = 100
-"""Trees: half as many as of the high-level judge, because there are ten times as many inputs."""
 CHUNK_VALUES = 2**23
 """Values of events that are looked at at once for the means of cells."""
 
@@ -54,16 +50,25 @@ Reduction = Callable[[Batch], Tensor]
 
 
 @score_constructor
-def boosted_low_score(reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
-    """``classifier/boosted_low/auc`` from the first 10,000 events of each sample.
+def boosted_low_score(
+    reference: Judged, generated: Judged, seed: int, *, events: int = 10_000, iterations: int = 100
+) -> dict[str, Figure]:
+    """``classifier/boosted_low/auc`` and the judge's version.
+
+    Args:
+        reference: True events.
+        generated: Generated events.
+        seed: Seed of the folds.
+        events: Events of each kind at most, the first ones.
+        iterations: Trees.
 
     Raises:
         NotRun: With fewer than 50 events in a sample, or for tables.
     """
-    pair = [item.between(0, min(len(item), MOST_EVENTS)) for item in (reference, generated)]
+    pair = [item.between(0, min(len(item), events)) for item in (reference, generated)]
     reduce = reduction(pair[0].observables.spec, pair[0].events)
     first, second = (stored(item.events, reduce)[torch.arange(len(item))] for item in pair)
-    return judge_score("boosted_low", (first, second), (pair[0], pair[1]), seed, ITERATIONS)
+    return judge_score("boosted_low", (first, second), (pair[0], pair[1]), seed, iterations)
 
 
 def reduction(spec: Spec, reference: Events) -> Reduction:

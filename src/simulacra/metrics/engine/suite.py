@@ -41,7 +41,7 @@ class Evaluator:
     """Judges samples against one truth.
 
     Args:
-        reference: True events.
+        reference: True events; they, and the truth, may have been reduced before.
         observables: What is compared.
         truth: Independent true events for the floors (the training part if need be), or None:
             halves of the reference.
@@ -54,10 +54,10 @@ class Evaluator:
 
     def __init__(
         self,
-        reference: Events,
+        reference: Events | Judged,
         observables: ObservableSet,
         *,
-        truth: Events | None = None,
+        truth: Events | Judged | None = None,
         training: Events | None = None,
         scores: Mapping[str, Score] = DEFAULT,
         conditional: bool = False,
@@ -65,11 +65,11 @@ class Evaluator:
         seed: int = 0,
     ) -> None:
         self.observables, self.replicas, self.seed = observables, replicas, seed
-        self.truth = None if truth is None else judged(truth, observables)
+        self.truth = None if truth is None else self._judged(truth)
         trained = self.truth if training is truth else None
         if training is not None and trained is None:
             trained = judged(training, observables)
-        self.reference = replace(judged(reference, observables), training=trained)
+        self.reference = replace(self._judged(reference), training=trained)
         self.binning = Binning.of(self.reference.sample, observables)
         self.binned = Binned(self.reference.sample, self.binning)
         self.scores = dict(scores)
