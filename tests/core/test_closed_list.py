@@ -84,11 +84,16 @@ def accepted() -> set[str]:
 
 
 def names() -> Iterator[tuple[str, Any]]:
-    """Every attribute of every module, and theirs: methods, nested classes, what imported modules hold."""
+    """Every attribute of every module, and theirs: methods, nested classes, what imported modules hold.
+
+    What many modules import is looked into where it is met first.
+    """
+    seen = set()
     for module_name, module in modules().items():
         for name, value in vars(module).items():
             yield f"{module_name}.{name}", value
-            if issubclass(type(value), (type, ModuleType)):
+            if issubclass(type(value), (type, ModuleType)) and id(value) not in seen:
+                seen.add(id(value))
                 for inner, part in dict(vars(value)).items():
                     yield f"{module_name}.{name}.{inner}", part
 

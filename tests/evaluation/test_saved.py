@@ -164,11 +164,11 @@ def test_what_a_configuration_lacks_is_named(config: Config, run: Path) -> None:
         ("init",),
     ]:
         write(run, put(config, path, None))
-        with pytest.raises(UserError, match=f"it has no {'.'.join(path)}$"):
+        with pytest.raises(UserError, match=f"it has no {'.'.join(path)};"):
             saved.load(run)
     for path in [("data",), ("model",), ("paths",), ("trainer",), ("evaluation",)]:
         write(run, put(config, path, [1]))
-        with pytest.raises(UserError, match=f"it has no {path[0]}$"):
+        with pytest.raises(UserError, match=f"it has no {path[0]};"):
             saved.load(run)
 
 

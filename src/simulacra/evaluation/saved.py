@@ -94,7 +94,10 @@ def _plain(path: Path) -> dict[str, Any]:
     check_plain(found, str(path))
     missing = next(_missing(found, Train, ""), None)
     if missing is not None:
-        raise UserError(f"{path} is no configuration of a training: it has no {missing}")
+        raise UserError(
+            f"{path} is no configuration of a training: it has no {missing}; it is damaged, or another "
+            "version saved it"
+        )
     for key in _objects({name: part for name, part in found.items() if name not in BUILT}, ""):
         if not key.startswith(BUILT):
             raise UserError(
