@@ -262,3 +262,13 @@ def test_a_saved_run_takes_only_changes_of_its_fields(
 def test_there_must_be_something_to_resume(project: Path) -> None:
     with pytest.raises(UserError, match="no run directory"):
         train(compose("train", ["resume=nowhere", "paths.run=nowhere"]))
+
+
+def test_a_state_of_another_training_is_one_sentence(run_toy: Run) -> None:
+    run, _ = run_toy("odd", "trainer.max_epochs=1", *SHORT)
+    last = run / "checkpoints" / "last.ckpt"
+    contents = checkpoint.read(last)
+    for change in ({"optimizer_states": [{}]}, {"lr_schedulers": [{}]}, {"averaging_state": {}}):
+        torch.save({**contents, **change}, last)
+        with pytest.raises(UserError, match=r"^\S+last\.ckpt holds another state than [^\n]+$"):
+            resume(run)

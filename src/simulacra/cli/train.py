@@ -21,7 +21,7 @@ from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
-from simulacra.core.instantiate import TRUSTED, Trust
+from simulacra.core.instantiate import TRUSTED, WRONG, Trust
 from simulacra.core.signals import Interrupted
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
@@ -194,7 +194,13 @@ def fit(
     start: Path | None,
     run: Path,
 ) -> None:
-    """Fit, and say how to go on if it is interrupted."""
+    """Fit, and say how to go on if it is interrupted.
+
+    Raises:
+        UserError: If training cannot start, or a checkpoint holds another state than training goes on from.
+    """
+    begun = Begun()
+    trainer.callbacks.append(begun)  # type: ignore[attr-defined]  # a list, made at run time
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
     except SIGTERMException as error:
@@ -204,6 +210,25 @@ def fit(
         raise
     except MisconfigurationException as error:
         raise UserError(f"training cannot start: {' '.join(str(error).split())}") from error
+    except UserError:
+        raise
+    except WRONG as error:
+        if start is None or begun.training:
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(
+            f"{start} holds another state than this training goes on from: {reason}"
+        ) from error
+
+
+class Begun(pl.Callback):
+    """Knows whether training has begun, which it does once all of a checkpoint is restored."""
+
+    training = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Training begins."""
+        self.training = True
 
 
 def how_to_go_on(run: Path) -> str:
