@@ -108,6 +108,8 @@ def test_a_model_without_a_posterior_refuses_and_writes_nothing(
 ) -> None:
     with pytest.raises(UserError, match="ToyFlow has no posterior"):
         ask(toy_checkpoint, "output=made.hdf5", "n=5", "posterior_draws=2")
-    with pytest.raises(UserError, match="posterior_draws must be at least 1, got 0"):
+    with pytest.raises(
+        UserError, match="posterior_draws must be a whole number from 1 or null, got 0"
+    ):
         ask(toy_checkpoint, "output=made.hdf5", "n=5", "posterior_draws=0")
     assert not list(project.glob("*made*"))
