@@ -30,6 +30,11 @@ from simulacra.core import UserError
         (OSError(errno.ELOOP, "x", "a"), "its links go in a circle"),
         (OSError(errno.ENOMEM, "x"), "batch_size"),
         (MemoryError("Unable to allocate 7.28 TiB for an array"), "batch_size"),
+        (
+            OSError(errno.EROFS, "x", "m/.o.hdf5.5bce98-13225-b386f359.part"),
+            "use m/o.hdf5: the disk",
+        ),
+        (OSError(errno.EROFS, "x", "m/.o.hdf5.13225-b386f359.part"), "use m/o.hdf5: the disk"),
         (MemoryError(), "batch_size"),
         (RuntimeError("std::bad_alloc"), "batch_size"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), "batch_size"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,6 +57,10 @@ NO_MEMORY = (
 """What torch says where an allocation failed."""
 
 
+_PART = re.compile(r"\.([^/]+)\.[0-9a-f-]+(?:\.[0-9a-f-]+)*-[0-9a-f]{8}\.part$")
+"""The name of a temporary file, see :func:`simulacra.core.files.beside`."""
+
+
 def told(error: BaseException) -> str | None:
     """The sentence for a failure of the machine; None for any other error."""
     if isinstance(error, MemoryError) or (
@@ -66,7 +71,7 @@ def told(error: BaseException) -> str | None:
         return _memory(str(error))
     if isinstance(error, OSError) and error.errno in REASONS:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
-        where = f"cannot use {_short(names[-1])}" if names else "cannot write"
+        where = f"cannot use {_short(_PART.sub(_target, names[-1]))}" if names else "cannot write"
         return f"{where}: {REASONS[error.errno]}"
     return None
 
@@ -112,6 +117,11 @@ def remove_empty(folders: list[Path]) -> None:
             item.rmdir()
         except OSError:  # it cannot be removed: it stays
             return
+
+
+def _target(part: re.Match[str]) -> str:
+    """The file that a temporary one was to become."""
+    return part[1]
 
 
 def _memory(reason: str) -> str:
