@@ -314,6 +314,39 @@ VALUES: dict[str, Callable[[Hdf5], object]] = {
 """Values that are no numbers."""
 
 
+def _list(h: Hdf5, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    rows = h.file[h.main][:]
+    rows[1] = change(rows[1].copy())
+    h.file[h.main][:] = rows
+
+
+def _zeros(values: np.ndarray) -> np.ndarray:
+    values[8:40] = 0
+    return values
+
+
+def _value(place: int, value: float) -> Callable[[np.ndarray], np.ndarray]:
+    def change(values: np.ndarray) -> np.ndarray:
+        values[place] = value
+        return values
+
+    return change
+
+
+LISTS: dict[str, Callable[[Hdf5], object]] = {
+    "zeroed_points": lambda h: _list(h, _zeros),
+    "shorter_list": lambda h: _list(h, lambda v: v[:-4]),
+    "list_cut_within_a_point": lambda h: _list(h, lambda v: v[:-1]),
+    "empty_list": lambda h: _list(h, lambda v: v[:0]),
+    "nan_in_a_list": lambda h: _list(h, _value(7, np.nan)),
+    "negative_energy": lambda h: _list(h, _value(7, -1.0)),
+    "layer_that_is_none": lambda h: _list(h, _value(6, 1e6)),
+    "half_a_layer": lambda h: _list(h, _value(6, 2.5)),
+    "far_away": lambda h: _list(h, _value(4, 1e9)),
+}
+"""What may be wrong with the lists of points of a file of ShowerData."""
+
+
 def hurt_hdf5(function: Callable[[Hdf5], object], main: str, condition: str) -> Hurt:
     """A damage of the structure as a damage of a file."""
 

@@ -19,6 +19,8 @@ NOBODY = 65534
 STRUCTURED = [name for name, kind in KINDS.items() if kind.main]
 ALIKE = ("ds2", "ild", "calogan", "showerdata", "lemurs")
 """Formats that share most of their reader with others: of these a third of what is the same for all."""
+UNCHECKED = "showerdata"
+"""Its layout stores lists without a checksum: of another valid number nobody can tell."""
 FLIPS, BLOCKS = 5, 3
 """Random damages of each kind of file."""
 SAID = r"zero|never|empty|unit|response|missing|differs|implausib|median"
@@ -65,7 +67,7 @@ def structure() -> Iterator[Case]:
 
 def damage() -> Iterator[Case]:
     """What disks and networks do to a file."""
-    for kind in [*STRUCTURED, "root", "parquet"]:
+    for kind in [*(kind for kind in STRUCTURED if kind != UNCHECKED), "root", "parquet"]:
         flips, blocks = (2, 1) if kind in ALIKE else (FLIPS, BLOCKS)
         for number in range(flips):
             yield read_case(kind, f"flipped_{number}", "a flipped bit", hurt.flipped)
@@ -79,6 +81,15 @@ def damage() -> Iterator[Case]:
     for kind in ("ds1", "jetnet", "pxd", "table", "root", "csv", "parquet"):
         for name, contents in hurt.FOREIGN.items():
             yield read_case(kind, name, f"{name} in its place", hurt.replaced(contents))
+
+
+def unchecked() -> Iterator[Case]:
+    """What can be told of lists without a checksum."""
+    for fraction in hurt.FRACTIONS:
+        yield read_case(UNCHECKED, f"cut_{fraction}", f"cut to {fraction}", hurt.cut(fraction))
+    for name, function in hurt.LISTS.items():
+        damage = hurt.hurt_hdf5(function, "showers", "energies")
+        yield read_case(UNCHECKED, name, name.replace("_", " "), damage)
 
 
 def shifted(kind: str, key: str, factor: float) -> Hurt:
@@ -291,4 +302,4 @@ def _harmless(name: str) -> Judge:
 
 def cases() -> list[Case]:
     """All of the family."""
-    return [*structure(), *damage(), *units(), *around(), *training()]
+    return [*structure(), *damage(), *unchecked(), *units(), *around(), *training()]
