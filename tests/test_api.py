@@ -178,6 +178,7 @@ def test_one_condition_holds_for_all_events(model: GenerativeModule) -> None:
         (3, {E: True}, "must be numbers, got bool"),
         (3, {E: 1j}, "must be numbers, got complex"),
         (3, {E: torch.tensor(1j)}, "must be numbers, got complex"),
+        (3, {E: torch.ones(3).to_sparse()}, "must be numbers, got a tensor of layout sparse"),
         (3, {E: float("nan")}, "NaN"),
         (3, {E: [1.0, float("inf"), 1.0]}, "infinite"),
         (3, {E: 0.0}, "above 0"),
@@ -292,6 +293,8 @@ def test_an_evaluation_in_memory_is_that_of_the_command(
         (lambda a: a["x"], "mapping of arrays named x, incident_energy"),
         (lambda a: "gone.hdf5", "gone.hdf5"),
         (lambda a: {key: value[:0] for key, value in a.items()}, "holds no events"),
+        (lambda a: {key: value[:1] for key, value in a.items()}, "needs at least two events"),
+        (lambda a: None, "one of them is None"),
     ],
 )
 def test_what_cannot_be_judged_is_one_sentence(
@@ -305,3 +308,10 @@ def test_what_cannot_be_judged_is_one_sentence(
         simulacra.evaluate(truth, truth, truth)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="quik"):
         simulacra.evaluate(truth, truth, photons, evaluation="quik")
+
+
+def test_parts_and_checkpoints_that_are_none_are_one_sentence(photons: EventDataModule) -> None:
+    with pytest.raises(UserError, match="has the parts train, val, test, and no 'tset'"):
+        photons.batch(3, "tset")
+    with pytest.raises(UserError, match="a checkpoint is the path of a file, got NoneType"):
+        simulacra.load(None)  # type: ignore[arg-type]

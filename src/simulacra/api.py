@@ -145,6 +145,8 @@ def evaluate(
         for name, (sample, limit) in asked.items()
         if sample is not None
     }
+    if "reference" not in events or "generated" not in events:
+        raise UserError("judging needs reference and generated events, one of them is None")
     first, second = events["reference"], events["generated"]
     enough([first, second], config)
     others = {name: item.events for name, item in events.items()}

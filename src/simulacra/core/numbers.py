@@ -21,6 +21,10 @@ def numbers(value: object, name: str) -> Tensor:
     """
     if isinstance(value, Tensor):
         array = value.detach().cpu()
+        if array.layout != torch.strided:
+            raise _not_numbers(
+                name, f"a tensor of layout {str(array.layout).removeprefix('torch.')}"
+            )
         if array.is_complex() or array.dtype == torch.bool:
             raise _not_numbers(name, str(value.dtype).removeprefix("torch."))
         return array if array.dtype in (torch.float32, torch.float64) else _widened(array)

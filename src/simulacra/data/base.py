@@ -165,8 +165,15 @@ class EventDataModule(pl.LightningDataModule, ABC):
             )
 
     def part(self, name: str) -> Part:
-        """``train``, ``val`` or ``test`` events as the model sees them."""
+        """``train``, ``val`` or ``test`` events as the model sees them.
+
+        Raises:
+            UserError: If there is no such part.
+        """
         self.setup()
+        if name not in self._parts:
+            known = ", ".join(self._parts)
+            raise UserError(f"{self.native_spec.name} has the parts {known}, and no {name!r}")
         return self._parts[name]
 
     def sizes(self) -> dict[str, int]:

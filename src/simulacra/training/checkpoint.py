@@ -8,6 +8,7 @@ its configuration.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,8 @@ def read(path: str | Path) -> dict[str, Any]:
         UserError: If the file is missing, damaged, not a simulacra checkpoint, of another format,
             holds code or values of another type than it should, or weights that are not finite.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise UserError(f"a checkpoint is the path of a file, got {type(path).__name__}")
     file = Path(path)
     try:
         there = file.is_file()

@@ -85,8 +85,12 @@ def compare(
         if pair[1].n:
             standardised[name] = _fill(distances, replicas + 1) / binning.scales[name]
     for name, members in binning.groups.items() if positive else ():
-        parts = [_fill(found[f"separation/{item}"], replicas + 1) for item in members]
-        found[f"separation_mean/{name}"] = torch.stack(parts).mean(0)
+        keys = [
+            f"separation/{item}" for item in members
+        ]  # one that the truth never has says nothing
+        parts = [_fill(found[key], replicas + 1) for key in keys if key in found]
+        if parts:
+            found[f"separation_mean/{name}"] = torch.stack(parts).mean(0)
     if standardised:
         found["w1_mean"] = torch.stack(list(standardised.values())).mean(0)
     found |= _profiles(*samples, *weights)

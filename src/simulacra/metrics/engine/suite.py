@@ -69,7 +69,8 @@ class Evaluator:
         trained = self.truth if training is truth else None
         if training is not None and trained is None:
             trained = judged(training, observables)
-        self.reference = replace(self._judged(reference), training=trained)
+        known = _several(self._judged(reference), "reference")
+        self.reference = replace(known, training=trained)
         self.binning = Binning.of(self.reference.sample, observables)
         self.binned = Binned(self.reference.sample, self.binning)
         self.scores = dict(scores)
@@ -93,11 +94,12 @@ class Evaluator:
                 trainings with other seeds) under the same conditions, for bands and ``band/…``.
 
         Raises:
-            UserError: If events of a single network shall give a band.
+            UserError: For a single event, or if events of a single network shall give a band.
         """
         if len(networks) == 1:
             raise UserError("an error band needs events of at least two networks, got one")
-        found, several = self._judged(generated), [self._judged(item) for item in networks]
+        found = _several(self._judged(generated), "generated sample")
+        several = [self._judged(item) for item in networks]
         binned = Binned(found.sample, self.binning)
         members = [Binned(item.sample, self.binning) for item in several]
         floor = self.floors(round(found.effective))
@@ -176,6 +178,12 @@ class Evaluator:
 
 
 _NEGATIVE = "some are negative: separation powers, correlations, response and resolution take no such weights"
+
+
+def _several(events: Judged, name: str) -> Judged:
+    if len(events) < 2:
+        raise UserError(f"a judgement needs at least two events, the {name} holds {len(events)}")
+    return events
 
 
 def evaluate(
