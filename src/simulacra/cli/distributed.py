@@ -28,6 +28,13 @@ def is_child() -> bool:
     )
 
 
+def lost_rank(error: RuntimeError) -> bool:
+    """Whether an exchange between processes has failed since one of them is gone; gloo has no type of its own
+    for that.
+    """
+    return isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
+
+
 @contextmanager
 def job(command: str, flags: Sequence[str]) -> Iterator[None]:
     """Pin the command line to the present Hydra job, and leave no trace of its ranks.

@@ -65,6 +65,8 @@ def one_sentence() -> Iterator[bool]:
             raise
         raise stopped(error) from None
     except Interrupted as error:
+        if is_child():  # all processes stop together, and the first of them says so
+            raise SystemExit(error.code) from None
         raise stopped(error, error.code) from None
     finally:
         if not asked:

@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from simulacra.callbacks.interruption import stopped_by
+from simulacra.cli import distributed
 from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
@@ -213,6 +214,11 @@ def fit(
     except UserError:
         raise
     except WRONG as error:
+        if isinstance(error, RuntimeError) and distributed.lost_rank(error):
+            advice = how_to_go_on(run) or "start again"
+            raise UserError(
+                f"training stopped: another of its {trainer.world_size} processes has died; {advice}"
+            ) from error
         if start is None or begun.training:
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
