@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from simulacra.cli.main import COMMANDS, in_place, main
@@ -56,6 +58,20 @@ def test_help_shows_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
         "trainer",
     ):
         assert f"\n{group}: " in out
+
+
+def test_a_pair_that_does_not_fit_is_told_what_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "more" / "model"
+    folder.mkdir(parents=True)
+    (folder / "gauss.yaml").write_text("defaults: [caloinn@_here_, _self_]\nname: gauss\n")
+    words = ("--config-dir", str(folder.parent), "model=gauss", "data=jetnet30")
+    code, _, err = run(capsys, "train", *words)
+    assert code == 1
+    assert err.count("\n") == 1
+    assert "data for gauss: calogan, ds1_photons" in err
 
 
 def test_resuming_happens_in_place() -> None:

@@ -20,6 +20,7 @@ from hydra import initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.plugins import Plugins
@@ -98,8 +99,13 @@ def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
     A program that calls the command's function with it sets ``paths.run``, the run directory, itself.
     """
     register()
-    with initialize_config_dir(str(folder("conf")), version_base="1.3", job_name=command):
-        return hydra_compose(command, taken(overrides, command))
+    running = GlobalHydra.instance().hydra  # within a command there is one already
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(folder("conf")), version_base="1.3", job_name=command):
+            return hydra_compose(command, taken(overrides, command))
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def added() -> tuple[str, ...]:
