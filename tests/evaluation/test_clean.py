@@ -253,9 +253,9 @@ def test_evaluate_judges_raw_output_after_saying_what_it_cut(
     assert "-2e-13" in notes["test/cut/generated"]
     set_cell(path, key, 7, -1e-3)
     with pytest.raises(SystemExit):
-        main(["evaluate", *asked])
+        main(["evaluate", *asked, "overwrite=true"])
     assert "evaluation.clean=true" in capsys.readouterr().err
-    main(["evaluate", *asked, "evaluation.clean=true"])
+    main(["evaluate", *asked, "overwrite=true", "evaluation.clean=true"])
     assert "(down to -0.001)" in capsys.readouterr().err
     main(["evaluate", f"reference={path}", "evaluation.clean=true"])  # which is checked alone
     said = capsys.readouterr()

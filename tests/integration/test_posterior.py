@@ -49,7 +49,13 @@ def ask(checkpoint: Path, *overrides: str) -> dict[str, Any]:
 
 
 def judge(*overrides: str) -> dict[str, Any]:
-    fixed = ["data=toy", "evaluation=quick", "evaluation.draw=false", "output=judged"]
+    fixed = [
+        "data=toy",
+        "evaluation=quick",
+        "evaluation.draw=false",
+        "output=judged",
+        "overwrite=true",
+    ]
     return evaluate(compose("evaluate", [*fixed, "allow=[toy_plugin]", *overrides]))
 
 

@@ -75,9 +75,9 @@ class Interval:
         """The type and the bounds in words."""
         parts = [noun]
         if self.low > -math.inf:
-            parts.append(f"{'above' if self.above else 'from'} {self.low:.16g}")
+            parts.append(f"{'above' if self.above else 'from'} {_bound(self.low)}")
         if self.high < math.inf:
-            parts.append(f"{'below' if self.below else 'to'} {self.high:.16g}")
+            parts.append(f"{'below' if self.below else 'to'} {_bound(self.high)}")
         return " ".join(parts)
 
     def __call__(self, value: float) -> float:
@@ -88,6 +88,10 @@ class Interval:
         if not inside:
             raise MisfitError
         return value
+
+
+def _bound(number: float) -> str:
+    return str(number) if isinstance(number, int) else f"{number:.16g}"
 
 
 @dataclass(frozen=True)
