@@ -7,7 +7,8 @@ import pytest
 from torch import nn
 
 from simulacra.core import UserError, typed
-from simulacra.core.typed import Count, Interval, Positive, Share, Whole, coerce
+from simulacra.core.ranges import Count, Interval, Positive, Share, Whole
+from simulacra.core.typed import coerce
 
 
 @pytest.mark.parametrize("value", [1000, 1000.0, "1e3", "1000"])

@@ -14,7 +14,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from simulacra.core.typed import Whole
+from simulacra.core.ranges import Whole
 
 
 class Determinism(pl.Callback):

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
 
 from simulacra.core import UserError
-from simulacra.core.typed import Dropout, Interval
+from simulacra.core.ranges import Dropout, Interval
 from simulacra.training.module import Module
 
 

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from simulacra.callbacks.look import Pair, due, validation_pair
-from simulacra.core.typed import Count, Whole
+from simulacra.core.ranges import Count, Whole
 from simulacra.training.generative import NonFiniteEventsError
 from simulacra.training.module import Module
 

@@ -10,7 +10,7 @@ from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
 from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.core.constructors import writes
-from simulacra.core.typed import Count, Whole
+from simulacra.core.ranges import Count, Whole
 from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.plotting import figures
 from simulacra.tracking.base import trackers

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 
 
 class Throughput(pl.Callback):

@@ -18,7 +18,7 @@ import torch
 from simulacra.core import Batch, Conditions, Spec, UserError
 from simulacra.core.constructors import constructor, role
 from simulacra.core.plausible import remarks
-from simulacra.core.typed import Count, Dropout, Whole
+from simulacra.core.ranges import Count, Dropout, Whole
 from simulacra.data.sampler import EpochLoader, EpochSampler
 from simulacra.data.source import FixedBatches, Part
 from simulacra.formats.base import Format

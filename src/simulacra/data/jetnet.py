@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from simulacra.core import Spec, UserError
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.data.base import Loading, View
 from simulacra.data.file_data import Cache, Files
 from simulacra.data.files import Published

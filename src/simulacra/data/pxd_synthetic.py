@@ -31,7 +31,7 @@ from torch import Tensor
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Positive, Whole
+from simulacra.core.ranges import Positive, Whole
 from simulacra.data.pxd_response import NOISE_RATE, Draw, SensorTable, digitise, photons, tracks
 from simulacra.formats.pxd_hits import Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS, azimuth, layer_of

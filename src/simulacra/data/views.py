@@ -12,7 +12,7 @@ import torch
 
 from simulacra.core import Batch, Field, Geometry, IncompatibleError, Spec, UserError
 from simulacra.core.cells import CellFinder
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.data.base import View
 
 

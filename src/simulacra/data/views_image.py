@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec, UserError, regular_grid
-from simulacra.core.typed import Count, NotNegative, Positive
+from simulacra.core.ranges import Count, NotNegative, Positive
 from simulacra.data.base import View
 from simulacra.physics.base import ObservableSet, even_edges
 from simulacra.physics.jet_images import JetImageObservables

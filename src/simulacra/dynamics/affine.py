@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from simulacra.core.typed import Positive
+from simulacra.core.ranges import Positive
 from simulacra.dynamics.splines import Spline
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, Dropout, Whole
+from simulacra.core.ranges import Count, Dropout, Whole
 from simulacra.dynamics.flows import ActNorm, ContextAffine, Flow, Permute, Steered, Step
 from simulacra.dynamics.incremental import invert
 from simulacra.dynamics.splines import Spline

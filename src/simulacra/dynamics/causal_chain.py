@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import CausalChain
 from simulacra.nn.mlp import MLP

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, Whole
+from simulacra.core.ranges import Count, Whole
 from simulacra.dynamics.conv_flows import Squeeze
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import CausalChain

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.dynamics.autoregressive import Inverted
 from simulacra.dynamics.flows import ActNorm, Flow, Steered, Step
 from simulacra.dynamics.splines import Spline

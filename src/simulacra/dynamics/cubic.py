@@ -19,7 +19,7 @@ import math
 import torch
 from torch import Tensor
 
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 from simulacra.dynamics.splines import Spline
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from simulacra.core import counted_mean
 from simulacra.core.constructors import constructor, role
 from simulacra.core.errors import UserError
-from simulacra.core.typed import Dropout, NotNegative, Positive
+from simulacra.core.ranges import Dropout, NotNegative, Positive
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError, draws
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, Dropout, Whole
+from simulacra.core.ranges import Count, Dropout, Whole
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.mlp import MLP

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from simulacra.core import Layout, draws
 from simulacra.core.constructors import constructor
 from simulacra.core.layout import Seen
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.dynamics import density
 from simulacra.dynamics.flows import Flow
 from simulacra.dynamics.layer_chain import LayerChain, known

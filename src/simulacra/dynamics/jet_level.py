@@ -17,7 +17,7 @@ import zuko
 from torch import Tensor
 
 from simulacra.core import Layout, draws
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.dynamics.density import Density
 
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Layout, UserError, draws
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 from simulacra.dynamics.density import Density, Rows
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from simulacra.core import draws
 from simulacra.core.constructors import role
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 
 
 class Knot(NamedTuple):

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import draws
-from simulacra.core.typed import NotNegative
+from simulacra.core.ranges import NotNegative
 from simulacra.dynamics.denoiser import Denoiser
 from simulacra.dynamics.paths import Knot
 from simulacra.dynamics.solvers import Solver

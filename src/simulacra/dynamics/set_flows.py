@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.deep_sets import DeepSet
 from simulacra.nn.mlp import MLP

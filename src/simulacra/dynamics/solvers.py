@@ -27,7 +27,7 @@ from torchdiffeq import odeint
 
 from simulacra.core import UserError
 from simulacra.core.constructors import role
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 from simulacra.dynamics.denoiser import Denoiser
 
 Field = Callable[[Tensor, Tensor], Tensor]

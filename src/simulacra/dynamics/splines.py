@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from simulacra.core.constructors import role
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 
 Inverse = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from simulacra.core import UserError
 from simulacra.core.constructors import role
-from simulacra.core.typed import Count, Share
+from simulacra.core.ranges import Count, Share
 from simulacra.dynamics.consistency import consistency_loss, progressive_loss
 from simulacra.dynamics.denoiser import Denoiser, Preconditioned
 from simulacra.dynamics.diffusion import Diffusion

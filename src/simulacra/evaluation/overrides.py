@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from simulacra.core.typed import expanded
+from simulacra.core.ranges import expanded
 
 PATHS = (
     "checkpoint",

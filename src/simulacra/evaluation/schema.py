@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 import torch
 
-from simulacra.core.typed import (
-    LARGEST,
+from simulacra.core.ranges import (
     Count,
     Interval,
     MisfitError,
@@ -24,6 +23,7 @@ from simulacra.core.typed import (
     Share,
     Whole,
 )
+from simulacra.core.typed import LARGEST
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.nn.mlp import MLP
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 from simulacra.nn.epic import SLOPE, EPiCLayer
 from simulacra.nn.sets import WeightNormLinear, pool
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from simulacra.core import UserError, draws
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, Whole
+from simulacra.core.ranges import Count, Whole
 from simulacra.nn.mlp import MLP
 
 Block = Callable[[int, int], nn.Module]

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 from simulacra.nn.attention import Attention
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator, filled, point_noise, weights
 from simulacra.nn.sets import SplitLinear, WeightNormLinear

@@ -20,7 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from simulacra.core.typed import Count, Dropout, NotNegative, Positive
+from simulacra.core.ranges import Count, Dropout, NotNegative, Positive
 from simulacra.nn.cloud_gan import (
     Bounded,
     CloudCritic,

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from simulacra.core.typed import Count, Dropout
+from simulacra.core.ranges import Count, Dropout
 
 
 class MLP(nn.Module):

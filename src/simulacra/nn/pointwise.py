@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 
 SLOPE = 0.01
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import UserError
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 
 
 class ResNet3d(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from simulacra.core.typed import Count, Dropout, Positive
+from simulacra.core.ranges import Count, Dropout, Positive
 from simulacra.nn.cloud_gan import (
     Bounded,
     CloudCritic,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import draws
-from simulacra.core.typed import Count, NotNegative
+from simulacra.core.ranges import Count, NotNegative
 from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d, triple
 from simulacra.nn.mlp import MLP
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from simulacra.core import Layout
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.nn.fourier import FourierFeatures
 
 

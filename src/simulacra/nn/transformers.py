@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from simulacra.core.typed import Count, Dropout
+from simulacra.core.ranges import Count, Dropout
 from simulacra.nn.attention import Attention, masked_mean
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.mlp import MLP

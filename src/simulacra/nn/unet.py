@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.nn.padded_conv import PaddedConv
 
 

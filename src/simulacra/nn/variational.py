@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from simulacra.core import draws
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Positive
+from simulacra.core.ranges import Positive
 
 LinearMap = Callable[[Tensor, Tensor], Tensor]
 """``map(x, weight)``: the output of a layer without its bias."""

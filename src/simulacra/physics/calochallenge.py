@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
-from simulacra.core.typed import NotNegative, Positive
+from simulacra.core.ranges import NotNegative, Positive
 from simulacra.physics.base import Axis, Ragged, per_batch
 from simulacra.physics.calo import CalorimeterObservables, spread
 

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.physics.base import Axis, Ragged, per_batch
 from simulacra.physics.calo import CalorimeterObservables
 

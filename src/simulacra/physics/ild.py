@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec, UserError
-from simulacra.core.typed import Count, Positive, Share
+from simulacra.core.ranges import Count, Positive, Share
 from simulacra.physics.base import Axis, Profile, Ragged, ResponseBin, per_batch
 from simulacra.physics.calo import CalorimeterObservables
 from simulacra.physics.hits import Hits

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Spec, UserError
-from simulacra.core.typed import Positive
+from simulacra.core.ranges import Positive
 from simulacra.core.units import factor
 from simulacra.formats.ild import LAYER_BOTTOMS, SENSOR
 from simulacra.physics.base import (

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, MultiStepL
 
 from simulacra.core.constructors import constructor
 from simulacra.core.errors import UserError
-from simulacra.core.typed import Count, NotNegative, Positive, Share
+from simulacra.core.ranges import Count, NotNegative, Positive, Share
 
 
 @constructor

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
-from simulacra.core.typed import Positive, Whole
+from simulacra.core.ranges import Positive, Whole
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.cloud_moments import moments, with_moments
 from simulacra.transforms.maps.base import Map

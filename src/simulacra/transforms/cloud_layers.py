@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
-from simulacra.core.typed import Count, Whole
+from simulacra.core.ranges import Count, Whole
 from simulacra.transforms.base import Batches
 from simulacra.transforms.cloud import CloudStandardise, CloudTransform, MakePoints, even
 from simulacra.transforms.cloud_moments import moments

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Field, UserError, draws
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 from simulacra.transforms.cloud import PointMap, masked
 from simulacra.transforms.maps.quantile import QuantileMap
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
-from simulacra.core.typed import Count, NotNegative
+from simulacra.core.ranges import Count, NotNegative
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.base import Map
 from simulacra.transforms.pxd import CentredPadding, LogCharge

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from simulacra.core import Batch, Conditions, Field, Geometry, Latent, Layout, Spec, draws
-from simulacra.core.typed import Count, Margin, NotNegative, Positive
+from simulacra.core.ranges import Count, Margin, NotNegative, Positive
 from simulacra.transforms.maps.dequantise import ZeroFill
 from simulacra.transforms.maps.elementwise import Logit, Moments, Streamed
 from simulacra.transforms.showers import ShowerTransform

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Field
-from simulacra.core.typed import Positive
+from simulacra.core.ranges import Positive
 from simulacra.transforms.cloud import CloudStandardise, masked
 
 TYPES = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError, draws
-from simulacra.core.typed import NotNegative
+from simulacra.core.ranges import NotNegative
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.dequantise import ZeroFill

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field
-from simulacra.core.typed import Whole
+from simulacra.core.ranges import Whole
 from simulacra.transforms.base import Batches
 from simulacra.transforms.calibration import Calibration
 from simulacra.transforms.maps.quantile import QuantileMap

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, draws
-from simulacra.core.typed import Count, Share
+from simulacra.core.ranges import Count, Share
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.circle import Circle
 from simulacra.transforms.maps.mixed_quantiles import MixedQuantiles

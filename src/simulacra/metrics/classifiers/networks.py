@@ -27,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, NotNegative
+from simulacra.core.ranges import Count, NotNegative
 from simulacra.metrics.classifiers.boosted import hanley_mcneil
 from simulacra.metrics.classifiers.inputs import Inputs, Source
 from simulacra.metrics.classifiers.recipe import Part, Recipe, fit, outputs, split

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, Positive
+from simulacra.core.ranges import Count, Positive
 from simulacra.core.weights import weighted_mean
 from simulacra.metrics.classifiers.inputs import Inputs
 from simulacra.metrics.engine.weighted import Weight, balanced, part

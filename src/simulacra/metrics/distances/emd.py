@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.metrics.engine.score import (
     Figure,
     Judged,

@@ -38,7 +38,7 @@ from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 from scipy.optimize import nnls
 from torch import Tensor
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.metrics.distances.jackknife import (
     block_count,
     blocks,

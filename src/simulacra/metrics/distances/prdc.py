@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.metrics.distances.neighbours import Rows, blocks, radii
 from simulacra.metrics.engine.score import (
     Figure,

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core.typed import Count, NotNegative
+from simulacra.core.ranges import Count, NotNegative
 from simulacra.metrics.distances.wasserstein import wasserstein
 from simulacra.metrics.engine.columns import table
 from simulacra.metrics.engine.sample import Sample

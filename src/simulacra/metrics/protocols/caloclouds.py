@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.metrics.distances.wasserstein import wasserstein
 from simulacra.metrics.engine.columns import one_of_each, table
 from simulacra.metrics.engine.sample import Sample

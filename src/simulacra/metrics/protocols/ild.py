@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core.typed import Positive
+from simulacra.core.ranges import Positive
 from simulacra.metrics.distances.separation import separation_of_counts
 from simulacra.metrics.engine.bins import histogram
 from simulacra.metrics.engine.columns import poisson_weights, spread, table

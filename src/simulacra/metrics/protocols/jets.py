@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.metrics.distances.wasserstein import distance, union
 from simulacra.metrics.engine.score import (
     Events,

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from simulacra.core.typed import Count
+from simulacra.core.ranges import Count
 from simulacra.metrics.distances.frechet import frechet
 from simulacra.metrics.engine.score import (
     Events,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from simulacra.core import draws
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, NotNegative
+from simulacra.core.ranges import Count, NotNegative
 from simulacra.dynamics.density import MakeDensity
 
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from simulacra.core import Latent, Spec, event_mean
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import NotNegative, Share
+from simulacra.core.ranges import NotNegative, Share
 from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.density import MakeDensity
 from simulacra.models.clouds.cloud import MakeTransform, trimmed

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Conditions, Field, Latent, Spec, UserError, draws, refuse_weights
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, NotNegative
+from simulacra.core.ranges import Count, NotNegative
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
     moment_distance,

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Conditions, Field, Latent, Spec, UserError
 from simulacra.core.constructors import constructor
-from simulacra.core.typed import Count, NotNegative, Share
+from simulacra.core.ranges import Count, NotNegative, Share
 from simulacra.core.units import factor
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
