@@ -7,7 +7,7 @@ import signal
 import stat
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -168,18 +168,9 @@ class Case:
         return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{self.family}-{self.name}")
 
     @property
-    def in_tenth(self) -> bool:
-        """Whether it belongs to the tenth that runs every time."""
-        return zlib.crc32(self.id.encode()) % 10 == 0
-
-    @property
     def seed(self) -> int:
         """Seed of whatever it draws."""
         return zlib.crc32(self.id.encode())
-
-    def of(self, family: str) -> Case:
-        """The same in another family."""
-        return replace(self, family=family)
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:

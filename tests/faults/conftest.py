@@ -97,17 +97,6 @@ def stock(tmp_path_factory: pytest.TempPathFactory, warm: Warm) -> Stock:
     return Stock(tmp_path_factory.mktemp("stock"), warm)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--tenth"):
-        return
-    kept, left = [], []
-    for item in items:
-        case = getattr(item, "callspec", None) and item.callspec.params.get("case")
-        (kept if case is None or getattr(case, "in_tenth", True) else left).append(item)
-    items[:] = kept
-    config.hook.pytest_deselected(items=left)
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The counts by family and outcome, and every offender."""
     found = [
