@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from simulacra.core import UserError
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,
@@ -180,7 +181,7 @@ def test_one_step_of_ddim_is_the_expected_data() -> None:
 
 
 def test_a_path_without_signal_is_refused_by_the_stochastic_equation() -> None:
-    with pytest.raises(ValueError, match="starts with some signal"):
+    with pytest.raises(UserError, match=r"starts with some signal.*take another solver"):
         EulerMaruyama(10).sample(Perfect(STRAIGHT), noise())
 
 

@@ -23,6 +23,8 @@ SECONDS = 90.0
 """After which a case hangs."""
 LATE = 1.0
 """A signal that comes so shortly before the end may find the work done [s]."""
+_JOB = re.compile(r"simulacra: job \d+ failed: ")
+"""Of a job of a multirun, before the sentence that ends it."""
 _NOISE = re.compile(
     r"Traceback \(most recent|^Exception ignored|terminate called|Fatal Python error|^\s*\^+\s*$|"
     r"Segmentation fault|During handling of the above",
@@ -228,7 +230,7 @@ def _breach(place: Place) -> str | None:
 
 def _sentence(place: Place, ended: Ended) -> tuple[str, str]:
     lines = [line for line in ended.stderr.splitlines() if line.strip()]
-    ours = [line for line in lines if line.startswith("simulacra: ")]
+    ours = [line for line in lines if line.startswith("simulacra: ") and not _JOB.match(line)]
     if len(ours) != 1 or lines[-1] != ours[0]:
         return OTHER, f"not one sentence at the end: {ended.stderr.strip()[-400:]!r}"
     if len(ours[0]) < 25:

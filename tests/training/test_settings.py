@@ -47,6 +47,11 @@ def test_an_optimizer_that_refuses_its_settings_is_one_sentence(settings: dict) 
         optim.start(nn.Linear(1, 1).parameters())
 
 
+def test_a_rate_beyond_single_precision_is_one_sentence() -> None:
+    with pytest.raises(UserError, match=r"the optimizer has lr=1e\+300"):
+        Optim(partial(torch.optim.Adam, lr=1e300)).start(nn.Linear(1, 1).parameters())
+
+
 def test_a_schedule_that_refuses_its_settings_is_one_sentence() -> None:
     optim = Optim(partial(torch.optim.SGD, lr=0.1), partial(one_cycle, max_lr=1.0, pct_start=2.0))
     optimizer = optim.start(nn.Linear(1, 1).parameters())

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from simulacra.core import draws
+from simulacra.core import UserError, draws
 from simulacra.core.ranges import NotNegative
 from simulacra.dynamics.denoiser import Denoiser
 from simulacra.dynamics.paths import Knot
@@ -172,7 +172,10 @@ class EulerMaruyama(Sampler):
             t = torch.tensor(step * h, dtype=torch.float64)
             (a, s), (da, ds) = denoiser.path.scales(t), denoiser.path.slopes(t)
             if float(a) == 0:
-                raise ValueError("EulerMaruyama needs a path that starts with some signal")
+                raise UserError(
+                    "the solver euler_maruyama needs a path that starts with some signal, "
+                    f"{type(denoiser.path).__name__} starts with none: take another solver"
+                )
             square = float(2 * s * (da * s / a - ds))  # g^2
             data = denoiser.data(x, float(t))
             found = (x - float(a) * data) / float(s)

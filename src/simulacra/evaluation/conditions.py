@@ -137,15 +137,19 @@ def value_of(module: GenerativeModule, name: str, said: object) -> Fixed | Sprea
 
 def in_chunks(blocks: Iterable[Conditions], size: int) -> Iterator[Conditions]:
     """The same conditions, ``size`` at a time."""
-    left: Conditions | None = None
+    held: list[Conditions] = []
+    n = 0
     for block in blocks:
-        whole = block if left is None else Conditions.cat([left, block])
-        end = len(whole) - len(whole) % size
+        held.append(block)
+        n += len(block)
+        if n < size:
+            continue
+        whole, end = Conditions.cat(held), n - n % size
         for start in range(0, end, size):
             yield whole[start : start + size]
-        left = whole[end:] if end < len(whole) else None
-    if left is not None:
-        yield left
+        held, n = ([whole[end:]], n - end) if end < n else ([], 0)
+    if held:
+        yield Conditions.cat(held)
 
 
 def _listed(said: Mapping[str, object]) -> list[object]:

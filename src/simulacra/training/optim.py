@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, MultiStepLR, OneCycleLR
@@ -16,6 +17,8 @@ from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, MultiStepL
 from simulacra.core.constructors import constructor
 from simulacra.core.errors import UserError
 from simulacra.core.ranges import Count, NotNegative, Positive, Share
+
+_LARGEST = torch.finfo(torch.float32).max
 
 
 @constructor
@@ -38,9 +41,15 @@ class Optim:
             UserError: If it does not take its settings.
         """
         try:
-            return self.optimizer(parameters)
+            made = self.optimizer(parameters)
         except (TypeError, ValueError) as error:
             raise UserError(f"the optimizer cannot be made: {error}") from error
+        for name, value in made.param_groups[0].items():
+            if isinstance(value, float) and not abs(value) <= _LARGEST:
+                raise UserError(
+                    f"the optimizer has {name}={value:g}, single precision ends at 3.4e38"
+                )
+        return made
 
     def schedule(self, optimizer: Optimizer, total_steps: int) -> LRScheduler | None:
         """The schedule of an optimizer over a number of steps, or None for a constant rate.

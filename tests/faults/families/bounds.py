@@ -41,7 +41,7 @@ def memory() -> Iterator[Case]:
             f"sample-{name}", "memory", f"sample: {' '.join(asked)}",
             lambda place, asked=asked: replace(
                 command("sample", f"checkpoint={place.stock.checkpoint()}", "output=g.hdf5", *asked),
-                memory=2000 * MEGABYTE
+                memory=600 * MEGABYTE
             ),
         )  # fmt: skip
 
