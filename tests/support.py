@@ -7,16 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
 from simulacra import data
-from simulacra.core import Batch, Spec
+from simulacra.core import Batch, Spec, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.config import register
-from simulacra.training.checkpoint import build
+from simulacra.training.checkpoint import build, load
 from simulacra.training.module import Module
 from simulacra.training.teacher import Student
 
@@ -121,3 +122,14 @@ def assert_losses_reach_their_own_parameters(module: Module, batch: Batch) -> No
         reached = {id(p) for p in module.parameters() if p.grad is not None}
         assert reached == {id(p) for p in objective.parameters}, name
         module.zero_grad(set_to_none=True)
+
+
+def refused_checkpoint(path: Path, match: str | None = None) -> str:
+    """What is said of a file, one sentence that names it; nothing else is said, and no warning is shown."""
+    with pytest.raises(UserError, match=match) as found:
+        load(path)
+    text = str(found.value)
+    assert str(path) in text or "configuration" in text
+    assert "\n" not in text
+    assert len(text) < 900
+    return text
