@@ -42,7 +42,6 @@ from simulacra.core.ranges import Count
 from simulacra.metrics.distances.jackknife import (
     block_count,
     blocks,
-    excess_free,
     spread_of,
     without_each,
     without_each_pair,
@@ -334,15 +333,13 @@ def _kernel_error(samples: Sequence[tuple[Array, Array | None]]) -> float:
         weight = np.ones(len(rows)) if p is None else p[::step] * len(p)
         parts.append((rows, weight[:, None] * np.eye(count)[blocks(len(rows), count)]))
     real, fake = parts
-    sums = [owner.sum() for _, owner in parts]
     n, m = (without_each(owner.sum(0)) for _, owner in parts)
-    within = [_kernel_blocks(*part, *part) for part in parts]
-    between = _kernel_blocks(*real, *fake)
-    whole = within[0] / sums[0] ** 2 + within[1] / sums[1] ** 2
-    whole -= (between + between.T) / (sums[0] * sums[1])
-    first, second, cross = map(without_each_pair, (*within, between))
+    first, second, cross = (
+        without_each_pair(_kernel_blocks(*pair[0], *pair[1]))
+        for pair in ((real, real), (fake, fake), (real, fake))
+    )
     values = first / n**2 + second / m**2 - 2 * cross / (n * m)
-    return math.sqrt(excess_free(spread_of(values.tolist()), whole) / max(steps))
+    return spread_of(values.tolist()) / math.sqrt(max(steps))
 
 
 def _kernel_blocks(x: Array, owner: Array, y: Array, other: Array) -> Array:

@@ -8,9 +8,7 @@ samples without their block :math:`b`,
 A bootstrap would not do: events that are drawn twice lift a squared distance by as much as the whole
 fluctuation between two samples of the truth. Where the distance is that of two samples of the truth, its
 fluctuation is quadratic in that of the events, and the jackknife counts the variance of that part twice
-(Efron and Stein, Annals of Statistics 9 (1981) 586): it is up to 1.5 times too large. Where the distance is a
-sum over pairs of blocks, as a kernel's is, that part is known and taken off; a Fréchet distance keeps the
-margin.
+(Efron and Stein, Annals of Statistics 9 (1981) 586): it is up to 1.5 times too large there.
 """
 
 from __future__ import annotations
@@ -55,22 +53,3 @@ def without_each_pair(parts: Array) -> Array:
     """Sums over pairs of events of all blocks but one ``(B,)``, from sums over pairs of blocks ``(B, B)``."""
     rest: Array = parts.sum() - parts.sum(0) - parts.sum(1) + np.diag(parts)
     return rest
-
-
-def excess_free(error: float, parts: Array) -> float:
-    r"""Variance without what the jackknife counts twice, from its error and a distance's parts ``(B, B)``.
-
-    The quadratic part of the variance is :math:`2 B^2 z`, where :math:`z` is the variance of the parts of two
-    different blocks after an effect of each block is taken off.
-    """
-    count = len(parts)
-    if count < 4:
-        return error**2
-    symmetric = (parts + parts.T) / 2
-    apart = symmetric[~np.eye(count, dtype=bool)].reshape(count, count - 1)
-    middle = apart.mean()
-    effect = (apart.sum(1) - (count - 1) * middle) / (count - 2)
-    rows, columns = np.triu_indices(count, 1)
-    rest = symmetric[rows, columns] - middle - effect[rows] - effect[columns]
-    quadratic = 2 * count**2 * float(np.square(rest).sum()) / (count * (count - 3) / 2)
-    return max(error**2 - quadratic, quadratic)

@@ -15,8 +15,9 @@ either sample fills, which itself grows with few events: it is extrapolated from
 bins with :math:`j` values to samples that are together :math:`1 + t` times as large by :math:`\Delta K =
 -\sum_j (-t)^j f_j` (Good and Toulmin, Biometrika 43 (1956) 45), :math:`t \le 1`.
 
-The error of a floor is that of the mean over its draws, or of the only one; figures whose floor cannot be
-scaled have none, and a note says why.
+The error of a floor is that of the mean over its draws, from their spread (what all of them share with the
+figure itself, the reference, is left out), or the error of the only one; figures whose floor cannot be scaled
+have none, and a note says why.
 """
 
 from __future__ import annotations
@@ -228,12 +229,8 @@ def kind_text(kind: FloorKind) -> str:
 
 
 def _mean(figures: Sequence[Figure]) -> Floor:
-    """Mean over draws, with the error of their own errors, or of their spread where they have none."""
+    """Mean over draws, with the error of their spread, or of the only one."""
     values = torch.tensor([item.value for item in figures], dtype=torch.float64)
-    errors = torch.tensor(
-        [math.nan if item.error is None else item.error for item in figures], dtype=torch.float64
-    )
-    error = float(errors.square().mean().sqrt()) / math.sqrt(len(values))
-    if not math.isfinite(error):
-        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Floor(float(values.mean()), error if math.isfinite(error) else None)
+    if len(values) > 1:
+        return Floor(float(values.mean()), float(values.std()) / math.sqrt(len(values)))
+    return Floor(float(values[0]), figures[0].error)
