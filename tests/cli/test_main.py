@@ -44,6 +44,51 @@ def test_an_unknown_choice_names_those_that_exist(capsys: pytest.CaptureFixture[
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("line", ["train model=3", "train -m model=caloinn,3", "train model=null"])
+def test_a_choice_that_is_no_name_is_refused_in_one_sentence(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(line.split())
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "what is chosen for model is one of caloclouds, " in said
+
+
+def test_nothing_may_be_chosen_where_nothing_is_chosen_anyway(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="1"):
+        main(["sample", "solver=null"])
+    assert capsys.readouterr().err == "simulacra: sampling needs checkpoint=FILE and output=FILE\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["sample", "=3"], "'=3' names no key"),
+        (["sample", "--cfg", "nothing"], "invalid choice: 'nothing'"),
+        (["train", "paths.run=" + "d/" * 300], "more than 200 folders within each other"),
+        (["train", "+model.colour=red"], "CaloINN cannot be built: it takes no colour"),
+    ],
+)
+def test_lines_that_make_no_sense_are_refused_in_one_sentence(
+    line: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="1"):
+        main(line)
+    found = [
+        text for text in capsys.readouterr().err.splitlines() if text.startswith("simulacra: ")
+    ]
+    assert len(found) == 1
+    assert said in found[0]
+
+
 def test_help_shows_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "train", "--help")
     assert code == 0

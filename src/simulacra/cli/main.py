@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,7 +126,8 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
     config.register()
     task = Task(name, flags(arguments), full_error, arguments)
     before = sys.argv
-    sys.argv = [before[0], *taken(arguments, name), *in_place(arguments)]
+    chosen = config.without_nothing(taken(arguments, name), name)
+    sys.argv = [before[0], *chosen, *in_place(arguments)]
     conf = str(config.folder("conf"))
     try:
         with failures.told():
@@ -135,10 +137,21 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
 
 
 def flags(arguments: Sequence[str]) -> list[str]:
-    """The options by which a command line adds configuration folders; other ranks need them too."""
+    """The options by which a command line adds configuration folders; other ranks need them too.
+
+    Raises:
+        UserError: If an option has a value that it does not take.
+    """
     from hydra._internal.utils import get_args_parser
 
-    known, _ = get_args_parser().parse_known_args(list(arguments))
+    from simulacra.core import UserError
+
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        known, _ = parser.parse_known_args(list(arguments))
+    except ArgumentError as error:
+        raise UserError(f"{error}") from None
     return ["--config-dir", known.config_dir] if known.config_dir else []
 
 

@@ -120,8 +120,13 @@ def _by_hydra(plain: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         raise UserError(" ".join(reason.replace("full_key:", "in").split())) from error
     try:
         inspect.signature(made).bind(**arguments)
-    except TypeError as error:
-        raise UserError(f"{plain['_target_']} cannot be built: {error}") from error
+    except (TypeError, ValueError) as error:
+        known = inspect.signature(
+            made.func
+        ).parameters  # where a partial does not take its own keywords
+        strange = [key for key in made.keywords if key not in known]
+        reason = f"it takes no {', '.join(strange)}" if strange else str(error)
+        raise UserError(f"{plain['_target_']} cannot be built: {reason}") from error
     return made(**arguments)
 
 

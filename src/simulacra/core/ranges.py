@@ -69,6 +69,10 @@ def _bound(number: float) -> str:
     return str(number) if isinstance(number, int) else f"{number:.16g}"
 
 
+DEEPEST = 200
+"""Folders within each other that a path may name; Python makes and removes them by recursion."""
+
+
 @dataclass(frozen=True)
 class AsPath:
     """A text that names a file or folder, whose leading ``~`` is the user's home."""
@@ -81,6 +85,8 @@ class AsPath:
         """The path."""
         if not value or "\0" in value:
             raise MisfitError
+        if value.count("/") > DEEPEST:
+            raise MisfitError(f"it names more than {DEEPEST} folders within each other")
         return expanded(value)
 
 

@@ -8,6 +8,7 @@ folder too.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -23,10 +24,14 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, QuotedString, Sweep
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
+from simulacra.core import UserError
 from simulacra.evaluation.overrides import quoted, taken
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -120,6 +125,43 @@ def choices(group: str) -> list[str]:
     """Names in a group of the package, of the current folder and of folders that the command line adds."""
     folders = {folder("conf"), Path.cwd() / "conf", *map(Path, added())}
     return sorted({path.stem for base in folders for path in (base / group).glob("*.yaml")})
+
+
+def without_nothing(arguments: Sequence[str], command: str) -> list[str]:
+    """The arguments of a command line without choices of nothing where nothing is chosen anyway.
+
+    Hydra takes names alone for the choice of a group, and ``solver=null`` for a mistake.
+
+    Raises:
+        UserError: If what is chosen of a group is no name, or a key is missing.
+    """
+    parser, kept = OverridesParser.create(), []
+    for item in arguments:
+        if item.startswith("="):
+            raise UserError(f"{item!r} names no key")
+        try:
+            found = parser.parse_override(item)
+        except HydraException:
+            kept.append(item)  # an option, or what Hydra refuses in its own words
+            continue
+        group = re.sub(r"^data/(first|second)$", "data", found.key_or_group)
+        value = found.value()
+        values = value.list if isinstance(value, ChoiceSweep) else [value]
+        named = all(isinstance(one, (str, list, dict, QuotedString, Sweep)) for one in values)
+        if found.is_delete() or named or not choices(group):
+            kept.append(item)
+        elif value is not None or found.key_or_group not in _optional(command):
+            raise UserError(
+                f"{item}: what is chosen for {found.key_or_group} is one of {', '.join(choices(group))}"
+            )
+    return kept
+
+
+def _optional(command: str) -> set[str]:
+    """Groups of which a command chooses nothing by itself."""
+    defaults = OmegaConf.load(folder("conf") / f"{command}.yaml").defaults
+    pairs = (next(iter(item.items())) for item in defaults if isinstance(item, DictConfig))
+    return {str(group) for group, name in pairs if name is None}
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def _evaluate(place: Place, **changes: object) -> Job:
 
 
 def _train(place: Place, **changes: object) -> Job:
-    return train(*(f"{key}={value}" for key, value in changes.items()))
+    return train("trainer.max_steps=4", *(f"{key}={value}" for key, value in changes.items()))
 
 
 def _benchmark(place: Place, **changes: object) -> Job:
