@@ -164,6 +164,14 @@ def test_a_search_goes_on_after_trials_that_fail_and_in_its_storage(
     assert {trial.state.name for trial in study.trials[:2]} == {"COMPLETE", "FAIL"}
 
 
+def test_a_grid_may_end_with_a_failure(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna")
+    with pytest.raises(SystemExit) as stopped:
+        start(sweep, *SEARCH, "hydra/sweeper/sampler=grid", "n=choice(0)")
+    assert stopped.value.code == 1
+    assert "simulacra: 1 job failed (0)" in capsys.readouterr().err
+
+
 def test_a_search_of_failures_alone_and_one_for_nothing_say_so(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,10 +100,10 @@ def test_the_current_folder_adds_configurations(
 
 
 def test_saved_configurations_come_back_and_move(tmp_path: Path) -> None:
-    config = {"paths": {"run": "/old"}, "a": [{"file": "/old/x"}, "/older"], "seed": 1}
+    config = resolve(compose("train", ["paths.run=/old", "paths.outputs=/outputs"]), Train)
     save(config, tmp_path)
     assert load(tmp_path, ["seed=5", "+new.key=2"]) == {**config, "seed": 5, "new": {"key": 2}}
-    moved = relocate(config, "/old", "/new")
+    moved = relocate({"a": [{"file": "/old/x"}, "/older"]}, "/old", "/new")
     assert moved["a"] == [{"file": "/new/x"}, "/older"]
 
 

@@ -25,6 +25,8 @@ FILE = "failed.txt"
 TABLE = "table.md"
 NONE_LEFT = "No trials are completed"
 """What Optuna says where it looks for the best of trials that have all failed."""
+GRID_DONE = "Study.stop"
+"""What Optuna names where the last point of a grid has failed: nothing is left to be tried."""
 
 _begun: dict[Path, dict[Path, int]] = {}
 """Folder of the multirun of this process, with failures that lay there before and when they were written."""
@@ -76,11 +78,11 @@ def told() -> Iterator[None]:
     _begun.clear()
     try:
         yield
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         if not _from_optuna(error):
             raise
         failed = _tell()
-        if failed and NONE_LEFT in str(error):
+        if failed and any(text in str(error) for text in (NONE_LEFT, GRID_DONE)):
             raise SystemExit(1) from None
         raise UserError(f"Optuna: {sentence(error)}") from error
     else:

@@ -166,11 +166,14 @@ def _optional(command: str) -> set[str]:
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
     """One choice of a group as ``train`` composes it, resolved; callers must not change it."""
-    return _choice(group, name, Path.cwd(), added())
+    here = Path.cwd()
+    own = here if any((here / part).is_dir() for part in ("conf", SWEEPS)) else None
+    return _choice(group, name, own, added())
 
 
 @cache
-def _choice(group: str, name: str, here: Path, folders: tuple[str, ...]) -> dict[str, Any]:
+def _choice(group: str, name: str, here: Path | None, folders: tuple[str, ...]) -> dict[str, Any]:
+    """Composed once for all folders without configurations of their own."""
     paths = ",".join(quoted(f"file://{folder}") for folder in folders)
     more = [f"hydra.searchpath=[{paths}]"] if folders else []
     chosen = compose("train", [f"{group}={name}", *more])[group]
