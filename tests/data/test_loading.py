@@ -51,7 +51,10 @@ def test_an_unknown_key_is_an_error() -> None:
     ("changes", "message"),
     [
         ({"batch_size": 0}, "(a batch needs at least one event|must be a whole number from 1)"),
-        ({"eval_batch_size": 0}, "(a batch needs at least one event|must be a whole number from 1)"),
+        (
+            {"eval_batch_size": 0},
+            "(a batch needs at least one event|must be a whole number from 1)",
+        ),
         ({"validation": 1.0}, r"(lies in \[0, 1\)|must be a number from 0 below 1), got 1.0"),
         ({"validation": -0.1}, r"(lies in \[0, 1\)|must be a number from 0 below 1), got -0.1"),
     ],

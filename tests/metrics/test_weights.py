@@ -30,7 +30,9 @@ from simulacra.physics.base import ObservableSet
 from support import CONF, composed, config_names, spec_of
 
 MANY = 3000
-EVENTS = {"ild_cloud": 1200, "jetclass": 60, "pxd_small": 400}
+EVENTS = {"ild_cloud": 1200, "jetclass": 60, "pxd_small": 400, "lemurs": 450, "showerdata": 900}
+QUICK = {"ds1_photons", "jetnet30", "pxd_small", "table"}
+"""Data sets whose observables are tried each time, the others with the grid."""
 """Toy events, of slow ones fewer."""
 EXACT = {"energies": 900}
 """Events of each sample behind exact comparisons where 400 do not fill the bins of a score."""
@@ -257,7 +259,13 @@ def shown(result: EvaluationResult) -> dict[str, Figure]:
     return {key: Figure(float(value)) for key, value in values.items()}
 
 
-@pytest.mark.parametrize("name", sorted(set(data_sets().values())))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.grid)
+        for name in sorted(set(data_sets().values()))
+    ],
+)
 def test_figures_and_plots_of_observables_weigh_their_events(
     name: str,
     pool,  # type: ignore[no-untyped-def]
@@ -265,6 +273,8 @@ def test_figures_and_plots_of_observables_weigh_their_events(
 ) -> None:
     # their number depends on the effective number of events, which repeated events raise
     monkeypatch.setattr("simulacra.metrics.engine.bins._bins", lambda axis, n: axis.bins)
+    # so does which of very many values enter a distance within a bin
+    monkeypatch.setattr("simulacra.metrics.engine.conditional.VALUES", 10**9)
     batch, observables = pool(name)
     n = min(len(batch) // 3, 250)
     true, made, rest = (batch[i * n : (i + 1) * n] for i in range(3))
