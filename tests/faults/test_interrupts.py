@@ -155,14 +155,16 @@ def test_an_interrupted_training_ends_as_the_uninterrupted_one(
     run, log = tmp_path / "run", tmp_path / "run.log"
     shutil.copytree(PROJECT, tmp_path / "project")
     draw = random.Random(f"{training} {number} {moment}")
-    for _ in range(5):  # until the signal comes before the end
+    for attempt in range(
+        5
+    ):  # until the signal comes before the end, also where the machine was busier
         log.unlink(missing_ok=True)
         process = start(run, "train", *TRAININGS[training], *COMMON, f"hydra.run.dir={run}")
         begun(run, process)
         last = run / "checkpoints" / "last.ckpt"
         while number == signal.SIGKILL and not last.is_file():
             time.sleep(0.01)
-        time.sleep(draw.uniform(0, whole.seconds))
+        time.sleep(draw.uniform(0, whole.seconds / 2**attempt))
         if ended(process) is None:
             os.kill(process, number)
             code = wait(process, log)
