@@ -28,7 +28,8 @@ from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
 from simulacra.metrics.classifiers.boosted import boosted_score
 from simulacra.metrics.classifiers.boosted_low import boosted_low_score
-from simulacra.metrics.distances.frechet import feature_distances, kpd
+from simulacra.metrics.distances.frechet import feature_distances
+from simulacra.metrics.distances.kernel import kpd
 from simulacra.metrics.distances.prdc import feature_prdc, shower_prdc
 from simulacra.metrics.engine.sample import Sample, reduce
 from simulacra.metrics.engine.score import Figure, Judged, Score

@@ -19,7 +19,7 @@ from torch import Tensor
 from simulacra.core import UserError
 from simulacra.core.numbers import numbers
 from simulacra.metrics.classifiers import boosted as trees
-from simulacra.metrics.distances import frechet, wasserstein
+from simulacra.metrics.distances import frechet, kernel, wasserstein
 from simulacra.metrics.distances import prdc as balls
 from simulacra.metrics.distances.separation import separation_of_counts
 from simulacra.metrics.engine.bins import bin_index
@@ -86,7 +86,7 @@ def fpd(
 def kpd(
     reference: object, generated: object, *, batch_size: int = 5000, seed: int = 42
 ) -> Measurement:
-    """Kernel physics distance; see :func:`simulacra.metrics.distances.frechet.kpd`.
+    """Kernel physics distance; see :func:`simulacra.metrics.distances.kernel.kpd`.
 
     Args:
         reference: Features of the truth; they set the scale.
@@ -106,7 +106,7 @@ def kpd(
     first, second = _pair(reference, generated, FEWEST)
     if batch_size < 2:
         raise UserError(f"a batch needs at least two events, got batch_size={batch_size}")
-    return _measured(frechet.kpd(first, second, batch_size=batch_size, seed=seed))
+    return _measured(kernel.kpd(first, second, batch_size=batch_size, seed=seed))
 
 
 def w1(reference: object, generated: object, *, seed: int = 0) -> Measurement:

@@ -8,8 +8,9 @@ import torch
 from scipy.linalg import sqrtm
 from scipy.optimize import curve_fit
 
-from simulacra.metrics.distances import frechet
-from simulacra.metrics.distances.frechet import FPD, KPD, fpd, kpd
+from simulacra.metrics.distances import frechet, kernel
+from simulacra.metrics.distances.frechet import FPD, KPD, fpd
+from simulacra.metrics.distances.kernel import kpd
 from simulacra.metrics.engine.score import NotRun
 
 RNG = np.random.default_rng
@@ -132,7 +133,7 @@ def test_fpd_is_the_plain_estimator_with_the_same_draws(seed: int) -> None:
 
 
 def test_kpd_is_the_plain_estimator_with_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frechet, "BLOCK", 64)
+    monkeypatch.setattr(kernel, "BLOCK", 64)
     x, y = samples()
     scale = x.abs().amax(0)
     expected = []

@@ -33,23 +33,30 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 from scipy.optimize import nnls
 from torch import Tensor
 
 from simulacra.core.ranges import Count
+from simulacra.metrics.distances.drawn import (
+    EVENTS_PER_FEATURE,
+    OVERFLOW,
+    Array,
+    Counts,
+    draw,
+    drawn,
+    scaled,
+)
 from simulacra.metrics.distances.jackknife import (
     block_count,
     blocks,
     spread_of,
     without_each,
-    without_each_pair,
 )
+from simulacra.metrics.distances.kernel import kpd
 from simulacra.metrics.engine.score import (
     Figure,
     Judged,
-    NotRun,
     TwoSampleMetric,
     score_constructor,
 )
@@ -59,20 +66,6 @@ POINTS = 10
 """Sample sizes that the line of FPD goes through."""
 PAIRS = 20
 """Pairs of draws at each of them."""
-SPREAD = (16.275, 83.725)
-"""Percentiles of KPD's batches; half their distance is the published error."""
-MEDIAN = math.sqrt(math.pi / 2)
-"""Error of a median over that of a mean."""
-KERNEL_EVENTS = 10_000
-"""Events of each sample behind KPD's jackknife, at most."""
-EVENTS_PER_FEATURE = 5
-"""Events per feature in the smaller sample from which a floor can be scaled to other sizes."""
-OVERFLOW = "too far from the truth to be computed: a feature overflows"
-BLOCK = 512
-"""Rows of a kernel matrix that are in memory at once."""
-
-Array = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 
 def fpd(
@@ -106,7 +99,7 @@ def fpd(
     Raises:
         NotRun: If features are not finite.
     """
-    real, fake = _scaled(reference, generated, normalise)
+    real, fake = scaled(reference, generated, normalise)
     centre = real.mean(0)  # a common shift changes no distance and keeps the sums of squares small
     real, fake = real - centre, fake - centre
     sizes = (1 / np.linspace(1 / min_samples, 1 / max_samples, POINTS)).astype(np.int64)
@@ -117,8 +110,8 @@ def fpd(
         for size in sizes:
             values = []
             for _ in range(PAIRS):
-                drawn = [_moments(x, _draw(rng, len(x), int(size), p)) for x, p in samples]
-                values.append(frechet(*drawn[0], *drawn[1]))
+                pair = [_moments(x, draw(rng, len(x), int(size), p)) for x, p in samples]
+                values.append(frechet(*pair[0], *pair[1]))
             means.append(np.mean(values))
         if not np.isfinite(means).all():
             return Figure(math.inf, note=OVERFLOW)
@@ -130,58 +123,6 @@ def fpd(
         power=1.0,
         least=EVENTS_PER_FEATURE * real.shape[1],
         details={"fit_error": fit},
-    )
-
-
-def kpd(
-    reference: Tensor,
-    generated: Tensor,
-    *,
-    batches: int = 10,
-    batch_size: int = 5000,
-    normalise: bool = True,
-    seed: int = 42,
-    weights: Weights = UNWEIGHTED,
-) -> Figure:
-    """Kernel physics distance: median over batches.
-
-    With fewer events than ``batch_size`` the draws repeat events: pairs of copies then lift the two
-    terms within a sample, and the truth scores above 0 by about the kernel's spread over the events.
-
-    Args:
-        reference: Features of the truth ``(N, F)``; they set the scale.
-        generated: Features of generated events ``(M, F)``.
-        batches: Number of batches.
-        batch_size: Events drawn from each sample per batch.
-        normalise: Whether to scale the features.
-        seed: Seed of the first batch; each further one adds 1000.
-        weights: See :func:`fpd`.
-
-    Returns:
-        Median and its error, with half of the central 67.45 % range of the batches as ``batch_error``.
-
-    Raises:
-        NotRun: If features are not finite.
-    """
-    real, fake = _scaled(reference, generated, normalise)
-    samples = list(zip((real, fake), map(probabilities, weights), strict=True))
-    values = []
-    with np.errstate(over="ignore", invalid="ignore"):
-        for number in range(batches):
-            rng = np.random.default_rng(seed + 1000 * number)
-            drawn = [(x, _draw(rng, len(x), batch_size, p)) for x, p in samples]
-            values.append(_mmd(*drawn[0], *drawn[1]))
-        if not np.isfinite(values).all():
-            return Figure(math.inf, note=OVERFLOW)
-        low, high = np.percentile(values, SPREAD)
-        spread = float(high - low) / 2
-        error = math.hypot(MEDIAN * spread / math.sqrt(batches), _kernel_error(samples))
-    return Figure(
-        float(np.median(values)),
-        error,
-        power=1.0,
-        least=EVENTS_PER_FEATURE * real.shape[1],
-        details={"batch_error": spread},
     )
 
 
@@ -321,63 +262,9 @@ def _second(x: Array, weight: Array) -> Array:
     return found
 
 
-def _kernel_error(samples: Sequence[tuple[Array, Array | None]]) -> float:
-    """Jackknife of the MMD between the samples themselves, which the draws have in the mean; of many events
-    every k-th, whose error is scaled by the root of their number.
-    """
-    count = block_count(*(len(x) for x, _ in samples))
-    steps = [-(-len(x) // KERNEL_EVENTS) for x, _ in samples]
-    parts = []
-    for (x, p), step in zip(samples, steps, strict=True):
-        rows = x[::step]
-        weight = np.ones(len(rows)) if p is None else p[::step] * len(p)
-        parts.append((rows, weight[:, None] * np.eye(count)[blocks(len(rows), count)]))
-    real, fake = parts
-    n, m = (without_each(owner.sum(0)) for _, owner in parts)
-    first, second, cross = (
-        without_each_pair(_kernel_blocks(*pair[0], *pair[1]))
-        for pair in ((real, real), (fake, fake), (real, fake))
-    )
-    values = first / n**2 + second / m**2 - 2 * cross / (n * m)
-    return spread_of(values.tolist()) / math.sqrt(max(steps))
-
-
-def _kernel_blocks(x: Array, owner: Array, y: Array, other: Array) -> Array:
-    """Sums of the kernel over pairs of blocks ``(B, B)`` with weights of events in blocks ``(n, B)``."""
-    total = np.zeros((owner.shape[1], other.shape[1]))
-    for start in range(0, len(x), BLOCK):
-        rows = slice(start, start + BLOCK)
-        total += owner[rows].T @ (_power(x[rows] @ y.T / x.shape[1]) @ other)
-    return total
-
-
-def _scaled(reference: Tensor, generated: Tensor, normalise: bool) -> tuple[Array, Array]:
-    real, fake = (x.detach().cpu().double().numpy() for x in (reference, generated))
-    lost = sum(int((~np.isfinite(x)).any(1).sum()) for x in (real, fake))
-    if lost:
-        raise NotRun(f"{lost} events have features that are not finite")
-    if not normalise:
-        return real, fake
-    scale = np.abs(real).max(0)
-    scale[scale == 0] = 1
-    with np.errstate(over="ignore"):
-        return real / scale, fake / scale
-
-
-def _draw(rng: np.random.Generator, events: int, size: int, shares: Array | None) -> Counts:
-    """How often each event is drawn: sums over draws are sums over events with these weights."""
-    return np.bincount(rng.choice(events, size=size, p=shares), minlength=events)
-
-
-def _drawn(values: Array, counts: Counts) -> tuple[Array, Array]:
-    """The events that were drawn, each once, and how often."""
-    kept = counts.nonzero()[0]
-    return values[kept], counts[kept].astype(np.float64)
-
-
 def _moments(values: Array, counts: Counts) -> tuple[Array, Array]:
     """Mean and unbiased covariance of the drawn events."""
-    rows, weight = _drawn(values, counts)
+    rows, weight = drawn(values, counts)
     n = weight.sum()
     mean = weight @ rows / n
     rows *= np.sqrt(weight)[:, None]
@@ -392,40 +279,3 @@ def _root(covariance: Array) -> Array:
     except LinAlgError:
         values, vectors = eigh(covariance, check_finite=False)
         return vectors * np.sqrt(values.clip(min=0))
-
-
-def _mmd(real: Array, real_counts: Counts, fake: Array, fake_counts: Counts) -> float:
-    """Unbiased squared MMD of drawn events; a draw is not paired with itself, but with its copies."""
-    x, y = _drawn(real, real_counts), _drawn(fake, fake_counts)
-    n, m = x[1].sum(), y[1].sum()
-    within = [
-        (
-            _kernel_sum(*z, *z, symmetric=True)
-            - z[1] @ _power(np.square(z[0]).sum(1) / z[0].shape[1])
-        )
-        for z in (x, y)
-    ]
-    cross = _kernel_sum(*x, *y, symmetric=False)
-    return float(within[0] / (n * (n - 1)) + within[1] / (m * (m - 1)) - 2 * cross / (n * m))
-
-
-def _kernel_sum(x: Array, u: Array, y: Array, v: Array, symmetric: bool) -> float:
-    """Sum of ``u_i v_j k(x_i, y_j)``; of a symmetric matrix the upper half is computed and counted twice."""
-    total = 0.0
-    for start in range(0, len(x), BLOCK):
-        stop = min(start + BLOCK, len(x))
-        first = start if symmetric else 0
-        weight = v[first:].copy()
-        if symmetric:
-            weight[stop - start :] *= 2
-        kernel = x[start:stop] @ y[first:].T
-        kernel /= x.shape[1]
-        total += float(u[start:stop] @ (_power(kernel) @ weight))
-    return total
-
-
-def _power(products: Array) -> Array:
-    """``(s + 1)^4`` in place."""
-    products += 1
-    np.square(products, out=products)
-    return np.square(products, out=products)

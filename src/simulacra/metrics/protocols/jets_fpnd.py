@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from simulacra.core import UserError
-from simulacra.metrics.distances.frechet import Array, frechet
+from simulacra.metrics.distances.drawn import Array
+from simulacra.metrics.distances.frechet import frechet
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import Weight, part, probabilities
 from simulacra.metrics.protocols.jets import clouds
