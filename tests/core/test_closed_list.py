@@ -182,3 +182,10 @@ def test_what_may_write_says_where() -> None:
         made = find(target)
         taken = set(inspect.signature(made).parameters) & {"folder", "dirpath", "save_dir", "dir"}
         assert taken == set(folders(made)), target
+
+
+@pytest.mark.parametrize("entries", ["x", [1], 3])
+def test_groups_that_are_no_mapping_are_refused(entries: object) -> None:
+    for group, build in (("callbacks", build_callbacks), ("logger", build_loggers)):
+        with pytest.raises(UserError, match=f"{group} holds its entries by name, got "):
+            build({group: entries})

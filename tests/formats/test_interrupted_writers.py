@@ -135,6 +135,26 @@ def test_a_signal_whose_exception_was_swallowed_is_not_lost(
         assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), ValueError("no buffer"), None])
+def test_a_signal_of_which_a_library_makes_something_else_is_still_that_signal(
+    error: BaseException | None,
+) -> None:
+    def run() -> None:
+        with interruptible():
+            with suppress(Interrupted):
+                send(signal.SIGTERM)
+            with interruptible():  # what a command does within the one block of the command line
+                pass
+            if error is not None:
+                raise error
+
+    with pytest.raises(Interrupted) as stopped:
+        run()
+    assert stopped.value.code == 143
+    with interruptible():
+        signals.check()
+
+
 def test_the_answers_of_before_are_back_afterwards() -> None:
     with interruptible(), interruptible():
         assert signal.getsignal(signal.SIGINT) is signals.interrupt

@@ -43,7 +43,8 @@ def interruptible() -> Iterator[None]:
     """Unwind on SIGTERM and on Ctrl-C, so that open files are removed and trackers are finished.
 
     Raises:
-        Interrupted: When a signal arrives, at the latest at the end of the block.
+        Interrupted: When a signal arrives, at the latest at the end of the block, also where a library has
+            made another exception of it.
     """
     from simulacra.core import signals
 
@@ -52,6 +53,9 @@ def interruptible() -> Iterator[None]:
         return
     answered = (signal.SIG_DFL, signal.default_int_handler, leave)
     before = {n: signal.getsignal(n) for n in signals.STOPPING if signal.getsignal(n) in answered}
+    if not before:  # a block around this one answers, and remembers what has arrived
+        yield
+        return
     signals.Pending.number = None
     for number in before:
         signal.signal(number, signals.interrupt)
@@ -61,6 +65,8 @@ def interruptible() -> Iterator[None]:
     except KeyboardInterrupt:  # raised by a library for itself
         raise signals.Interrupted(signal.SIGINT) from None
     finally:
-        signals.Pending.number = None
+        came, signals.Pending.number = signals.Pending.number, None
         for number, answer in before.items():
             signal.signal(number, answer)
+        if came is not None and not isinstance(sys.exception(), signals.Interrupted):
+            raise signals.Interrupted(came) from None

@@ -149,7 +149,7 @@ def build_loggers(
     config: Config, trust: Trust = TRUSTED, versions: Mapping[str, str] | None = None
 ) -> list[Logger]:
     """The trackers of a run; ``versions`` are the ids of the tracked runs that go on, by tracker."""
-    entries = dict(config.get("logger") or {})
+    entries = dict(_named("logger", config.get("logger")))
     for name, version in (versions or {}).items():
         if "version" in (entries.get(name) or {}):
             entries[name] = {**entries[name], "version": version}
@@ -160,6 +160,13 @@ def _built(group: str, entries: Mapping[str, Any] | None, kind: type, trust: Tru
     """Objects of a dictionary; one that is null, or is only settings of what was not chosen, is left out."""
     return [
         instantiate(entry, kind, trust, f"{group}.{name}")
-        for name, entry in (entries or {}).items()
+        for name, entry in _named(group, entries).items()
         if entry and not (isinstance(entry, Mapping) and "_target_" not in entry)
     ]
+
+
+def _named(group: str, entries: object) -> Mapping[str, Any]:
+    """The entries of a group by name, none where it is null."""
+    if not isinstance(entries, Mapping | None):
+        raise UserError(f"{group} holds its entries by name, got {type(entries).__name__}")
+    return entries or {}

@@ -119,7 +119,7 @@ def configurations() -> Iterator[Case]:
                 way, f"config_cut_{fraction}", damaged("config.yaml", hurt.cut(fraction), 0)
             )
     for way in ("resume", "reproduce", "compare"):
-        yield run_case(way, "no_config", gone("config.yaml"), refused)
+        yield run_case(way, "no_config", gone("config.yaml"), refused_unless_compared(way))
 
 
 def refused_unless_compared(way: str) -> Any:
@@ -262,7 +262,7 @@ def small_files() -> Iterator[Case]:
             way,
             "folder_as_config",
             _folder("config.yaml"),
-            refused if way != "sample" else ended_well,
+            refused if way in ("resume", "reproduce") else ended_well,
         )
         yield run_case(way, "link_as_checkpoint", _loop("checkpoints/last.ckpt"))
     for name in (
@@ -338,7 +338,9 @@ def _no_formula(place: Place, ended: Ended) -> str | None:
         with path.open(newline="") as file:
             cells = [cell for row in csv.reader(file) for cell in row]
         wrong = [
-            c for c in cells if c[:1] in ("=", "+", "@", "\t") or (c[:1] == "-" and not _number(c))
+            c
+            for c in cells
+            if c[:1] in ("=", "@", "\t") or (c[:1] in ("+", "-") and not _number(c))
         ]
         if wrong:
             return f"{path.name} holds the formula {wrong[0]!r}"
