@@ -64,7 +64,7 @@ FORMULAS = [
 
 
 def test_a_spreadsheet_runs_no_cell_of_a_table(tmp_path: Path) -> None:
-    plain = ["run", "a=b", "-1.5", "+3e-7", "-.5", "", "2-3", "x@y", "'quoted"]
+    plain = ["run", "a=b", "-1.5", "3e+7", "-.5", "", "2-3", "x@y", "'quoted"]
     rows = [{"=name": text} for text in (*FORMULAS, *plain)]
     write_table(tmp_path / "t.csv", ["=name"], rows)
     with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:

@@ -58,6 +58,9 @@ def imported() -> None:
 
 def run(job: dict[str, Any]) -> None:
     """In the child: limits and folder, then the call."""
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # ignored by what runs in the background
     os.chdir(job["work"])
     os.environ.update(job["environment"])
     if job["memory"] is not None:

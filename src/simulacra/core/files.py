@@ -148,11 +148,11 @@ def write_table(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
 
 
 def harmless(cell: object) -> object:
-    """A cell of a table that no spreadsheet runs; numbers stay as they are, as texts, too."""
+    """A cell of a table that no spreadsheet runs; numbers without a plus stay as they are, as texts, too."""
     if not isinstance(cell, str) or not cell.startswith(FORMULA) or _is_number(cell):
         return cell
     return f"'{cell}"
 
 
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text, re.ASCII) is not None
+    return re.fullmatch(r"-?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?", text, re.ASCII) is not None
