@@ -41,6 +41,12 @@ def test_a_saved_configuration_may_name_its_loading() -> None:
     assert data.build(config, trusted=False).loading.batch_size == 9
 
 
+@pytest.mark.parametrize("config", ["ds1_photons", ["ds1_photons"], 3])
+def test_what_is_no_configuration_is_refused(config: Any) -> None:
+    with pytest.raises(UserError, match="data is the configuration of a data set, got "):
+        data.build(config, trusted=False)
+
+
 def test_an_unknown_key_is_an_error() -> None:
     config = composed("data", "data=ds1_photons")
     with pytest.raises(UserError, match="batch_sise"):

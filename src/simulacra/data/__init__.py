@@ -42,6 +42,8 @@ def build(
 def _arguments(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     from simulacra.data.base import Loading
 
+    if not isinstance(config, Mapping):
+        raise UserError(f"{where} is the configuration of a data set, got {type(config).__name__}")
     arguments = {key: value for key, value in config.items() if key not in NOT_ARGUMENTS}
     for key in config.get("sets") or ():
         if not isinstance(config.get(key), Mapping):

@@ -292,16 +292,11 @@ def small_files() -> Iterator[Case]:
                 way,
                 f"checkpoint_damaged_{number}",
                 damaged("checkpoints/last.ckpt", damage, number),
-                _not_cut,
             )
     for number, name in enumerate(("=1+1", "+1", "@x", "-x", "a\tb", "<b>", "a'b")):
         yield Case(
             f"compare-name_{number}", "runs", f"a run called {name}", _named(name), _no_formula
         )
-
-
-def _not_cut(place: Place, ended: Ended) -> str | None:
-    return None
 
 
 def _folder(name: str) -> Change:
