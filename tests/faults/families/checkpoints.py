@@ -11,8 +11,8 @@ import torch
 
 from faults import hurt
 from faults.calls import digest, format_of
-from faults.case import Case, Ended, Job, Place, announced, command, ended_well, refused
-from faults.families.evil import INTERPOLATIONS, TARGETS, pickled, targets
+from faults.case import Case, Ended, Job, Place, command, ended_well, refused
+from faults.families.evil import INTERPOLATIONS, TARGETS, Payload, pickled, targets
 from faults.stock import JUDGED, KINDS, train
 
 Contents = dict[str, Any]
@@ -81,9 +81,8 @@ def _damage_case(name: str, damage: hurt.Hurt, way: str = "sample") -> Case:
         damage(path, random.Random(case.seed))
         return use(way, path, place)
 
-    judge = same_sample if way == "sample" else refused
-    harmless = announced("unchanged", judge) if way == "sample" else _unless_unread(name)
-    return Case(case.name, case.family, case.injected, make, harmless)
+    judge = same_sample if way == "sample" else _unless_unread(name)
+    return Case(case.name, case.family, case.injected, make, judge)
 
 
 def _unless_unread(name: str) -> Callable[[Place, Ended], str | None]:
@@ -292,23 +291,13 @@ def pickles() -> Iterator[Case]:
         def archived(place: Place, way: str = way) -> Job:
             path = place.work / "evil.ckpt"
             contents = torch.load(place.stock.checkpoint(), weights_only=True)
-            contents["simulacra"]["notes"] = _Foreign(place.flag)
+            contents["simulacra"]["notes"] = Payload(place.flag)
             torch.save(contents, path)
             return use(way, path, place)
 
         yield Case(
             f"archive-{way}", "evil", "an object of another class in the archive", archived, refused
         )
-
-
-class _Foreign:
-    """Touches a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
 
 
 def cases() -> list[Case]:

@@ -12,7 +12,7 @@ from faults.case import VARIABLE, Place
 Node = dict[str, Any]
 
 
-class _Payload:
+class Payload:
     """Touches a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
@@ -25,7 +25,7 @@ class _Payload:
 def pickled(place: Place) -> Path:
     """A pickle that touches the flag."""
     path = place.work / "evil.pkl"
-    path.write_bytes(pickle.dumps(_Payload(place.flag)))
+    path.write_bytes(pickle.dumps(Payload(place.flag)))
     return path
 
 
@@ -54,7 +54,7 @@ def targets(place: Place) -> dict[str, Node]:
         "torch_save": _call("torch.save", [1], flag),
         "torch_load": _call("torch.load", str(pickled(place)), weights_only=False),
         "joblib": _call("joblib.load", str(pickled(place))),
-        "pickle": _call("pickle.loads", pickle.dumps(_Payload(place.flag)).decode("latin-1")),
+        "pickle": _call("pickle.loads", pickle.dumps(Payload(place.flag)).decode("latin-1")),
         "h5py": _call("h5py.File", flag, "w"),
         "collect_env": _call("torch.utils.collect_env.run", touch),
         "hub": _call("torch.hub.load", folder, "x", source="local"),
