@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from simulacra.cli import sample as command
+from simulacra.cli.errors import one_sentence
 from simulacra.cli.machine import as_sentences, told, whole_folder
 from simulacra.cli.main import main
 from simulacra.cli.train import finished
@@ -89,6 +91,28 @@ def test_memory_that_ends_in_a_command_is_one_sentence(
         main(["sample", "checkpoint=a", "output=b.hdf5", "n=5"])
     assert stopped.value.code == 1
     assert "batch_size" in capsys.readouterr().err
+
+
+def test_a_thread_that_finds_no_room_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shown: list[BaseException | None] = []
+    monkeypatch.setattr(threading, "excepthook", lambda ended: shown.append(ended.exc_value))
+
+    def run(error: Exception) -> None:
+        def work() -> None:
+            raise error
+
+        thread = threading.Thread(target=work)
+        with one_sentence():
+            thread.start()
+            thread.join()
+
+    fault = KeyError("a fault of the program")
+    for error in (OSError(errno.ENOSPC, "x"), fault):
+        run(error)
+    assert shown == [fault]
+    assert caplog.messages == ["a thread has stopped: cannot write: no space is left on the disk"]
 
 
 def test_a_folder_is_filled_or_not_there(tmp_path: Path) -> None:

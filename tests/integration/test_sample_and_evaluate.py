@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from simulacra.cli.evaluate import evaluate
+from simulacra.cli.main import main
 from simulacra.cli.sample import sample
 from simulacra.core import Batch, UserError
 from simulacra.evaluation.config import compose
+from simulacra.training.generative import GenerativeModule
 
 
 @pytest.fixture
@@ -106,6 +108,52 @@ def test_bad_requests_are_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         ask(f"checkpoint={trained}", f"output={project / 'bad.hdf5'}", *overrides)
     assert not list(project.glob("*bad.hdf5*"))
+
+
+def test_failed_events_are_drawn_again_counted_and_said(
+    trained: Path,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Every fifth event of a generator is none, of those that are drawn again, too."""
+    asked = [f"checkpoint={trained}", "n=120", "allow=[toy_plugin]"]
+    main(["sample", *asked, f"output={project / 'sound.hdf5'}"])
+    decode, made, failed = GenerativeModule.decode, 0, 0
+
+    def failing(self: GenerativeModule, *given: object) -> Batch:
+        nonlocal made, failed
+        batch = decode(self, *given)
+        wrong = (torch.arange(made, made + len(batch)) % 5) == 3
+        made, failed = made + len(batch), failed + int(wrong.sum())
+        batch.x[wrong, 1, 2, 3] = torch.nan if made % 2 else torch.inf
+        return batch
+
+    monkeypatch.setattr(GenerativeModule, "decode", failing)
+    capfd.readouterr()
+    for wanted, redraw in (("10 of 50", []), ("2 of 50", ["redraw=1"])):
+        with pytest.raises(SystemExit) as stopped:
+            main(["sample", *asked, f"output={project / 'bad.hdf5'}", *redraw])
+        said = capfd.readouterr().err.splitlines()[-1]
+        assert stopped.value.code == 1
+        assert f"simulacra: {wanted} generated events hold values that are NaN or infinite" in said
+        assert "redraw=ROUNDS" in said
+        assert not list(project.glob("*bad*"))
+        made = failed = 0
+    main(["sample", *asked, f"output={project / 'mended.hdf5'}", "redraw=20"])
+    assert failed >= 24
+    said = capfd.readouterr().err
+    assert f"{failed} of 120 events were not finite and were drawn again" in said
+    with h5py.File(project / "sound.hdf5") as a, h5py.File(project / "mended.hdf5") as b:
+        assert a.attrs["simulacra_redrawn_events"] == 0
+        assert b.attrs["simulacra_redrawn_events"] == failed
+        sound, mended = a["toy/layers"][:], b["toy/layers"][:]
+        assert (a["toy/energy"][:] == b["toy/energy"][:]).all()
+    assert np.isfinite(mended).all()
+    same = (sound == mended).all((1, 2, 3))
+    assert (
+        np.flatnonzero(~same[:50]) == np.arange(3, 50, 5)
+    ).all()  # of the first batch they alone
 
 
 def test_a_full_disk_leaves_nothing_behind(

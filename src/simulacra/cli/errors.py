@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
 from simulacra.cli.distributed import is_child
-from simulacra.cli.machine import as_sentences, remove_empty
+from simulacra.cli.machine import as_sentences, remove_empty, threads_told
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
 
@@ -57,7 +57,7 @@ def one_sentence() -> Iterator[bool]:
     asked = os.environ.get(FULL) == "1"
     os.environ[FULL] = "1"  # Hydra then raises its errors instead of printing them
     try:
-        with as_sentences():
+        with as_sentences(), threads_told():
             yield asked
             sys.stdout.flush()
     except (UserError, HydraException, OmegaConfBaseException) as error:

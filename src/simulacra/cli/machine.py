@@ -7,9 +7,11 @@ error of the same types keeps its traceback.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +58,7 @@ NO_MEMORY = (
 )
 """What torch says where an allocation failed."""
 
+log = logging.getLogger(__name__)
 
 _PART = re.compile(r"\.([^/]+)\.[0-9a-f-]+(?:\.[0-9a-f-]+)*-[0-9a-f]{8}\.part$")
 """The name of a temporary file, see :func:`simulacra.core.files.beside`."""
@@ -90,6 +93,27 @@ def as_sentences() -> Iterator[None]:
         if text is None:
             raise
         raise UserError(text) from error
+
+
+@contextmanager
+def threads_told() -> Iterator[None]:
+    """A failure of the machine in a library's thread is a warning and no traceback; the library raises it
+    again where it next needs the thread.
+    """
+    before = threading.excepthook
+
+    def answer(ended: threading.ExceptHookArgs) -> None:
+        text = None if ended.exc_value is None else told(ended.exc_value)
+        if text is None:
+            before(ended)
+        else:
+            log.warning("a thread has stopped: %s", text)
+
+    threading.excepthook = answer
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

@@ -1,4 +1,9 @@
-"""MLflow: runs of an experiment in a folder or on a server, with figures, images and tables."""
+"""MLflow: runs of an experiment in a folder or on a server, with figures, images and tables.
+
+By default its client tries again for minutes where a server does not answer, whenever something is told. Here
+it tries for half a minute at most, unless the environment says otherwise; see
+:mod:`simulacra.tracking.contact` for what follows.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +24,15 @@ from pytorch_lightning.utilities import rank_zero_only
 from simulacra.core import UserError
 from simulacra.core.constructors import writes
 from simulacra.tracking.base import Tracker
+from simulacra.tracking.contact import Contact
 from simulacra.tracking.runs import remember
 
 MOST_CHARACTERS = 500
 """Of a parameter; MLflow takes no more on older servers."""
 BATCH = 100
 """Parameters that MLflow takes at once."""
+WAIT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+"""How often and how long [s] a server is asked; by default 7 times for 120 s."""
 
 
 @writes("folder")
@@ -59,6 +67,8 @@ class MlflowTracker(Tracker):
         super().__init__()
         try:
             import mlflow.tracking  # noqa: F401
+            from mlflow.exceptions import MlflowException
+            from requests import RequestException
         except ImportError as error:
             raise UserError(
                 "logger=mlflow needs the package mlflow or mlflow-skinny: install simulacra[trackers]"
@@ -68,6 +78,7 @@ class MlflowTracker(Tracker):
         labels = {"tags": ", ".join(tags), "group": group}
         self.tags = {key: value for key, value in labels.items() if value}
         self._id, self._client, self._step = version, None, 0
+        self._contact = Contact(f"MLflow at {self.uri}", (MlflowException, RequestException))
 
     @property
     def name(self) -> str:
@@ -81,23 +92,16 @@ class MlflowTracker(Tracker):
 
     @property
     def client(self) -> Any:
-        """What talks to MLflow; the first use opens the run.
-
-        Raises:
-            UserError: If MLflow does not open it.
-        """
+        """What talks to MLflow; the first use opens the run."""
         if self._client is None:
-            from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
 
+            for name, value in WAIT.items():
+                os.environ.setdefault(name, value)
             if "://" not in self.uri:
                 os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # asked for since MLflow 3
-            try:
-                client = MlflowClient(self.uri)
-                self._id = self._opened(client)
-            except MlflowException as error:
-                reason = " ".join(str(error).split())[:200]
-                raise UserError(f"MLflow at {self.uri} did not open a run: {reason}") from error
+            client = MlflowClient(self.uri)
+            self._id = self._opened(client)
             self._client = client
         return self._client
 
@@ -114,10 +118,17 @@ class MlflowTracker(Tracker):
     def log_hyperparams(
         self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
     ) -> None:
-        """Keep the configuration as a file, and its values as parameters of a run that is new."""
+        """Keep the configuration as a file, and its values as parameters of a run that is new.
+
+        Raises:
+            UserError: If MLflow does not open the run.
+        """
+        values = vars(params) if isinstance(params, Namespace) else params
+        self._contact.tell(lambda: self._configure(values))
+
+    def _configure(self, values: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        values = vars(params) if isinstance(params, Namespace) else params
         client = self.client
         client.log_text(self._id, yaml.safe_dump(values, sort_keys=False), "config.yaml")
         if not client.get_run(self._id).data.params:
@@ -133,14 +144,22 @@ class MlflowTracker(Tracker):
         self._step = self._step if step is None else step
         now = int(1000 * time.time())
         found = [Metric(key_of(k), float(v), now, self._step) for k, v in metrics.items()]
-        for start in range(0, len(found), BATCH):
-            self.client.log_batch(self._id, metrics=found[start : start + BATCH])
+        self._contact.tell(lambda: self._add(found))
+
+    def _add(self, metrics: Sequence[Any]) -> None:
+        for start in range(0, len(metrics), BATCH):
+            self.client.log_batch(self._id, metrics=metrics[start : start + BATCH])
 
     @rank_zero_only
     def begin(self, run: Path, step: int | None) -> None:
-        """Write the run's id to the run directory."""
+        """Write the run's id to the run directory.
+
+        Raises:
+            UserError: If MLflow does not open the run.
+        """
         self._step = step or 0
-        assert self.client is not None
+        self._contact.tell(lambda: self.client)
+        self._contact.begun = True
         remember(run, "mlflow", {"id": str(self._id)})
 
     @rank_zero_only
@@ -149,27 +168,31 @@ class MlflowTracker(Tracker):
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
         at = self._step if step is None else step
-        self.client.log_image(self._id, pixels, key=key_of(key), step=at)
+        self._contact.tell(
+            lambda: self.client.log_image(self._id, pixels, key=key_of(key), step=at)
+        )
 
     @rank_zero_only
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Keep a table as a file."""
         text = io.StringIO()
         csv.writer(text).writerows([columns, *rows])
-        self.client.log_text(self._id, text.getvalue(), f"tables/{key.replace('/', '_')}.csv")
+        name = f"tables/{key.replace('/', '_')}.csv"
+        self._contact.tell(lambda: self.client.log_text(self._id, text.getvalue(), name))
 
     @rank_zero_only
     def attach(self, path: Path, kind: str) -> None:
         """Keep a file."""
         if self.artifacts:
-            self.client.log_artifact(self._id, str(path), kind)
+            self._contact.tell(lambda: self.client.log_artifact(self._id, str(path), kind))
 
     @rank_zero_only
     def finish(self, failed: bool) -> None:
         """End the run."""
-        if self._client is not None:
-            self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")
-            self._client = None
+        client, self._client = self._client, None
+        if client is not None:
+            state = "FAILED" if failed else "FINISHED"
+            self._contact.tell(lambda: client.set_terminated(self._id, state), last=True)
 
 
 def key_of(key: str) -> str:

@@ -1,4 +1,8 @@
-"""Weights & Biases, also with no account and no network: then the run is kept offline below ``wandb/``."""
+"""Weights & Biases, also with no account and no network: then the run is kept offline below ``wandb/``.
+
+W&B talks to its server from a process of its own, which waits for a network that is gone. Where that process
+ends, training goes on without it, see :mod:`simulacra.tracking.contact`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import logging
 import netrc
 import os
 import socket
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +24,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from simulacra.core import UserError
 from simulacra.core.constructors import writes
 from simulacra.tracking.base import Tracker
+from simulacra.tracking.contact import Contact
 from simulacra.tracking.runs import remember
 
 MODES = ("online", "offline", "disabled")
@@ -70,6 +76,7 @@ class WandbTracker(Tracker, WandbLogger):
         version: str | None = None,
     ) -> None:
         self.mode, self.artifacts = chosen(mode), artifacts
+        self._contact = Contact("W&B", (wandb.Error, ConnectionError))
         Path(folder, "wandb").mkdir(
             parents=True, exist_ok=True
         )  # wandb falls back to /tmp without it
@@ -106,6 +113,18 @@ class WandbTracker(Tracker, WandbLogger):
             ) from error
 
     @rank_zero_only
+    def log_hyperparams(
+        self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any
+    ) -> None:
+        """Show the configuration."""
+        self._contact.tell(lambda: super(WandbTracker, self).log_hyperparams(params))
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add figures at a step."""
+        self._contact.tell(lambda: super(WandbTracker, self).log_metrics(metrics, step))
+
+    @rank_zero_only
     def begin(self, run: Path, step: int | None) -> None:
         """Write the run's id and folder, and its address where it has one, to the run directory."""
         mine = self.experiment
@@ -113,29 +132,36 @@ class WandbTracker(Tracker, WandbLogger):
         if self.mode == "online":
             entry["url"] = mine.url
         remember(run, "wandb", entry)
+        self._contact.begun = True
 
+    @rank_zero_only
     def image(self, key: str, path: Path, step: int | None = None) -> None:
         """Show an image at a step, by default the last one."""
-        self.log_image(key, [str(path)], step=step)
+        self._contact.tell(lambda: self.log_image(key, [str(path)], step=step))
 
+    @rank_zero_only
     def table(self, key: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Show a table."""
-        self.log_table(key, columns=list(columns), data=[list(row) for row in rows])
+        data = [list(row) for row in rows]
+        self._contact.tell(lambda: self.log_table(key, columns=list(columns), data=data))
 
     @rank_zero_only
     def attach(self, path: Path, kind: str) -> None:
         """Upload a file as an artifact; nothing where the run is offline."""
         if self.artifacts and self.mode == "online":
-            artifact = wandb.Artifact(f"{kind}-{self.experiment.id}", type=kind)
-            artifact.add_file(str(path))
-            self.experiment.log_artifact(artifact)
+            self._contact.tell(lambda: self._upload(path, kind))
+
+    def _upload(self, path: Path, kind: str) -> None:
+        artifact = wandb.Artifact(f"{kind}-{self.experiment.id}", type=kind)
+        artifact.add_file(str(path))
+        self.experiment.log_artifact(artifact)
 
     @rank_zero_only
     def finish(self, failed: bool) -> None:
         """End the run, so that the next job of a sweep gets its own."""
-        if self._experiment is not None:
-            self._experiment.finish(exit_code=int(failed))
-            self._experiment = None
+        mine, self._experiment = self._experiment, None
+        if mine is not None:
+            self._contact.tell(lambda: mine.finish(exit_code=int(failed)), last=True)
 
 
 def chosen(mode: str) -> str:

@@ -45,13 +45,14 @@ def jobs(place: Place) -> dict[str, Job]:
         "compare": command("compare", f"runs={stock.run()}", "output=table"),
         "benchmark": command("benchmark", f"checkpoint={checkpoint}", "batch_sizes=[1]", "repeats=1",
         "output=timed"),
+        "tensorboard": train("model=caloinn", "logger=tensorboard"),
         "multirun": command("train", "-m", *train("model=caloinn").arguments[1:-2], "seed=0,1"),
     }  # fmt: skip
 
 
 NAMES = (
     *("sample", "sample_jets", "sample_table", "apply", "evaluate", "draw", "scan", "train"),
-    *("cache", "resume", "reproduce", "compare", "benchmark", "multirun"),
+    *("cache", "resume", "reproduce", "compare", "benchmark", "multirun", "tensorboard"),
 )
 FEW = {"draw", "multirun", "scan", "cache"}
 """Commands that take long, with fewer disks."""
