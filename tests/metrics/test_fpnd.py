@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -90,3 +92,75 @@ def test_what_is_missing_is_said_in_one_sentence(published: Path, tmp_path: Path
     torch.save({"fc1.0.weight": torch.zeros(2, 2)}, tmp_path / "other.pt")
     with pytest.raises(UserError, match="missing or has another shape"):
         load(tmp_path / "other.pt")
+
+
+def flipped(path: Path) -> None:
+    """One bit of one weight."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def pickled(path: Path) -> None:
+    path.write_bytes(pickle.dumps({"fc1.0.weight": 1}))
+
+
+def listed(path: Path) -> None:
+    torch.save([1], path)
+
+
+def foreign(path: Path) -> None:
+    torch.save(network(), path)
+
+
+def diverged(path: Path) -> None:
+    state = network().state_dict()
+    state["fc1.0.weight"][3, 4] = torch.nan
+    torch.save(state, path)
+
+
+def texts(path: Path) -> None:
+    torch.save(dict.fromkeys(network().state_dict(), "x"), path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (flipped, "not a readable file of ParticleNet weights: the checksum of its record"),
+        (cut, "not a readable file of ParticleNet weights: it does not end"),
+        (emptied, "not a readable file of ParticleNet weights: the file is empty"),
+        (pickled, "not a readable file of ParticleNet weights"),
+        (listed, "not a readable file of ParticleNet weights: it holds a list"),
+        (foreign, "was not loaded: it holds objects other than tensors"),
+        (diverged, "values of fc1.0.weight that are not finite"),
+        (texts, "missing or has another shape"),
+    ],
+)
+def test_damaged_weights_are_one_sentence(
+    damage: Callable[[Path], None], words: str, published: Path
+) -> None:
+    path = published / "pnet_state_dict.pt"
+    damage(path)
+    with pytest.raises(UserError, match=words) as said:
+        fpnd_score(seen(5, 0), seen(5, 1), 0, str(published), ["t"])
+    assert str(path) in str(said.value)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"1 2 3\n", b"a b\n", b"\xff\xfe", b"nan\n" * 256, b"1\n1 2\n"]
+)
+@pytest.mark.filterwarnings("ignore:loadtxt. input contained no data")
+def test_damaged_statistics_are_one_sentence(text: bytes, published: Path) -> None:
+    (published / "t_mu.txt").write_bytes(text)
+    with pytest.raises(UserError, match=r"t_mu\.txt holds no ParticleNet statistics: ") as said:
+        fpnd_score(seen(5, 0), seen(5, 1), 0, str(published), ["t"])
+    assert "\n" not in str(said.value)

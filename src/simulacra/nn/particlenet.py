@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import UserError
+from simulacra.core.archive import read_archive
 
 NEIGHBOURS = 16
 WIDTHS = (64, 128, 256)
@@ -82,18 +83,23 @@ def load(path: str | Path) -> ParticleNet:
         path: State dictionary ``pnet_state_dict.pt``.
 
     Raises:
-        UserError: If the file is missing or holds other parameters.
+        UserError: If the file is missing, damaged, or holds code, other parameters or some that are not finite.
     """
     if not Path(path).is_file():
         raise UserError(f"there is no file of ParticleNet weights {path}")
-    found = torch.load(path, map_location="cpu", weights_only=True)
+    found = read_archive(Path(path), "file of ParticleNet weights")
     network = ParticleNet()
-    wanted = network.state_dict()
-    state = {name: value for name, value in found.items() if name in wanted}
-    wrong = [n for n, v in wanted.items() if n not in state or state[n].shape != v.shape]
-    if wrong:
-        raise UserError(
-            f"{path} holds no ParticleNet of FPND: {wrong[0]} is missing or has another shape"
-        )
+    state = {}
+    for name, mine in network.state_dict().items():
+        value = found.get(name)
+        if not isinstance(value, Tensor) or value.shape != mine.shape:
+            raise UserError(
+                f"{path} holds no ParticleNet of FPND: {name} is missing or has another shape"
+            )
+        if not bool(value.isfinite().all()):
+            raise UserError(
+                f"{path} holds values of {name} that are not finite: get the file again"
+            )
+        state[name] = value
     network.load_state_dict(state)
     return network.eval()

@@ -19,9 +19,9 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from simulacra.core import IncompatibleError, Spec, UserError
+from simulacra.core.archive import read_archive
 from simulacra.core.instantiate import Trust, instantiate
 from simulacra.core.strict import read as typed
-from simulacra.training.archive import read_archive
 from simulacra.training.module import Module
 from simulacra.training.record import FORMAT_VERSION, Record
 

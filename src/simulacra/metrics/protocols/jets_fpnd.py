@@ -21,7 +21,7 @@ from simulacra.metrics.distances.frechet import frechet
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import Weight, part, probabilities
 from simulacra.metrics.protocols.jets import clouds
-from simulacra.nn.particlenet import ParticleNet, load
+from simulacra.nn.particlenet import ACTIVATIONS, ParticleNet, load
 
 JETS, PARTICLES = 50_000, 30
 SCALE = (1.6211985349655151, 0.520724892616272, 0.8934717178344727)
@@ -86,15 +86,28 @@ def fpnd_score(
     if len(jets) <= 1:
         raise NotRun(f"FPND needs jets, got {len(jets)}")
     folder = Path(weights)
-    mean, covariance = (
-        _statistics(folder / f"{classes[0]}_{name}.txt") for name in ("mu", "sigma")
-    )
+    mean = _statistics(folder / f"{classes[0]}_mu.txt", (ACTIVATIONS,))
+    covariance = _statistics(folder / f"{classes[0]}_sigma.txt", (ACTIVATIONS, ACTIVATIONS))
     network = load(folder / "pnet_state_dict.pt")
     value = fpnd(jets, network, mean, covariance, generated.weight)
     return {"fpnd": Figure(value, power=1.0)}
 
 
-def _statistics(path: Path) -> Array:
+def _statistics(path: Path, shape: tuple[int, ...]) -> Array:
+    """Numbers of a text file.
+
+    Raises:
+        UserError: If the file is missing, or holds anything but finite numbers of that shape.
+    """
     if not path.is_file():
         raise UserError(f"there is no file of ParticleNet statistics {path}")
-    return np.loadtxt(path)
+    try:
+        found = np.loadtxt(path)
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} holds no ParticleNet statistics: {reason}") from error
+    if found.shape != shape or not np.isfinite(found).all():
+        raise UserError(
+            f"{path} holds no ParticleNet statistics: expected {shape} finite numbers, got {found.shape}"
+        )
+    return found

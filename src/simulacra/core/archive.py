@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from simulacra.core import UserError
+from simulacra.core.errors import UserError
 
 DESCRIPTION = "/data.pkl"
 RECORDS = "/data/"
@@ -55,8 +55,12 @@ class _ForeignError(ValueError):
     """An archive holds more than tensors and plain values; the message names it."""
 
 
-def read_archive(path: Path) -> dict[str, Any]:
+def read_archive(path: Path, what: str = "checkpoint") -> dict[str, Any]:
     """The contents of an archive, tensors on the CPU.
+
+    Args:
+        path: The file.
+        what: What messages call it.
 
     Raises:
         UserError: If the file is empty, no archive, damaged, or holds objects other than tensors and plain
@@ -87,10 +91,10 @@ def read_archive(path: Path) -> dict[str, Any]:
         zipfile.BadZipFile,
     ) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path} is not a readable checkpoint: {reason}") from error
+        raise UserError(f"{path} is not a readable {what}: {reason}") from error
     if not isinstance(contents, dict):
         raise UserError(
-            f"{path} is not a simulacra checkpoint: it holds a {type(contents).__name__}, no table"
+            f"{path} is not a readable {what}: it holds a {type(contents).__name__}, no table"
         )
     return contents
 
