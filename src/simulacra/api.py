@@ -235,16 +235,17 @@ def _evaluation_config(
 def _events(
     sample: Sample, datamodule: EventDataModule, name: str, most: int | None, clean: bool
 ) -> Opened:
-    """The first ``most`` events of a sample (None: all), checked; files may be cleaned."""
+    """The first ``most`` events of a sample (None: all), cleaned as far as is allowed, and checked."""
     if isinstance(sample, (str, os.PathLike)):
         return open_events(datamodule.format, os.fspath(sample), most, clean)
     spec = datamodule.native_spec
     batch = sample if isinstance(sample, Batch) else _batch(sample, spec, name)
     if not len(batch):
         raise UserError(f"{name} holds no events")
-    chosen = batch if most is None else batch[:most]
+    cut = Cut(spec, clean)
+    chosen = cut.cleaning.batch(name, (batch if most is None else batch[:most]).to("cpu"))
     try:
-        return checked(name, chosen.to("cpu"), Cut(spec, clean))
+        return checked(name, chosen, cut)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
 

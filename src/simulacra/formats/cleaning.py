@@ -10,13 +10,16 @@ infinity are always refused.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from simulacra.core import FormatError, Spec
+from simulacra.core import Batch, FormatError, Spec
 
 ROUNDING = 1e-4
 """Size of a negative value, in units of the evaluation's cut, up to which it is rounding and not refused."""
@@ -24,7 +27,7 @@ HINT = "evaluation.clean=true evaluates raw output as public evaluations do"
 
 
 class Cleaning:
-    """Changes values of one file as public evaluations do, and counts what it changed.
+    """Changes values of a file, or of events in memory, as public evaluations do, and counts what it changed.
 
     Args:
         spec: The data set.
@@ -32,7 +35,7 @@ class Cleaning:
     """
 
     def __init__(self, spec: Spec, allowed: bool) -> None:
-        self.allowed = allowed
+        self.spec, self.allowed = spec, allowed
         self.limit = ROUNDING * spec.cut
         self.counting = True
         self.changed: Counter[str] = Counter()
@@ -66,9 +69,15 @@ class Cleaning:
         return self._set(path, "negative values set to 0", wrong, values, 0.0, start)
 
     def ceiling(
-        self, path: Path, key: str, values: NDArray[Any], high: float, events: NDArray[np.integer]
+        self,
+        path: Path,
+        key: str,
+        values: NDArray[Any],
+        high: float,
+        events: int | NDArray[np.integer],
     ) -> NDArray[Any]:
-        """Values ``(n,)``, each of the event ``events`` ``(n,)``, those above ``high`` set to ``high``.
+        """Values ``(n, ...)`` of the events from ``events`` on, or ``(n,)``, each of the event ``events``
+        ``(n,)``; those above ``high`` set to ``high``.
 
         Raises:
             FormatError: If there are some and nothing may be cut.
@@ -109,6 +118,46 @@ class Cleaning:
         )
         changed = self._set(path, "points outside the mask removed", wrong, wrong, False, start)
         return np.where((wrong & ~changed)[..., None], 0, values)
+
+    def batch(self, name: str, batch: Batch) -> Batch:
+        """Events in memory, cut as a reader cuts those of a file.
+
+        What is no batch of the data set, or not finite, is left to :meth:`Spec.validate`.
+
+        Args:
+            name: What messages call them.
+            batch: The events, on the CPU.
+
+        Raises:
+            FormatError: If more is to be changed than may be.
+        """
+        spec, path = self.spec, Path(name)
+        if tuple(batch.x.shape[1:]) != spec.shape or not bool(batch.x.isfinite().all()):
+            return batch
+        if spec.kind == "cloud" and batch.mask is not None:
+            return self._cloud(path, batch, batch.mask)
+        if spec.kind not in ("grid", "layers", "image"):
+            return batch
+        x = self.negative(path, "x", batch.x.detach().numpy(), 0, spec.unit)
+        if spec.kind == "image" and spec.features and spec.features[0].high is not None:
+            x = self.ceiling(path, "x", x, spec.features[0].high, 0)
+        return replace(batch, x=torch.from_numpy(x))
+
+    def _cloud(self, path: Path, batch: Batch, mask: Tensor) -> Batch:
+        """Clouds: of a cell without energy nothing is left, a particle without momentum stays one."""
+        if mask.shape != batch.x.shape[:2] or not bool(mask.isfinite().all()):
+            return batch
+        real = self.mask(path, mask.numpy().astype(np.float32), 0) > 0
+        x = self.padding(path, batch.x.detach().numpy(), real, 0)
+        share = self.spec.roles.get("share")
+        column = -1 if share is None else self.spec.features.index(share)
+        values = x[..., column]
+        x = x.copy()
+        x[..., column] = self.negative(path, "x", values, 0, self.spec.unit)
+        if share is None:
+            real = real & (values >= 0)
+            x = np.where(real[..., None], x, 0)
+        return replace(batch, x=torch.from_numpy(x), mask=torch.from_numpy(real))
 
     def text(self, events: int) -> str | None:
         """One sentence on what was changed in a file of ``events`` events, or None where nothing was."""

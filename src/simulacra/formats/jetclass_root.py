@@ -67,6 +67,8 @@ class JetClassTree(Format):
             arrays = self._arrays(
                 file, path, list(info.shapes), start, info.n if stop is None else min(stop, info.n)
             )
+        if self.padded.cleaning is not None:
+            arrays = self.padded.cleaned(arrays, path, start, self.padded.cleaning)
         return self.padded.decode(arrays, path)
 
     def writer(

@@ -83,7 +83,7 @@ def load(path: str | Path) -> ParticleNet:
         path: State dictionary ``pnet_state_dict.pt``.
 
     Raises:
-        UserError: If the file is missing, damaged, or holds code, other parameters or some that are not finite.
+        UserError: If the file is missing, damaged, or holds code, other or non-finite parameters.
     """
     if not Path(path).is_file():
         raise UserError(f"there is no file of ParticleNet weights {path}")
