@@ -29,22 +29,36 @@ main(sys.argv[1:])
 """
 
 
+SMALL = (
+    *(
+        "debug=fast",
+        "model/size=tiny",
+        "data.limit=64",
+        "data.batch_size=32",
+        "trainer.max_epochs=1",
+    ),
+    *("evaluation.events=60", "evaluation.replicas=2", "logger=csv"),
+)
+"""A training with all callbacks, judged and drawn."""
+
+
 @pytest.mark.faults
+@pytest.mark.timeout(1800)
 def test_training_sampling_and_judging_need_no_extra(tmp_path: Path) -> None:
     environment = {**os.environ, "SIMULACRA_CACHE": str(tmp_path / "cache")}
 
     def run(*arguments: str) -> None:
         command = [sys.executable, "-c", BLOCKED, *arguments]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr[-2000:]
 
-    run("train", "debug=fast", "hydra.run.dir=run", "logger=csv")
+    run("train", *SMALL, "paths.run=run")
     checkpoint = "checkpoint=run/checkpoints/best.ckpt"
     run("sample", checkpoint, "n=100", "output=a.hdf5")
     files = ("reference=a.hdf5", "generated=a.hdf5", "output=judged")
-    run("evaluate", "data=ds1_photons", "evaluation=quick", *files)
+    run("evaluate", "data=ds1_photons", "evaluation=quick", "evaluation.replicas=2", *files)
     assert (tmp_path / "judged" / "report.html").is_file()
 
 
