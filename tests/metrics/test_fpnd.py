@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -74,7 +75,16 @@ def test_the_jets_of_the_statistics_score_zero_and_others_more(published: Path) 
     net = load(published / "pnet_state_dict.pt")
     statistics = (np.loadtxt(published / f"t_{name}.txt") for name in ("mu", "sigma"))
     x = toy_jets(SPEC, 40, 2, 1).x
-    assert fpnd(x, net, *statistics) == pytest.approx(other.value, rel=1e-6)
+    assert fpnd(x, net, *statistics).value == pytest.approx(other.value, rel=1e-6)
+    assert other.error is not None
+    assert 0 < other.error < other.value
+
+
+def test_only_generated_jets_count_for_the_floor_up_to_those_that_are_used(published: Path) -> None:
+    found = fpnd_score(seen(5, 0), seen(40, 2), 0, str(published), ["t"])["fpnd"]
+    assert found.factor((2000, 2000), (9000, 4000)) == pytest.approx(0.5)
+    assert found.factor((100, 60_000), (100, 90_000)) == 1.0
+    assert math.isnan(found.factor((9000, 1270), (9000, 2540)))  # 1,280 are five per activation
 
 
 def test_what_is_missing_is_said_in_one_sentence(published: Path, tmp_path: Path) -> None:

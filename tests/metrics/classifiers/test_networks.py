@@ -75,9 +75,28 @@ def test_network_finds_nothing_in_equal_samples_and_is_repeatable() -> None:
     assert jsd.value < 0.02
     assert (auc.error or 0) > 0
     assert call(trainings=3, seed=1) == (auc, jsd)
-    each = [call(seed=1 + number)[0].value for number in range(3)]
-    assert auc.value == pytest.approx(np.mean(each))
-    assert auc.error == pytest.approx(np.std(each, ddof=1))
+    each = [call(seed=1 + number)[0] for number in range(3)]
+    values, single = [figure.value for figure in each], np.mean([f.error**2 for f in each])
+    assert auc.value == pytest.approx(np.mean(values))
+    spread = auc.details["spread"]
+    assert spread == pytest.approx(np.std(values, ddof=1))
+    own = single / (1 + 300 / 1200)  # of the report part alone
+    assert auc.error == pytest.approx(np.sqrt(max(own, spread**2) / 3 + own * 300 / 1200))
+
+
+def test_the_error_of_several_trainings_is_the_spread_between_independent_samples() -> None:
+    """The deviation over two trainings is 0 now and then."""
+    recipe = Recipe(epochs=2, batch_size=200, learning_rate=3e-3)
+    found = [
+        network_test(
+            normal(200, 2 * i), normal(200, 2 * i + 1), SPLIT, 2, network=SMALL, recipe=recipe
+        )[0]
+        for i in range(24)
+    ]
+    pulls = [(figure.value - 0.5) / (figure.error or 0) for figure in found]
+    assert 0.4 < np.std(pulls) < 1.3
+    published = [(figure.value - 0.5) / figure.details["spread"] for figure in found]
+    assert np.std(published) > 1.5
 
 
 def test_calibration_mends_outputs_that_are_too_sure_of_themselves() -> None:

@@ -225,9 +225,9 @@ def test_distances_of_image_and_jet_features_weigh_their_rows() -> None:
     statistics = real.mean(0), np.cov(real, rowvar=False)
     copies = jets[torch.arange(60).repeat_interleave(weight.long())]
     first, second, plain = (
-        fpnd(jets, net, *statistics, weight),
-        fpnd(copies, net, *statistics),
-        fpnd(jets, net, *statistics),
+        fpnd(jets, net, *statistics, weight).value,
+        fpnd(copies, net, *statistics).value,
+        fpnd(jets, net, *statistics).value,
     )
     assert first == pytest.approx(second, rel=0.05)
     assert abs(first - second) < 0.5 * abs(plain - second)

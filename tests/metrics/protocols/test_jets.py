@@ -106,15 +106,29 @@ def test_metrics_over_parts_are_the_functions_of_all_jets(metric: type, key: str
     parts.update(real[:40], fake[:60])
     parts.update(real[40:], fake[60:])
     expected = w1_score(seen(batch(90, 1)), seen(batch(110, 2, 1.2)), 5, samples=300)
-    widened = math.sqrt(1 + 300 * (1 / 90 + 1 / 110) / 2)  # by the spread between samples
     for found in (whole.compute(), parts.compute()):
         assert {name for name in found if not name.endswith("/error")} == {
             name for name in expected if name.split("/")[0] == key
         }
         assert float(found[key]) == pytest.approx(expected[key].value, rel=1e-12)
-        assert widened * found[f"{key}/error"].item() == pytest.approx(
-            expected[key].error, rel=1e-9
+        assert found[f"{key}/error"].item() == pytest.approx(
+            expected[key].details["draw_error"], rel=1e-9
         )
+
+
+def test_errors_of_jets_come_from_random_halves_of_both_samples() -> None:
+    real, fake = batch(91, 1), batch(120, 2, 1.2)
+    first, second = (four_momentum(*part.x.unbind(-1))[0].numpy() for part in (real, fake))
+    generator = torch.Generator().manual_seed(5)
+    squares = []
+    for _ in range(30):
+        a, b = (torch.randperm(n, generator=generator).numpy() < n // 2 for n in (91, 120))
+        halves = [wasserstein_distance(first[p], second[q]) for p, q in ((a, b), (~a, ~b))]
+        squares.append((halves[0] - halves[1]) ** 2 / 4)
+    expected = math.sqrt(np.mean(squares) * (1 + 2 / (3 * 700) / (1 / 91 + 1 / 120)))
+    found = w1_score(seen(real), seen(fake), 5, samples=700, batches=3)
+    assert found["w1m"].error == pytest.approx(expected, rel=1e-9)
+    assert all(figure.details["draw_error"] > 0 for figure in found.values())
 
 
 def test_padding_order_of_particles_and_reading_in_parts_do_not_matter(

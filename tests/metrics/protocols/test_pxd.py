@@ -24,6 +24,7 @@ from simulacra.metrics.protocols.pxd_images import (
     FrechetImageDistance,
     ImageDistance,
     frechet_distance,
+    frechet_error_of_images,
     image_features,
     kernel_distance,
 )
@@ -176,6 +177,8 @@ def test_image_distances_need_a_network_and_carry_its_name() -> None:
         assert images.shape[1:] == (1, 32, 32)
         return torch.nn.functional.avg_pool2d(images, 16).flatten(1)
 
+    found = ImageDistance(pooled, "pooled", images=100, size=32)(*pair, 0)
+    assert found["fid/pooled"].factor((80, 80), (40, 40)) == 1.0, "more than 100 images"
     found = ImageDistance(pooled, "pooled", images=11, size=32)(*pair, 0)
     assert set(found) == {"fid/pooled", "kid/pooled"}
     features = [image_features(i.events, pooled, 11, 32) for i in pair]
@@ -185,6 +188,29 @@ def test_image_distances_need_a_network_and_carry_its_name() -> None:
     metric.update(features[0][:6], features[1][:2])
     metric.update(features[0][6:], features[1][2:])
     assert float(metric.compute()) == pytest.approx(found["fid/pooled"].value)
+
+
+def test_errors_of_image_distances_are_those_of_whole_events() -> None:
+    """Each event is there twice as two images; one subset is the whole sample, whose spread is 0."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(30, 2, 60, 1, 4, generator=generator, dtype=torch.float64)
+    rows = rows.expand(-1, -1, -1, 2, -1).flatten(2, 3) + 0.4 * torch.arange(2)[:, None, None]
+    events = np.arange(120) // 2, np.arange(120) // 2
+    found = [
+        (
+            frechet_distance(*pair),
+            frechet_error_of_images(*pair, (None, None), events),
+            kernel_distance(*pair, events=events),
+        )
+        for pair in rows
+    ]
+    assert all(abs(figure.details["subset_error"]) < 1e-12 for _, _, figure in found)
+    for values, errors in (
+        ([item[0] for item in found], [item[1] for item in found]),
+        ([item[2].value for item in found], [item[2].error or 0 for item in found]),
+    ):
+        error = np.sqrt(np.mean(np.square(errors)))
+        assert 0.75 < error / np.std(values, ddof=1) < 1.35
 
 
 def test_image_distances_are_the_textbook_ones() -> None:

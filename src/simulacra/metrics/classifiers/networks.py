@@ -5,11 +5,24 @@ are calibrated on a second one by isotonic regression, and on a third
 
 .. math:: \mathrm{AUC}, \qquad \mathrm{JSD} = (\ln 2 - \mathrm{BCE}) / \ln 2
 
-are quoted: 0.5 and 0 for a perfect generator; the JSD can come out below 0.  The CaloChallenge
-(arXiv:2410.21611) trains :func:`dense` on ``high``, ``low`` and ``low_normed`` inputs and
-:class:`~simulacra.nn.resnet.ResNet3d` on ``low`` ones, ten times each, and quotes mean and standard
-deviation.  A few thousand events do not train such a network: it cannot tell shuffled voxels from the truth
-then, and its score is labelled.
+are quoted: 0.5 and 0 for a perfect generator.  The CaloChallenge (arXiv:2410.21611) trains :func:`dense` on
+``high``, ``low`` and ``low_normed`` inputs and :class:`~simulacra.nn.resnet.ResNet3d` on ``low`` ones, ten
+times each, and quotes mean and standard deviation.  A few thousand events do not train such a network: it
+cannot tell shuffled voxels from the truth then, and its score is labelled.
+
+That deviation :math:`s` is not the error of the mean of :math:`T` trainings: they share their events, and
+their own fluctuations average out. With the error :math:`\sigma` of one report part (of an AUC that of
+Hanley and McNeil, of a JSD the standard error of its mean), which holds :math:`n_r` of :math:`n` events,
+
+.. math:: \sqrt{\max(\sigma^2, s^2) / T + \sigma^2 \, n_r / (n - n_r)}
+
+is it (Nadeau and Bengio, Machine Learning 52 (2003) 239, section 3); :math:`s` stands beside it as
+``classifier/<name>/auc/spread``.
+
+Note:
+    Calibration lowers the JSD: the steps of the regression follow the selection part, not the truth. A
+    perfect generator scores about -0.05 with 250 events of each kind in it, so that the JSD of few events may
+    lie below the floor of 0 by more than its error.
 """
 
 from __future__ import annotations
@@ -100,11 +113,11 @@ def network_test(
             ones.
 
     Returns:
-        AUC and JSD: mean and standard deviation of the trainings; of one training its value and its error
-        from the report part alone.
+        AUC and JSD: mean over the trainings and its error; of several with their standard deviation as
+        ``spread``.
     """
     recipe = recipe or Recipe()
-    found = []
+    found, shared = [], 0.0
     for number in range(trainings):
         turn, own = (number / trainings, seed) if recipe.rotate else (0.0, seed + number)
         generator = torch.Generator().manual_seed(own)
@@ -114,18 +127,29 @@ def network_test(
         built = initialised(
             network, len(train.batch(torch.arange(1), torch.device("cpu"))[0][0]), seed + number
         )
+        shared = len(report) / (len(train) + len(select))
         found.append(_report(fit(built, train, select, recipe, generator), select, report, recipe))
-    if trainings == 1:
-        return found[0]
     auc, jsd = (
-        Figure(float(np.mean(values)), float(np.std(values, ddof=1)), floor=floor)
-        for floor, values in zip(
-            FLOORS,
-            ([figure.value for figure in figures] for figures in zip(*found, strict=True)),
-            strict=True,
-        )
+        _mean(figures, shared, floor)
+        for figures, floor in zip(zip(*found, strict=True), FLOORS, strict=True)
     )
     return auc, jsd
+
+
+def _mean(figures: Sequence[tuple[float, float]], shared: float, floor: float) -> Figure:
+    """Mean over trainings.
+
+    Args:
+        figures: Value and error of each, from its report part.
+        shared: Events of a report part over all others.
+        floor: Of the figure.
+    """
+    values, errors = (np.array(column) for column in zip(*figures, strict=True))
+    own, several = float(np.square(errors).mean()), len(values) > 1
+    spread = float(values.std(ddof=1)) if several else 0.0
+    error = math.sqrt(max(own, spread**2) / len(values) + shared * own)
+    details = {"spread": spread} if several else {}
+    return Figure(float(values.mean()), error, floor=floor, details=details)
 
 
 def initialised(network: Network, inputs: int, seed: int) -> nn.Module:
@@ -188,7 +212,8 @@ class NetworkScore:
 
 def _report(
     network: nn.Module, select: Part, report: Part, recipe: Recipe
-) -> tuple[Figure, Figure]:
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """AUC and JSD, each with the error from the report part."""
     scores, labels, weight = _scores(network, report)
     if recipe.calibrate:
         calibration = IsotonicRegression(out_of_bounds="clip", y_min=CLIP, y_max=1 - CLIP)
@@ -200,7 +225,7 @@ def _report(
     error = hanley_mcneil(auc, *(worth(int(k.sum()), part(weight, k)) for k in (true, made)))
     spread = float(deviation(bits, weight)) / math.sqrt(worth(len(bits), weight))
     jsd = float(1 + mean(bits, weight))
-    return Figure(auc, error, floor=FLOORS[0]), Figure(jsd, spread, floor=FLOORS[1])
+    return (auc, error), (jsd, spread)
 
 
 def _scores(network: nn.Module, part: Part) -> tuple[Array, Array, Weight]:

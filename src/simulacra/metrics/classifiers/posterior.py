@@ -54,7 +54,8 @@ def log_posterior(
         reference_weight: Those of the truth.
 
     Returns:
-        Mean and standard deviation over the trainings; of one training the error of the mean over events.
+        Mean over the trainings and its error: that of the mean over events and, of several trainings, that of
+        the mean over them, in quadrature; then their standard deviation stands beside it as ``spread``.
 
     Raises:
         UserError: With fewer than two samples.
@@ -69,12 +70,21 @@ def log_posterior(
     ]
     values = torch.stack([mean(logs, reference_weight) for logs in found])  # (trainings, K)
     n = worth(len(reference), reference_weight)
-    errors = (
-        values.std(0) if trainings > 1 else deviation(found[0], reference_weight) / math.sqrt(n - 1)
-    )
+    squares = torch.stack([deviation(logs, reference_weight).square() for logs in found]).mean(0)
+    several = trainings > 1
+    spreads = values.std(0) if several else torch.zeros(len(classes))
+    errors = (squares / (n - 1) + spreads.square() / trainings).sqrt()
     return {
-        name: Figure(float(value), float(error), power=0.0, floor=-math.log(len(generated)))
-        for name, value, error in zip(generated, values.mean(0), errors, strict=True)
+        name: Figure(
+            float(value),
+            float(error),
+            power=0.0,
+            floor=-math.log(len(generated)),
+            details={"spread": float(spread)} if several else {},
+        )
+        for name, value, error, spread in zip(
+            generated, values.mean(0), errors, spreads, strict=True
+        )
     }
 
 

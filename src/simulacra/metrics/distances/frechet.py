@@ -29,10 +29,11 @@ Note:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cholesky, eigh, eigvalsh
 from scipy.optimize import nnls
 from torch import Tensor
@@ -47,12 +48,7 @@ from simulacra.metrics.distances.drawn import (
     drawn,
     scaled,
 )
-from simulacra.metrics.distances.jackknife import (
-    block_count,
-    blocks,
-    spread_of,
-    without_each,
-)
+from simulacra.metrics.distances.jackknife import block_count, blocks, replicas, variance
 from simulacra.metrics.distances.kernel import kpd
 from simulacra.metrics.engine.score import (
     Figure,
@@ -116,7 +112,9 @@ def fpd(
         if not np.isfinite(means).all():
             return Figure(math.inf, note=OVERFLOW)
         value, fit = _intercept(1 / sizes, np.array(means))
-        sampling = _frechet_error(samples)
+        count = block_count(len(real), len(fake))
+        first, second = (BlockMoments(x, p, blocks(len(x), count), count) for x, p in samples)
+        sampling = frechet_error(first, second, count)
     return Figure(
         value,
         math.hypot(fit, sampling),
@@ -139,6 +137,45 @@ def frechet(mean: Array, covariance: Array, other_mean: Array, other_covariance:
     cross = np.sqrt(product.clip(min=0)).sum()
     traces = np.trace(covariance) + np.trace(other_covariance)
     return float(np.square(mean - other_mean).sum() + traces - 2 * cross)
+
+
+Moments = Callable[[Array], tuple[Array, Array]]
+"""Mean ``(F,)`` and covariance ``(F, F)`` of those blocks of a sample that are kept ``(B,)``, 1 or 0."""
+
+
+class BlockMoments:
+    """:data:`Moments` from sums over the events of each block.
+
+    Args:
+        x: Features ``(N, F)``, best with a mean near 0.
+        shares: Shares of the events in the sum of their weights ``(N,)``; None: all weigh the same.
+        block: Block of each event ``(N,)``.
+        count: Number of blocks.
+    """
+
+    def __init__(
+        self, x: Array, shares: Array | None, block: NDArray[np.int64], count: int
+    ) -> None:
+        weight = np.ones(len(x)) if shares is None else shares * len(x)
+        root = np.sqrt(weight)[:, None]
+        own = [block == b for b in range(count)]
+        self.zeroth = np.array([weight[b].sum() for b in own])
+        self.first = np.array([weight[b] @ x[b] for b in own])
+        rows = (x[b] * root[b] for b in own)
+        self.second = np.array([part.T @ part for part in rows])
+
+    def __call__(self, kept: Array) -> tuple[Array, Array]:
+        """Mean and unbiased covariance without the other blocks."""
+        n = kept @ self.zeroth
+        mean = kept @ self.first / n
+        second = np.tensordot(kept, self.second, 1)
+        return mean, (second - n * np.outer(mean, mean)) / (n - 1)
+
+
+def frechet_error(first: Moments, second: Moments, count: int) -> float:
+    """Error of the Fréchet distance of two samples in ``count`` blocks by the jackknife."""
+    found = [frechet(*first(kept), *second(kept)) for kept in replicas(count)]
+    return variance(np.array(found), count).error()
 
 
 class FPD(TwoSampleMetric):
@@ -223,43 +260,6 @@ def _intercept(x: Array, y: Array) -> tuple[float, float]:
     found, residual = nnls(columns, y / scale)
     covariance = np.linalg.inv(columns.T @ columns) * residual**2 / (len(x) - 2)
     return float(found[0] * scale), float(np.sqrt(covariance[0, 0]) * scale)
-
-
-def _frechet_error(samples: Sequence[tuple[Array, Array | None]]) -> float:
-    """Jackknife of the distance between the samples themselves, to which the line extrapolates."""
-    count = block_count(*(len(x) for x, _ in samples))
-    moments = []
-    for x, p in samples:
-        weight = np.ones(len(x)) if p is None else p * len(x)
-        parts = [blocks(len(x), count) == b for b in range(count)]
-        sums = [
-            np.array([function(x[b], weight[b]) for b in parts])
-            for function in (_zeroth, _first, _second)
-        ]
-        moments.append([without_each(part) for part in sums])
-    found = []
-    for b in range(count):
-        pair = []
-        for n, first, second in moments:
-            mean = first[b] / n[b]
-            pair += [mean, (second[b] - n[b] * np.outer(mean, mean)) / (n[b] - 1)]
-        found.append(frechet(*pair))
-    return spread_of(found)
-
-
-def _zeroth(x: Array, weight: Array) -> float:
-    return float(weight.sum())
-
-
-def _first(x: Array, weight: Array) -> Array:
-    found: Array = weight @ x
-    return found
-
-
-def _second(x: Array, weight: Array) -> Array:
-    rows = x * np.sqrt(weight)[:, None]
-    found: Array = rows.T @ rows
-    return found
 
 
 def _moments(values: Array, counts: Counts) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra.metrics.distances.drawn import (
@@ -17,13 +18,7 @@ from simulacra.metrics.distances.drawn import (
     drawn,
     scaled,
 )
-from simulacra.metrics.distances.jackknife import (
-    block_count,
-    blocks,
-    spread_of,
-    without_each,
-    without_each_pair,
-)
+from simulacra.metrics.distances.jackknife import block_count, replicas, variance
 from simulacra.metrics.engine.score import Figure
 from simulacra.metrics.engine.weighted import UNWEIGHTED, Weights, probabilities
 
@@ -33,6 +28,8 @@ MEDIAN = math.sqrt(math.pi / 2)
 """Error of a median over that of a mean."""
 KERNEL_EVENTS = 10_000
 """Events of each sample behind KPD's jackknife, at most."""
+POWER = 4
+"""Of KPD's kernel."""
 BLOCK = 512
 """Rows of a kernel matrix that are in memory at once."""
 
@@ -69,6 +66,7 @@ def kpd(
     """
     real, fake = scaled(reference, generated, normalise)
     samples = list(zip((real, fake), map(probabilities, weights), strict=True))
+    events = [(x, p, np.arange(len(x))) for x, p in samples]
     values = []
     with np.errstate(over="ignore", invalid="ignore"):
         for number in range(batches):
@@ -79,7 +77,7 @@ def kpd(
             return Figure(math.inf, note=OVERFLOW)
         low, high = np.percentile(values, SPREAD)
         spread = float(high - low) / 2
-        error = math.hypot(MEDIAN * spread / math.sqrt(batches), _kernel_error(samples))
+        error = math.hypot(MEDIAN * spread / math.sqrt(batches), kernel_error(events, POWER))
     return Figure(
         float(np.median(values)),
         error,
@@ -89,33 +87,41 @@ def kpd(
     )
 
 
-def _kernel_error(samples: Sequence[tuple[Array, Array | None]]) -> float:
-    """Jackknife of the MMD between the samples themselves, which the draws have in the mean; of many events
-    every k-th, whose error is scaled by the root of their number.
+def kernel_error(
+    samples: Sequence[tuple[Array, Array | None, NDArray[np.int64]]], power: int
+) -> float:
+    """Error of the squared MMD between two samples with the kernel ``(x . y / F + 1) ** power``.
+
+    By the jackknife; of many rows every k-th, where the error is that of the sample of which more is left.
+
+    Args:
+        samples: Features ``(n, F)``, shares of the rows in the sum of weights or None, and the event of each
+            row, rising from 0; events are what blocks are made of.
+        power: Of the kernel.
     """
-    count = block_count(*(len(x) for x, _ in samples))
-    steps = [-(-len(x) // KERNEL_EVENTS) for x, _ in samples]
+    count = block_count(*(int(owner[-1]) + 1 for _, _, owner in samples))
+    steps = [-(-len(x) // KERNEL_EVENTS) for x, _, _ in samples]
     parts = []
-    for (x, p), step in zip(samples, steps, strict=True):
-        rows = x[::step]
+    for (x, p, owner), step in zip(samples, steps, strict=True):
+        rows, block = x[::step], owner[::step] % count
         weight = np.ones(len(rows)) if p is None else p[::step] * len(p)
-        parts.append((rows, weight[:, None] * np.eye(count)[blocks(len(rows), count)]))
+        parts.append((rows, weight[:, None] * np.eye(count)[block]))
     real, fake = parts
-    n, m = (without_each(owner.sum(0)) for _, owner in parts)
+    kept = replicas(count)
+    n, m = (kept @ weight.sum(0) for _, weight in parts)
     first, second, cross = (
-        without_each_pair(_kernel_blocks(*pair[0], *pair[1]))
+        np.einsum("rb,bc,rc->r", kept, _kernel_blocks(*pair[0], *pair[1], power), kept)
         for pair in ((real, real), (fake, fake), (real, fake))
     )
-    values = first / n**2 + second / m**2 - 2 * cross / (n * m)
-    return spread_of(values.tolist()) / math.sqrt(max(steps))
+    return variance(first / n**2 + second / m**2 - 2 * cross / (n * m), count).error(min(steps))
 
 
-def _kernel_blocks(x: Array, owner: Array, y: Array, other: Array) -> Array:
+def _kernel_blocks(x: Array, owner: Array, y: Array, other: Array, power: int) -> Array:
     """Sums of the kernel over pairs of blocks ``(B, B)`` with weights of events in blocks ``(n, B)``."""
     total = np.zeros((owner.shape[1], other.shape[1]))
     for start in range(0, len(x), BLOCK):
         rows = slice(start, start + BLOCK)
-        total += owner[rows].T @ (_power(x[rows] @ y.T / x.shape[1]) @ other)
+        total += owner[rows].T @ ((x[rows] @ y.T / x.shape[1] + 1) ** power @ other)
     return total
 
 

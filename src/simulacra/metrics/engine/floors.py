@@ -216,8 +216,9 @@ def score_floors(
                 "give truth of the generated sample's size"
             )
         else:
+            least = min(figure.used(sizes))
             notes[f"{key}/floor"] = (
-                f"none: {min(sizes):.0f} events in {kind_text(kind)} are fewer than {figure.least:.0f}, from "
+                f"none: {least:.0f} events in {kind_text(kind)} are fewer than {figure.least:.0f}, from "
                 "which it could be scaled"
             )
     return Floors(values, kind, notes)

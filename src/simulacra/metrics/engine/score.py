@@ -122,6 +122,9 @@ class Figure:
             in a way that is not known, so that a floor needs samples of the right sizes.
         draws: Events drawn from each sample for this figure, which add their own fluctuation; None: all
             events are used.
+        most: Events of each sample that are used at most, the first ones.
+        stored: Whether the figure compares with stored statistics of the truth, so that the reference's
+            events are none of its fluctuation.
         floor: What a perfect generator scores, where that is known; None: it is measured.
         note: A remark, such as ``too few events``.
         least: Events that the smaller sample must hold for a floor to be scaled to other sizes.
@@ -132,21 +135,28 @@ class Figure:
     error: float | None = None
     power: float | None = 0.5
     draws: int | None = None
+    most: float = math.inf
+    stored: bool = False
     floor: float | None = None
     note: str | None = None
     least: float = 0.0
     details: Mapping[str, float] = field(default_factory=dict)
 
+    def used(self, sizes: tuple[float, float]) -> list[float]:
+        """Effective numbers of events that enter, of samples of these sizes."""
+        return [min(n, self.most) for n in (sizes[1:] if self.stored else sizes)]
+
     def factor(self, found: tuple[float, float], wanted: tuple[float, float]) -> float:
         """What a floor from samples of effective sizes ``found`` is multiplied by at the sizes ``wanted``;
         NaN where they differ and no floor can be carried from one to the other.
         """
-        if all(abs(n - m) <= SAME_SIZE * m for n, m in zip(found, wanted, strict=True)):
+        first, second = self.used(found), self.used(wanted)
+        if all(abs(n - m) <= SAME_SIZE * m for n, m in zip(first, second, strict=True)):
             return 1.0
-        if self.power is None or min(found) < self.least:
+        if self.power is None or min(first) < self.least:
             return math.nan
         extra = 0.0 if self.draws is None else 2 / self.draws
-        have, want = (sum(1 / n for n in sizes) + extra for sizes in (found, wanted))
+        have, want = (sum(1 / n for n in sizes) + extra for sizes in (first, second))
         return math.pow(want / have, self.power)
 
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from simulacra.core import UserError
-from simulacra.metrics.distances.drawn import Array
-from simulacra.metrics.distances.frechet import frechet
+from simulacra.metrics.distances.drawn import EVENTS_PER_FEATURE, Array
+from simulacra.metrics.distances.frechet import BlockMoments, frechet, frechet_error
+from simulacra.metrics.distances.jackknife import block_count, blocks
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, score_constructor
 from simulacra.metrics.engine.weighted import Weight, part, probabilities
 from simulacra.metrics.protocols.jets import clouds
@@ -42,8 +43,8 @@ def activations(jets: Tensor, network: ParticleNet) -> Array:
 
 def fpnd(
     jets: Tensor, network: ParticleNet, mean: Array, covariance: Array, weight: Weight = None
-) -> float:
-    """Distance of generated jets ``(B, 30, 3)`` from real ones.
+) -> Figure:
+    """Distance of generated jets ``(B, 30, 3)`` from real ones, with the error of the generated jets.
 
     Args:
         jets: etarel, phirel, ptrel, 0 for padding; the first 50,000 are used.
@@ -55,7 +56,17 @@ def fpnd(
     found = activations(jets[:JETS], network)
     shares = probabilities(part(weight, slice(JETS)))
     middle = found.mean(0) if shares is None else shares @ found
-    return frechet(mean, covariance, middle, np.cov(found, rowvar=False, aweights=shares))
+    value = frechet(mean, covariance, middle, np.cov(found, rowvar=False, aweights=shares))
+    count = block_count(len(found))
+    centred = BlockMoments(found - mean, shares, blocks(len(found), count), count)
+    return Figure(
+        value,
+        frechet_error(lambda _: (np.zeros_like(mean), covariance), centred, count),
+        power=1.0,
+        most=JETS,
+        stored=True,
+        least=EVENTS_PER_FEATURE * len(mean),
+    )
 
 
 @score_constructor
@@ -89,8 +100,7 @@ def fpnd_score(
     mean = _statistics(folder / f"{classes[0]}_mu.txt", (ACTIVATIONS,))
     covariance = _statistics(folder / f"{classes[0]}_sigma.txt", (ACTIVATIONS, ACTIVATIONS))
     network = load(folder / "pnet_state_dict.pt")
-    value = fpnd(jets, network, mean, covariance, generated.weight)
-    return {"fpnd": Figure(value, power=1.0)}
+    return {"fpnd": fpnd(jets, network, mean, covariance, generated.weight)}
 
 
 def _statistics(path: Path, shape: tuple[int, ...]) -> Array:

@@ -4,21 +4,32 @@ The published figures use an InceptionV3 trained to tell the 40 sensors apart, w
 and 2048 features of single-channel images resized to 299 x 299 pixels (bilinear), of 16,000 images. Any other
 network gives figures that do not compare with those; they carry the network's name: ``fid/<name>`` is the
 Fréchet distance of the features' means and covariances, ``kid/<name>`` the unbiased squared MMD with the
-kernel :math:`(x \cdot y / d + 1)^3`, mean and standard deviation over ten subsets. Every image of a weighted
-event has its weight, also in a subset.
+kernel :math:`(x \cdot y / d + 1)^3`, mean over ten subsets. Every image of a weighted event has its weight,
+also in a subset.
+
+Errors are those between samples, from the jackknife over blocks of whole events
+(:mod:`simulacra.metrics.distances.jackknife`), of KID with that of the mean over the subsets in quadrature.
+The published error of KID, the standard deviation of the subsets, is ``kid/<name>/subset_error``: it is 0
+where a subset is the whole sample, and too large where it is a small part of it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from simulacra.core.ranges import Count
-from simulacra.metrics.distances.frechet import frechet
+from simulacra.metrics.distances.drawn import EVENTS_PER_FEATURE
+from simulacra.metrics.distances.frechet import BlockMoments, frechet, frechet_error
+from simulacra.metrics.distances.jackknife import block_count
+from simulacra.metrics.distances.kernel import kernel_error
 from simulacra.metrics.engine.score import (
     Events,
     Figure,
@@ -28,10 +39,21 @@ from simulacra.metrics.engine.score import (
     chunks,
     score_constructor,
 )
-from simulacra.metrics.engine.weighted import UNWEIGHTED, Weight, Weights, mean, moments, part
+from simulacra.metrics.engine.weighted import (
+    UNWEIGHTED,
+    Weight,
+    Weights,
+    mean,
+    moments,
+    part,
+    probabilities,
+)
 
 Extractor = Callable[[Tensor], Tensor]
 """Images ``(n, 1, size, size)`` of charges [ADU] to features ``(n, F)``."""
+Owners = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Event of each image of both samples."""
+KERNEL_POWER = 3
 SUBSETS, SUBSET = 10, 1000
 """Subsets behind the kernel distance, and images in each, at most."""
 
@@ -72,13 +94,21 @@ class ImageDistance:
             for judged in (reference, generated)
         )
         sensors = reference.observables.spec.shape[0]
-        true, made = (
-            part(judged.weight, torch.arange(len(rows)) // sensors)
-            for judged, rows in ((reference, real), (generated, fake))
-        )
+        rows = [torch.arange(len(images)) // sensors for images in (real, fake)]
+        weights = part(reference.weight, rows[0]), part(generated.weight, rows[1])
+        events = rows[0].numpy(), rows[1].numpy()
+        value = frechet_distance(real, fake, weights)
         return {
-            f"fid/{self.name}": Figure(frechet_distance(real, fake, (true, made)), power=1.0),
-            f"kid/{self.name}": kernel_distance(real, fake, seed, (true, made)),
+            f"fid/{self.name}": Figure(
+                value,
+                frechet_error_of_images(real, fake, weights, events),
+                power=1.0,
+                most=self.images / sensors,
+                least=EVENTS_PER_FEATURE * real.shape[1] / sensors,
+            ),
+            f"kid/{self.name}": replace(
+                kernel_distance(real, fake, seed, weights, events), most=self.images / sensors
+            ),
         }
 
 
@@ -106,9 +136,21 @@ def frechet_distance(reference: Tensor, generated: Tensor, weights: Weights = UN
 
 
 def kernel_distance(
-    reference: Tensor, generated: Tensor, seed: int = 0, weights: Weights = UNWEIGHTED
+    reference: Tensor,
+    generated: Tensor,
+    seed: int = 0,
+    weights: Weights = UNWEIGHTED,
+    events: Owners | None = None,
 ) -> Figure:
-    """Unbiased squared MMD of features ``(n, F)`` and ``(m, F)``, mean and deviation over subsets."""
+    """Unbiased squared MMD of features ``(n, F)`` and ``(m, F)``, mean over subsets.
+
+    Args:
+        reference: Features of true images.
+        generated: Features of generated images.
+        seed: Seed of the subsets.
+        weights: Weights of the images of both kinds.
+        events: Event of each image of both kinds, ``(n,)`` and ``(m,)``, rising from 0; None: each its own.
+    """
     size = min(SUBSET, len(reference), len(generated))
     if size < 2:
         raise NotRun(f"the kernel distance needs two images of each kind, got {size}")
@@ -123,7 +165,32 @@ def kernel_distance(
         draws.append(within - 2 * float(mean(mean(_kernel(x, y), u), v)))
     values = torch.tensor(draws, dtype=torch.float64)
     spread = float(values.std())
-    return Figure(float(values.mean()), spread if math.isfinite(spread) else None, power=1.0)
+    samples = [
+        (rows.double().numpy(), probabilities(weight), owner)
+        for rows, weight, owner in zip(
+            (reference, generated), weights, events or _own(reference, generated), strict=True
+        )
+    ]
+    error = math.hypot(spread / math.sqrt(SUBSETS), kernel_error(samples, KERNEL_POWER))
+    return Figure(float(values.mean()), error, power=1.0, details={"subset_error": spread})
+
+
+def frechet_error_of_images(
+    reference: Tensor, generated: Tensor, weights: Weights, events: Owners
+) -> float:
+    """Error of :func:`frechet_distance`; arguments as for :func:`kernel_distance`."""
+    centre = reference.double().mean(0)
+    count = block_count(*(int(owner[-1]) + 1 for owner in events))
+    first, second = (
+        BlockMoments((x.double() - centre).numpy(), probabilities(weight), owner % count, count)
+        for x, weight, owner in zip((reference, generated), weights, events, strict=True)
+    )
+    return frechet_error(first, second, count)
+
+
+def _own(*samples: Tensor) -> Owners:
+    first, second = (np.arange(len(images)) for images in samples)
+    return first, second
 
 
 class FrechetImageDistance(TwoSampleMetric):
@@ -135,7 +202,7 @@ class FrechetImageDistance(TwoSampleMetric):
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
-    return (x @ y.T / x.shape[1] + 1) ** 3
+    return (x @ y.T / x.shape[1] + 1) ** KERNEL_POWER
 
 
 def _subset(
