@@ -234,4 +234,4 @@ def _apart(path: Path) -> None:
         records = file["events"][:]
         del file["events"]
         for member in records.dtype.names:
-            file[member] = records[member]
+            file.create_dataset(member, data=records[member], compression="gzip")

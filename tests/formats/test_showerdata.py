@@ -85,6 +85,24 @@ def test_a_time_is_left_out_where_it_is_not_asked_for_and_missed_where_it_is(
         TIMED.read(tmp_path / "four.h5")
 
 
+def changed(file: h5py.File, column: int, value: float) -> None:
+    """Another value in the first point of shower 1."""
+    points = file["showers"][1]
+    points[column] = value
+    file["showers"][1] = points
+
+
+def test_points_of_no_energy_in_a_file_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    package.save(showers(), tmp_path / "zero.h5")
+    with h5py.File(tmp_path / "zero.h5", "a") as file:
+        changed(file, 3, 0.0)
+    assert int(PHOTONS.read(tmp_path / "zero.h5").mask.sum()) == showers().num_points.sum() - 1
+    assert "1 of " in caplog.text
+    assert "have no energy" in caplog.text
+
+
 def test_points_without_energy_are_none(tmp_path: Path) -> None:
     x = torch.zeros(1, 40, 4)
     x[0, :3] = torch.tensor([[1.0, 2, 3, 0], [4, 5, 6, 0.5], [7, 8, 9, 0.25]])
@@ -103,6 +121,9 @@ def test_points_without_energy_are_none(tmp_path: Path) -> None:
         (lambda f: f["num_points"].__setitem__(5, 41), r"41 points.*data\.format\.spec\.points=41"),
         (lambda f: f["showers"].__setitem__(1, [1, 2, 3, np.nan]), "NaN or infinite.*event 1"),
         (lambda f: f["showers"].__setitem__(1, [1, 2, 3, -1e-3]), "'showers' holds negative"),
+        (lambda f: changed(f, 2, 99), r"shower 1 has.*layer 99.*data\.format\.spec\.layers"),
+        (lambda f: changed(f, 2, 1.5), "shower 1 has a point in layer 1.5"),
+        (lambda f: changed(f, 0, 1e7), "key 'showers' holds 1e"),
         (lambda f: f["energies"].__setitem__(0, 0), "expected energies above 0 GeV"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -36,6 +37,16 @@ def starting() -> Iterator[None]:
     finally:
         for number, answer in before.items():
             signal.signal(number, answer)
+        # last on the list, so first to be called: what libraries do at the end is not interrupted
+        atexit.unregister(_ending)
+        atexit.register(_ending)
+
+
+def _ending() -> None:
+    """Answer signals while the interpreter ends, where an exception would be a traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, leave)
 
 
 @contextmanager

@@ -12,6 +12,8 @@ Reference: https://github.com/FLC-QU-hep/ShowerData, version 0.7.0.
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,12 +34,15 @@ from simulacra.formats.hdf5 import (
     Array,
     Hdf5Format,
     Hdf5Writer,
+    check_far,
     check_finite,
     check_not_negative,
     dataset,
     stored,
     tensor,
 )
+
+log = logging.getLogger(__name__)
 
 DIRECTION, PARTICLE = "direction", "particle"
 SHOWERS, COUNTS, PDG, SHAPE = "showers", "num_points", "pdg", "shape"
@@ -192,12 +197,43 @@ class ShowerData(Hdf5Format):
                 )
             points[number, :count] = values.reshape(count, width)[:, self._order]
         check_finite(path, SHOWERS, points, start)
+        self._check_points(path, points, start)
+        empty = int(counts.sum()) - int((points[..., -1] != 0).sum())
+        if empty:
+            _say_empty(path, empty, int(counts.sum()))
         return {**arrays, PDG: numbers, SHOWERS: points}
+
+    def _check_points(self, path: Path, points: NDArray[np.float32], start: int) -> None:
+        """Refuse layers that are none and places that are nowhere; ``start`` is the first shower's number."""
+        last = self.spec.features[2].high or 0.0
+        layers = points[..., 2]
+        strange = (layers < 0) | (layers > last) | (layers != np.floor(layers))
+        if strange.any():
+            shower, point = np.argwhere(strange)[0]
+            raise FormatError(
+                f"{path}: shower {start + shower} has a point in layer {layers[shower, point]:.6g}, "
+                f"{self.spec.name} has the layers 0 to {last:g}: set data.format.spec.layers, if it is not "
+                "damaged"
+            )
+        for column, field in enumerate(self.spec.features[:2]):
+            check_far(path, SHOWERS, field, *_ends(points[..., column]))
 
     @property
     def _order(self) -> list[int]:
         """Columns of a file's points in the order of a batch, or the reverse, which is the same."""
         return [0, 1, 2, 4, 3] if self.width == 5 else [0, 1, 2, 3]
+
+
+def _ends(values: NDArray[np.float32]) -> tuple[float, float]:
+    """Smallest and largest value."""
+    return float(values.min(initial=0)), float(values.max(initial=0))
+
+
+@functools.cache
+def _say_empty(path: Path, empty: int, points: int) -> None:
+    log.warning(
+        "%s: %s of %s points have no energy: they are left out", path, f"{empty:,}", f"{points:,}"
+    )
 
 
 class ListWriter(Hdf5Writer):

@@ -23,7 +23,7 @@ UNCHECKED = "showerdata"
 """Its layout stores lists without a checksum: of another valid number nobody can tell."""
 FLIPS, BLOCKS = 5, 3
 """Random damages of each kind of file."""
-SAID = r"zero|never|empty|unit|response|missing|differs|implausib|median"
+SAID = r"zero|never|empty|unit|response|missing|differs|implausib|median|have no energy"
 """What is said of values that are there and can hardly be right."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ PICTURES: dict[str, hurt.Hurt] = {
     "rgb_uneven": _image(_uneven),
     "palette": _image(lambda image: image.convert("P")),
     "alpha": _image(lambda image: image.convert("LA")),
-    "sixteen_bits": _image(lambda image: image.convert("I")),
+    "sixteen_bits": _image(lambda image: image.convert("I;16")),
     "one_bit": _image(lambda image: image.convert("1")),
     "transposed": _image(lambda image: image.transpose(Image.Transpose.TRANSPOSE)),
     "padded": _image(lambda image: image.crop((0, 0, 768, 256))),
@@ -178,7 +179,7 @@ PARQUET: dict[str, hurt.Hurt] = {
     "nan": _parquet(lambda t: {**t, next(iter(t)): [float("nan"), *next(iter(t.values()))[1:]]}),
     "lists": _parquet(lambda t: {**t, next(iter(t)): [[v] for v in next(iter(t.values()))]}),
     "dates": _parquet(lambda t: {**t,
-    next(iter(t)): [np.datetime64("2020-01-01")] * len(next(iter(t.values())))}),
+    next(iter(t)): [datetime.date(2020, 1, 1)] * len(next(iter(t.values())))}),
     "booleans": _parquet(lambda t: {**t, next(iter(t)): [True] * len(next(iter(t.values())))}),
     "huge": _parquet(lambda t: {**t, next(iter(t)): [1e300, *next(iter(t.values()))[1:]]}),
 }  # fmt: skip
