@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from simulacra.cli.main import COMMANDS, in_place, main
-from simulacra.evaluation.config import choices
+from simulacra.core import UserError
+from simulacra.evaluation.config import choices, folder, without_nothing
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -44,7 +45,16 @@ def test_an_unknown_choice_names_those_that_exist(capsys: pytest.CaptureFixture[
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("line", ["train model=3", "train -m model=caloinn,3", "train model=null"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "train model=3",
+        "train -m model=caloinn,3",
+        "train model=null",
+        "train model=[caloinn,3]",
+        "train model=[[caloinn]]",
+    ],
+)
 def test_a_choice_that_is_no_name_is_refused_in_one_sentence(
     line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,6 +63,33 @@ def test_a_choice_that_is_no_name_is_refused_in_one_sentence(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "what is chosen for model is one of caloclouds, " in said
+
+
+def groups() -> list[str]:
+    """Every group of the configuration, of sweeps and of Hydra."""
+    base = folder("conf")
+    own = {str(path.parent.relative_to(base)) for path in base.rglob("*.yaml")} - {"."}
+    hydra = {"hydra", "hydra/sweeper", "hydra/help", "hydra/output", "hydra/env"}
+    return sorted(own | hydra | {"sweeps", "data/first", "data/second"})
+
+
+@pytest.mark.parametrize("value", ["3", "true", "1.5", "nan", "[1]", "[tiny,3]", "[null]", "[[x]]"])
+def test_no_group_takes_what_is_no_name(value: str) -> None:
+    assert len(groups()) > 50
+    for group in groups():
+        with pytest.raises(UserError, match=rf"^{group}=.*: what is chosen for {group} is "):
+            without_nothing([f"{group}={value}"], "train")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_null_is_taken_of_groups_of_which_a_command_chooses_nothing(command: str) -> None:
+    line = (folder("conf") / f"{command}.yaml").read_text()
+    for group in groups():
+        if f"\n  - {group}: null" in line:
+            assert without_nothing([f"{group}=null", f"{group}=x"], command) == [f"{group}=x"]
+        else:
+            with pytest.raises(UserError, match=f"what is chosen for {group} is "):
+                without_nothing([f"{group}=null"], command)
 
 
 def test_nothing_may_be_chosen_where_nothing_is_chosen_anyway(

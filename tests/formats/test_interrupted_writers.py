@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -77,6 +78,29 @@ def test_nothing_is_left_of_a_file_whose_writing_is_interrupted(
     left = sorted(item.name for item in tmp_path.iterdir())
     assert not [name for name in left if name.startswith(".")]
     assert bool(left) == (method == "_close")  # a file that is complete appears
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_a_killed_writer_left_goes_with_the_next_file_of_that_name(
+    place: str,
+    toy: Callable[..., EventDataModule],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = toy(place.split()[0], None)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with monkeypatch.context() as patch:  # as if that process had written
+        patch.setattr(os, "getpid", lambda: ended.pid)
+        killed = events.format.writer(tmp_path / PLACES[place]).__enter__()
+        killed.append(events.native(events.batch(3)))
+    with suppress(OSError, RuntimeError, AttributeError):
+        killed._discard()
+    assert [item for item in tmp_path.iterdir() if item.name.endswith(".part")]
+    write(events.format.writer(tmp_path / PLACES[place]), events, 1)
+    left = [item.name for item in tmp_path.iterdir()]
+    assert left
+    assert not [name for name in left if name.endswith(".part")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

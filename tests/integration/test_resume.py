@@ -147,6 +147,12 @@ PLACES = {
         ("trainer.max_epochs=-1", "trainer.max_steps=21"),
         16,
     ),
+    "in the last validation where steps bound the run": (
+        2,
+        "null",
+        ("trainer.max_epochs=-1", "trainer.max_steps=24"),
+        24,
+    ),
     "with several objectives": (1, 3, ("model=toy_gan", *SHORT), None),
     "with several objectives in a group": (1, 3, ("model=toy_gan", *ACCUMULATED, *SHORT), None),
     "with loading processes": (1, 3, ("+data.workers=2", *SHORT), 12),
@@ -172,6 +178,43 @@ def interrupted() -> list[Any]:
         for place in PLACES
         for number in (signal.SIGTERM, signal.SIGINT)
     ]
+
+
+@pytest.mark.usefixtures("listening")
+@pytest.mark.parametrize(
+    "writing", [False, True], ids=["in a step", "while a checkpoint is written"]
+)
+def test_a_second_interrupt_ends_a_run_at_once_and_leaves_nothing_half_written(
+    writing: bool, run_toy: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = run_toy("whole", *SHORT)
+    run = project / "outputs" / "stopped"
+    times = 1 if writing else 2
+    at = f"number: 2, epoch: 1, batch: 3, times: {times}"
+    save, saved = torch.save, []
+
+    def interrupted(contents: dict[str, Any], file: Any) -> None:
+        saved.append(contents["global_step"])
+        if writing and saved[-1] > 8:
+            file.write(b"half")
+            signal.raise_signal(signal.SIGINT)
+        save(contents, file)
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(SystemExit) as stopped:
+        run_toy("stopped", *SHORT, f"+callbacks.sent={{_target_: toy_plugin.Signal, {at}}}")
+    monkeypatch.setattr(torch, "save", save)
+    assert stopped.value.code == 130
+    assert f"SIGINT; go on with: simulacra train resume={run}" in str(stopped.value)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert not list(run.rglob("*.part"))
+    assert max(saved) == (12 if writing else 8)  # of 8 steps an epoch
+    assert checkpoint.read(run / "checkpoints" / "last.ckpt")["global_step"] == 8
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("toy_plugin.Signal", "toy_plugin.Silent"))
+    resume(run)
+    assert_equal(states(whole), states(run))
+    assert rows(whole) == rows(run)
 
 
 @pytest.mark.usefixtures("listening")

@@ -5,9 +5,9 @@ batches and no entry of the trackers are lost, or in the validation that follows
 whole. Several processes agree at the end of each group.
 
 How far an epoch is follows from the trainer's counters, which every checkpoint holds. Lightning 2.6 restores
-them, with three gaps that are closed here: it makes the loaders before it knows how many batches to skip,
-it takes the end of an epoch for its middle where steps bound the run, and it looks for validations that are
-done where there are none.
+them, with four gaps that are closed here: it makes the loaders before it knows how many batches to skip,
+it takes the end of an epoch for its middle where steps bound the run, it looks for validations that are
+done where there are none, and it leaves out a last validation that was broken off where steps bound the run.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import signal
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loops.fit_loop import _FitLoop
 from pytorch_lightning.loops.progress import _ProcessedTracker
 
 from simulacra.core.signals import Interrupted, Paused, Waiting
@@ -104,6 +105,25 @@ class Interruption(pl.Callback):
             raise Paused(number)
         if earlier == number == signal.SIGINT:
             raise Interrupted(number)
+
+
+class EpochsFinished(_FitLoop):
+    """Lightning's loop over epochs, which does the validation first in which a run was left, also where all
+    steps are done.
+    """
+
+    @classmethod
+    def install(cls, trainer: pl.Trainer) -> None:
+        """Take the place of the trainer's own."""
+        loop = cls(trainer, trainer.min_epochs, trainer.max_epochs)
+        loop.epoch_loop = trainer.fit_loop.epoch_loop
+        trainer.fit_loop = loop
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to be done."""
+        trained = self.restarting and self.epoch_loop.batch_progress.is_last_batch
+        return not (trained and epoch_unfinished(self.trainer)) and super().done
 
 
 def epoch_unfinished(trainer: pl.Trainer) -> bool:

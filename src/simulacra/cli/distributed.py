@@ -18,6 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict, read_write
 from torch import distributed
 
+from simulacra.cli.ranks import Family, First
+from simulacra.core import UserError
+
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
@@ -33,6 +36,39 @@ def lost_rank(error: RuntimeError) -> bool:
     for that.
     """
     return isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
+
+
+class LostRankError(UserError):
+    """A training has ended since another of its processes has died."""
+
+
+@contextmanager
+def together(family: Family) -> Iterator[None]:
+    """Around all that the processes of a training do together: none of them is left over.
+
+    Raises:
+        LostRankError: If an exchange has failed since one of them is gone.
+    """
+    success = False
+    try:
+        yield
+        success = True
+    except RuntimeError as error:
+        if not lost_rank(error):
+            raise
+        raise LostRankError(family.lost()) from error
+    finally:
+        family.end(success)
+
+
+def spoken_for(error: BaseException, text: str) -> bool:
+    """Whether another process says why this one ends, or is told by it."""
+    first = First.of_this_process()
+    if first is None:
+        return False
+    if not isinstance(error, LostRankError) or first.died():
+        first.tell(text)
+    return True
 
 
 @contextmanager

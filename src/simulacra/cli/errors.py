@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from simulacra.cli.distributed import is_child
+from simulacra.cli.distributed import is_child, spoken_for
 from simulacra.cli.machine import as_sentences, remove_empty, threads_told
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
@@ -114,6 +114,8 @@ def forget_run() -> None:
 
 
 def stopped(error: BaseException, code: int | str | None = 1) -> SystemExit:
-    """Print the sentence; the exit to raise."""
-    print(f"simulacra: {sentence(error)}", file=sys.stderr)
+    """Print the sentence, unless another process does; the exit to raise."""
+    text = sentence(error)
+    if not spoken_for(error, text):
+        print(f"simulacra: {text}", file=sys.stderr)
     return SystemExit(code)

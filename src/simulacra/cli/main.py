@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulacra import __version__
+from simulacra.cli.ranks import First
 from simulacra.cli.signals import interruptible, starting
 
 COMMANDS = {
@@ -94,6 +95,9 @@ def overview() -> str:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
+    first = First.of_this_process()
+    if first is not None:
+        first.watch()
     with starting():
         _main(list(sys.argv[1:] if argv is None else argv))
 

@@ -19,6 +19,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException, SI
 from simulacra.callbacks.interruption import stopped_by
 from simulacra.cli import distributed
 from simulacra.cli.quiet import expected_warnings
+from simulacra.cli.ranks import Family
 from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
@@ -87,13 +88,14 @@ def train_resolved(
         prepare(module, datamodule, config, fresh=start is None)
         loggers = build.build_loggers(config, trust, versions=earlier(run))
         callbacks = build.build_callbacks(config, trust)
-        trainer = build_trainer(config["trainer"], module, callbacks, loggers, run)
-        with finished(loggers):
+        family = Family(run, partial(how_to_go_on, run))
+        trainer = build_trainer(config["trainer"], module, callbacks, loggers, family)
+        with finished(loggers), distributed.together(family):
             introduce(config, run, loggers, start)
             fit(trainer, module, datamodule, start, run)
             load_best(module, run, trainer)
             figures = judge(module, datamodule, config, run, trainer, trust)
-    figures = trainer.strategy.broadcast(figures)
+            figures = trainer.strategy.broadcast(figures)
     report(run, figures)
     return figures
 
@@ -214,12 +216,8 @@ def fit(
     except UserError:
         raise
     except WRONG as error:
-        if isinstance(error, RuntimeError) and distributed.lost_rank(error):
-            advice = how_to_go_on(run) or "start again"
-            raise UserError(
-                f"training stopped: another of its {trainer.world_size} processes has died; {advice}"
-            ) from error
-        if start is None or begun.training:
+        lost = isinstance(error, RuntimeError) and distributed.lost_rank(error)
+        if lost or start is None or begun.training:
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(

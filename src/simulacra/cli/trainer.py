@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
-from pytorch_lightning.strategies import DDPStrategy, Strategy
+from pytorch_lightning.strategies import Strategy
 
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
-from simulacra.callbacks.interruption import Interruption
+from simulacra.callbacks.interruption import EpochsFinished, Interruption
+from simulacra.cli.ranks import Family
+from simulacra.cli.strategy import CommandSignals, WatchedDDP
 from simulacra.core import UserError
 from simulacra.training.module import Module
 
@@ -33,7 +34,7 @@ def build_trainer(
     module: Module,
     callbacks: Sequence[pl.Callback],
     loggers: Sequence[Logger],
-    folder: Path,
+    family: Family,
 ) -> pl.Trainer:
     """Make the trainer and give the module what Lightning does not do for several objectives.
 
@@ -43,7 +44,7 @@ def build_trainer(
         module: What is trained.
         callbacks: Callbacks.
         loggers: Trackers; may be empty.
-        folder: Run directory.
+        family: The processes of the training, with its run directory.
 
     Raises:
         UserError: If training would not end, or an argument is unknown to Lightning or unavailable
@@ -68,13 +69,13 @@ def build_trainer(
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # the launcher requeues
     try:
-        return pl.Trainer(
+        trainer = pl.Trainer(
             **options,
-            strategy=_strategy(config, several),
+            strategy=_strategy(config, several, family),
             plugins=plugins,
             callbacks=[*callbacks, Interruption()],
             logger=list(loggers) or False,
-            default_root_dir=folder,
+            default_root_dir=family.folder,
             use_distributed_sampler=False,
             enable_checkpointing=any(
                 isinstance(item, pl.callbacks.Checkpoint) for item in callbacks
@@ -82,9 +83,12 @@ def build_trainer(
         )
     except (TypeError, ValueError, pl.utilities.exceptions.MisconfigurationException) as error:
         raise UserError(f"the trainer cannot be made: {' '.join(str(error).split())}") from error
+    trainer._signal_connector = CommandSignals(trainer)
+    EpochsFinished.install(trainer)
+    return trainer
 
 
-def _strategy(config: Mapping[str, Any], several: bool) -> str | Strategy:
+def _strategy(config: Mapping[str, Any], several: bool, family: Family) -> str | Strategy:
     if config["strategy"] != "ddp":
         return str(config["strategy"])
-    return DDPStrategy(find_unused_parameters=several, process_group_backend=config["backend"])
+    return WatchedDDP(family, config["backend"], find_unused=several)

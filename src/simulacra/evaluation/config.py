@@ -36,6 +36,7 @@ from simulacra.evaluation.overrides import quoted, taken
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SWEEPS = "sweeps"
+HYDRA = "hydra"
 
 
 @cache
@@ -124,13 +125,15 @@ def added() -> tuple[str, ...]:
 def choices(group: str) -> list[str]:
     """Names in a group of the package, of the current folder and of folders that the command line adds."""
     folders = {folder("conf"), Path.cwd() / "conf", *map(Path, added())}
+    if group == SWEEPS:
+        folders = {folder(SWEEPS).parent, Path.cwd()}
     return sorted({path.stem for base in folders for path in (base / group).glob("*.yaml")})
 
 
 def without_nothing(arguments: Sequence[str], command: str) -> list[str]:
     """The arguments of a command line without choices of nothing where nothing is chosen anyway.
 
-    Hydra takes names alone for the choice of a group, and ``solver=null`` for a mistake.
+    Hydra takes names and lists of names alone for the choice of a group, and ``solver=null`` for a mistake.
 
     Raises:
         UserError: If what is chosen of a group is no name, or a key is missing.
@@ -147,14 +150,25 @@ def without_nothing(arguments: Sequence[str], command: str) -> list[str]:
         group = re.sub(r"^data/(first|second)$", "data", found.key_or_group)
         value = found.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
-        named = all(isinstance(one, (str, list, dict, QuotedString, Sweep)) for one in values)
-        if found.is_delete() or named or not choices(group):
+        if found.is_delete() or all(map(_is_named, values)) or not _is_group(group):
             kept.append(item)
         elif value is not None or found.key_or_group not in _optional(command):
-            raise UserError(
-                f"{item}: what is chosen for {found.key_or_group} is one of {', '.join(choices(group))}"
-            )
+            own = [] if group.startswith(HYDRA) else choices(group)
+            wanted = f"one of {', '.join(own)}" if own else "a name"
+            raise UserError(f"{item}: what is chosen for {found.key_or_group} is {wanted}")
     return kept
+
+
+def _is_group(key: str) -> bool:
+    """Whether a key of the command line is a group, be it Hydra's own."""
+    return key == HYDRA or "/" in key or bool(choices(key))
+
+
+def _is_named(value: object) -> bool:
+    """Whether a value may be what is chosen of a group, or a part of the configuration of that name."""
+    if isinstance(value, list):
+        return all(isinstance(item, (str, QuotedString)) for item in value)
+    return isinstance(value, (str, dict, QuotedString, Sweep))
 
 
 def _optional(command: str) -> set[str]:

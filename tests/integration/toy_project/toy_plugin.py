@@ -210,12 +210,12 @@ class ToyPhases(ToyFlow):
 
 
 class Signal(pl.Callback):
-    """Sends a signal to the process itself at a given batch, or in the validation of an epoch (batch null);
-    without a number it just ends it.
+    """Sends a signal to the process itself at a given batch, or in the validation of an epoch (batch null),
+    so many times; without a number it just ends it.
     """
 
-    def __init__(self, number: int | None, epoch: int, batch: int | None) -> None:
-        self.number, self.at = number, (epoch, batch)
+    def __init__(self, number: int | None, epoch: int, batch: int | None, times: int = 1) -> None:
+        self.number, self.at, self.times = number, (epoch, batch), times
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, batch_idx: int
@@ -229,7 +229,8 @@ class Signal(pl.Callback):
         if place == self.at:
             if self.number is None:
                 raise SystemExit(1)
-            os.kill(os.getpid(), self.number)
+            for _ in range(self.times):
+                os.kill(os.getpid(), self.number)
 
 
 class Silent(Signal):
