@@ -35,9 +35,14 @@ class Interruption(pl.Callback):
         self._agreed = False
 
     @property
+    def noted(self) -> int | None:
+        """The signal that has arrived."""
+        return self._signals.number
+
+    @property
     def number(self) -> int:
         """The signal that has stopped training."""
-        return self._signals.number or signal.SIGTERM
+        return self.noted or signal.SIGTERM
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take up a run where it was left; from now on signals wait."""
@@ -79,10 +84,6 @@ class Interruption(pl.Callback):
         judged, self._judging = self._judging, False
         if judged and self._signals.number is not None:
             raise Paused(self.number)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Signals are answered by the command again."""
-        self._signals.end()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -135,5 +136,10 @@ def epoch_unfinished(trainer: pl.Trainer) -> bool:
 
 def stopped_by(trainer: pl.Trainer) -> int:
     """The signal that has stopped a training."""
+    return noted(trainer) or signal.SIGTERM
+
+
+def noted(trainer: pl.Trainer) -> int | None:
+    """The signal that has arrived in a training, be it when nothing was left to be stopped."""
     found = [item for item in trainer.callbacks if isinstance(item, Interruption)]  # type: ignore[attr-defined]  # set by Lightning, not declared
-    return found[0].number if found else signal.SIGTERM
+    return found[0].noted if found else None

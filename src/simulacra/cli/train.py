@@ -16,7 +16,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 
-from simulacra.callbacks.interruption import stopped_by
+from simulacra.callbacks.interruption import noted, stopped_by
 from simulacra.cli import distributed
 from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.ranks import Family
@@ -206,6 +206,8 @@ def fit(
     trainer.callbacks.append(begun)  # type: ignore[attr-defined]  # a list, made at run time
     try:
         trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+        if (number := noted(trainer)) is not None:
+            raise Interrupted(number)
     except SIGTERMException as error:
         raise Interrupted(stopped_by(trainer), how_to_go_on(run)) from error
     except Interrupted as error:

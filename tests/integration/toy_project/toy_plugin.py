@@ -210,11 +210,13 @@ class ToyPhases(ToyFlow):
 
 
 class Signal(pl.Callback):
-    """Sends a signal to the process itself at a given batch, or in the validation of an epoch (batch null),
-    so many times; without a number it just ends it.
+    """Sends a signal to the process itself at a given batch, in the validation of an epoch (batch null) or
+    when as many epochs have ended the training (batch end), so many times; without a number it just ends it.
     """
 
-    def __init__(self, number: int | None, epoch: int, batch: int | None, times: int = 1) -> None:
+    def __init__(
+        self, number: int | None, epoch: int, batch: int | str | None, times: int = 1
+    ) -> None:
         self.number, self.at, self.times = number, (epoch, batch), times
 
     def on_train_batch_start(
@@ -225,7 +227,10 @@ class Signal(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.send((trainer.current_epoch, None))
 
-    def send(self, place: tuple[int, int | None]) -> None:
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self.send((trainer.current_epoch, "end"))
+
+    def send(self, place: tuple[int, int | str | None]) -> None:
         if place == self.at:
             if self.number is None:
                 raise SystemExit(1)
@@ -236,7 +241,7 @@ class Signal(pl.Callback):
 class Silent(Signal):
     """Sends none, in its place."""
 
-    def send(self, place: tuple[int, int | None]) -> None:
+    def send(self, place: tuple[int, int | str | None]) -> None:
         """Nothing."""
 
 
