@@ -197,26 +197,20 @@ class ShowerData(Hdf5Format):
                 )
             points[number, :count] = values.reshape(count, width)[:, self._order]
         check_finite(path, SHOWERS, points, start)
-        self._check_points(path, points, start)
+        self._check_points(path, points)
         empty = int(counts.sum()) - int((points[..., -1] != 0).sum())
         if empty:
             _say_empty(path, empty, int(counts.sum()))
         return {**arrays, PDG: numbers, SHOWERS: points}
 
-    def _check_points(self, path: Path, points: NDArray[np.float32], start: int) -> None:
-        """Refuse layers that are none and places that are nowhere; ``start`` is the first shower's number."""
-        last = self.spec.features[2].high or 0.0
-        layers = points[..., 2]
-        strange = (layers < 0) | (layers > last) | (layers != np.floor(layers))
-        if strange.any():
-            shower, point = np.argwhere(strange)[0]
-            raise FormatError(
-                f"{path}: shower {start + shower} has a point in layer {layers[shower, point]:.6g}, "
-                f"{self.spec.name} has the layers 0 to {last:g}: set data.format.spec.layers, if it is not "
-                "damaged"
-            )
-        for column, field in enumerate(self.spec.features[:2]):
+    def _check_points(self, path: Path, points: NDArray[np.float32]) -> None:
+        """Refuse places and layers that are nowhere, and tell of points between or beside the layers."""
+        for column, field in enumerate(self.spec.features[:3]):
             check_far(path, SHOWERS, field, *_ends(points[..., column]))
+        layers, last = points[..., 2], self.spec.features[2].high or 0.0
+        strange = int(((layers < 0) | (layers > last) | (layers != np.floor(layers))).sum())
+        if strange:
+            _say_beside(path, strange, last)
 
     @property
     def _order(self) -> list[int]:
@@ -227,6 +221,11 @@ class ShowerData(Hdf5Format):
 def _ends(values: NDArray[np.float32]) -> tuple[float, float]:
     """Smallest and largest value."""
     return float(values.min(initial=0)), float(values.max(initial=0))
+
+
+@functools.cache
+def _say_beside(path: Path, points: int, last: float) -> None:
+    log.warning("%s: the layer of %s points differs from 0, 1 ... %g", path, f"{points:,}", last)
 
 
 @functools.cache
