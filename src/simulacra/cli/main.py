@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "compare a generated file with a reference, or check one file",
     "benchmark": "time per event, parameters and memory of a generator, against Geant4",
     "compare": "one table and page over runs: quality, time, size, Pareto front",
+    "produce": "simulate events with Geant4 or Pythia in a public file format",
     "reproduce": "run a finished training again and compare the weights",
 }
 """A command is the function of its name in the module of its name, and the file of its name in ``conf``."""

@@ -12,8 +12,10 @@ from simulacra.core.instantiate import Trust, instantiate
 if TYPE_CHECKING:
     from simulacra.data.base import EventDataModule
 
-NOT_ARGUMENTS = ("name", "views", "scores", "sets")
-"""Entries of a configuration that are no arguments of its class; ``sets`` names those that are data sets."""
+NOT_ARGUMENTS = ("name", "views", "scores", "sets", "readout")
+"""Entries of a configuration that are no arguments of its class; ``sets`` names those that are data sets,
+``readout`` says how simulated events become events of the data set.
+"""
 
 
 def build(

@@ -144,6 +144,19 @@ class Sample(TypedDict):
     allow: Names
 
 
+class Produce(TypedDict):
+    """``conf/produce.yaml``."""
+
+    n: Count | None
+    output: PathName | None
+    overwrite: bool
+    particle: str | None
+    process: str | None
+    seed: Seed
+    processes: Count
+    chunk: Count
+
+
 class Apply(TypedDict):
     """``conf/apply.yaml``."""
 

@@ -1,0 +1,1 @@
+"""Generators in a simulation: production of events, export, and fast simulation inside Geant4."""

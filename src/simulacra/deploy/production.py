@@ -1,0 +1,249 @@
+"""Events from a simulator, in chunks, on several processes, resumable.
+
+A chunk of events is a function of its seed alone: whatever process makes it, and however many there are, it
+is the same. Each finished chunk lies as a file of the target's own format in a folder beside the target,
+until all of them are put together; a production that was stopped goes on with those that are missing.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from simulacra.core import Batch, UserError
+from simulacra.core.files import write_text
+from simulacra.formats.base import Format
+
+Note = str | int | float
+PLAN = "production.json"
+SEEDS = 1_000_003
+"""Chunk ``k`` of a production with seed ``s`` has the seed ``s * SEEDS + k``."""
+
+
+class Simulator(ABC):
+    """What makes events, in a child process; it is sent there before it is opened.
+
+    Args:
+        format: Of the file that its events are written to.
+    """
+
+    def __init__(self, format: Format) -> None:
+        self.format = format
+
+    @property
+    @abstractmethod
+    def provenance(self) -> Mapping[str, Note]:
+        """What the events depend on: settings and versions. Equal ones make equal events from equal seeds."""
+
+    @property
+    def acknowledgement(self) -> str:
+        """What users of its events are asked to cite, or nothing."""
+        return ""
+
+    @abstractmethod
+    def open(self) -> None:
+        """Import and initialise, once per process.
+
+        Raises:
+            UserError: If what is needed is not installed.
+        """
+
+    @abstractmethod
+    def run(self, chunk: int, n: int, seed: int) -> Batch:
+        """``n`` events of the target's data set, a function of ``n`` and ``seed`` alone."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made.
+
+    Args:
+        n: Number of events.
+        chunk: Events per chunk.
+        seed: Of the whole.
+        processes: How many at once.
+    """
+
+    n: int
+    chunk: int
+    seed: int
+    processes: int = 1
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return -(-self.n // self.chunk)
+
+    def size(self, number: int) -> int:
+        """Events of one chunk."""
+        return min(self.chunk, self.n - number * self.chunk)
+
+
+def chunk_seed(seed: int, number: int) -> int:
+    """Seed of one chunk."""
+    return seed * SEEDS + number
+
+
+Progress = Callable[[int], None]
+"""Told how many more events are there."""
+
+
+def produce(simulator: Simulator, plan: Plan, target: Path, progress: Progress) -> dict[str, Note]:
+    """Make all events and write them to ``target``, which appears whole or not at all.
+
+    Args:
+        simulator: Makes the events.
+        plan: How many.
+        target: The file.
+        progress: Told of finished events.
+
+    Returns:
+        What the file says of where its events come from.
+
+    Raises:
+        UserError: If the simulator refuses, its process dies, or the file cannot be written; finished chunks
+            stay, and the same production goes on with the others.
+    """
+    format, folder = simulator.format, target.with_name(f"{target.name}.parts")
+    with parts(
+        folder, {**simulator.provenance, "seed": plan.seed, "n": plan.n, "chunk": plan.chunk}
+    ):
+        missing = []
+        for number in range(plan.chunks):
+            if _note(folder, number).is_file():
+                progress(plan.size(number))
+            else:
+                missing.append(number)
+        seconds = 0.0
+        for number, batch, spent in _made(simulator, plan, missing, folder):
+            format.write(_part(folder, number, target), batch)
+            write_text(_note(folder, number), json.dumps({"cpu_seconds": spent}))
+            progress(len(batch))
+        for number in range(plan.chunks):
+            seconds += json.loads(_note(folder, number).read_text())["cpu_seconds"]
+        notes: dict[str, Note] = {
+            **{f"simulacra_{key}": value for key, value in simulator.provenance.items()},
+            "simulacra_seed": plan.seed,
+            "simulacra_chunk": plan.chunk,
+            "simulacra_cpu_seconds": seconds,
+        }
+        with format.writer(target, notes) as writer:
+            for number in range(plan.chunks):
+                writer.append(format.read(_part(folder, number, target)))
+    shutil.rmtree(folder)
+    return notes
+
+
+@contextmanager
+def parts(folder: Path, settings: Mapping[str, Note]) -> Iterator[None]:
+    """The folder of finished chunks of one production.
+
+    Raises:
+        UserError: If it holds those of another one.
+    """
+    plan = folder / PLAN
+    text = json.dumps(dict(settings), indent=1, sort_keys=True)
+    if plan.is_file() and plan.read_text() != text:
+        raise UserError(
+            f"{folder} holds the unfinished part of a production with other settings: go on with those of "
+            f"{plan}, or remove the folder"
+        )
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {os.strerror(error.errno or 0)}") from error
+    write_text(plan, text)
+    try:
+        yield
+    finally:
+        if not _started(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started(folder: Path) -> bool:
+    """Whether a chunk is finished."""
+    return any(path.name != PLAN for path in folder.glob("*.json"))
+
+
+def _part(folder: Path, number: int, target: Path) -> Path:
+    return folder / f"{number:06d}{target.suffix}"
+
+
+def _note(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.json"
+
+
+def _made(
+    simulator: Simulator, plan: Plan, numbers: list[int], folder: Path
+) -> Iterator[tuple[int, Batch, float]]:
+    """Chunks with their numbers and CPU times [s], as they are finished."""
+    if not numbers:
+        return
+    log = folder / "errors.txt"
+    context = multiprocessing.get_context("spawn")  # a simulator does not survive a fork
+    pool = concurrent.futures.ProcessPoolExecutor(
+        min(plan.processes, len(numbers)), context, _start, (simulator, str(log))
+    )
+    try:
+        waiting = {
+            pool.submit(_run, number, plan.size(number), chunk_seed(plan.seed, number)): number
+            for number in numbers
+        }
+        for done in concurrent.futures.as_completed(waiting):
+            yield waiting[done], *done.result()
+    except BrokenProcessPool as error:
+        raise UserError(f"a process of the simulation died: {_last(log)}") from error
+    finally:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+        log.unlink(missing_ok=True)
+
+
+_simulator: Simulator | None = None
+_refused: UserError | None = None
+
+
+def _start(simulator: Simulator, log: str) -> None:
+    """Open the simulator in this process, which leaves signals to its parent."""
+    global _simulator, _refused
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(handle, 2)
+    try:
+        simulator.open()
+    except (
+        UserError
+    ) as error:  # told to whoever asks for events: an exception here would break the pool
+        _refused = error
+    _simulator = simulator
+
+
+def _run(number: int, n: int, seed: int) -> tuple[Batch, float]:
+    if _refused is not None:
+        raise _refused
+    assert _simulator is not None
+    start = time.process_time()
+    batch = _simulator.run(number, n, seed)
+    return batch, time.process_time() - start
+
+
+def _last(log: Path) -> str:
+    """The message in what a process wrote before it died."""
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
+    except OSError:
+        lines = []
+    told = [line for line in lines if line and not set(line) <= set("-*=! ")]
+    return "; ".join(told[-4:])[:500] or "it said nothing, memory may have run out"
