@@ -200,10 +200,14 @@ def _made(
             pool.submit(_run, number, plan.size(number), chunk_seed(plan.seed, number)): number
             for number in numbers
         }
+        died = False
         for done in concurrent.futures.as_completed(waiting):
-            yield waiting[done], *done.result()
-    except BrokenProcessPool as error:
-        raise UserError(f"a process of the simulation died: {_last(log)}") from error
+            if isinstance(done.exception(), BrokenProcessPool):
+                died = True  # what was finished before is kept
+            else:
+                yield waiting[done], *done.result()
+        if died:
+            raise UserError(f"a process of the simulation died: {_last(log)}")
     finally:
         for process in list((pool._processes or {}).values()):
             process.terminate()

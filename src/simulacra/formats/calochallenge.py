@@ -68,11 +68,11 @@ class CaloChallenge(Hdf5Format):
     def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
         """Write ``n`` simple random events."""
         generator = torch.Generator().manual_seed(seed)
-        energy = self.spec.prior[0].draw(n, generator)
+        cond = {prior.name: prior.draw(n, generator) for prior in self.spec.prior}
         x = grid_showers(
-            geometry_of(self.spec), energy[:, 0] / 1e3, 1e3, self.spec.threshold, generator
+            geometry_of(self.spec), cond[ENERGY][:, 0] / 1e3, 1e3, self.spec.threshold, generator
         )
-        self.write(path, Batch(x.reshape(n, *self.spec.shape), {ENERGY: energy}))
+        self.write(path, Batch(x.reshape(n, *self.spec.shape), cond))
         return self.header(path)
 
 
