@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulacra.core import UserError
 from simulacra.core.detector import Gun
 
 Array = NDArray[np.float64]
@@ -37,14 +41,19 @@ class Primaries:
 
     def of(self, first: int, last: int) -> Primaries:
         """Those of the events from ``first`` to before ``last``, counted from 0."""
-        own = (self.event >= first) & (self.event < last)
+        own = np.flatnonzero((self.event >= first) & (self.event < last))
+        found = self.rows(own)
+        return replace(found, events=last - first, event=found.event - first)
+
+    def rows(self, index: NDArray[np.int64]) -> Primaries:
+        """Some of the particles, by position."""
         return Primaries(
-            last - first,
-            self.event[own] - first,
-            self.particle[own],
-            self.energy[own],
-            self.position[own],
-            self.direction[own],
+            self.events,
+            self.event[index],
+            self.particle[index],
+            self.energy[index],
+            self.position[index],
+            self.direction[index],
         )
 
     @property
@@ -80,18 +89,95 @@ def shot(gun: Gun, events: int, rng: np.random.Generator, most: int = 1) -> Prim
     energy = (
         low * (high / low) ** share if gun.spectrum == "loguniform" else low + (high - low) * share
     )
-    theta, phi = (np.radians(rng.uniform(*bounds, n)) for bounds in (gun.theta, gun.phi))
+    theta, phi = (rng.uniform(*bounds, n) for bounds in (gun.theta, gun.phi))
     entry = np.stack([rng.uniform(*bounds, n) for bounds in (gun.x, gun.y)], axis=1)
+    event = np.repeat(np.arange(events), counts)
+    particle = np.full(n, gun.particle)
+    return aimed(events, event, particle, energy, entry, np.stack([theta, phi]), gun.distance)
+
+
+def aimed(
+    events: int,
+    event: NDArray[np.int64],
+    particle: NDArray[np.str_],
+    energy: Array,
+    entry: Array,
+    angles: Array,
+    distance: float,
+) -> Primaries:
+    """Particles that aim at points of the front.
+
+    Args:
+        events: Number of events.
+        event: Event of each particle ``(n,)``, rising.
+        particle: Geant4's names ``(n,)``.
+        energy: Kinetic energies ``(n,)`` [MeV].
+        entry: Where they meet the front ``(n, 2)`` [mm].
+        angles: Angle from the normal, and azimuth ``(2, n)`` [deg].
+        distance: Of their start from the front [mm].
+    """
+    theta, phi = np.radians(angles)
     direction = np.stack(
         [np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta)], axis=1
     )
-    start = np.full((n, 1), -gun.distance)
+    start = np.full((len(energy), 1), -distance)
     back = entry + direction[:, :2] / direction[:, 2:] * start
-    return Primaries(
-        events,
-        np.repeat(np.arange(events), counts),
-        np.full(n, gun.particle),
-        energy,
-        np.concatenate([back, start], axis=1),
-        direction,
+    position = np.concatenate([back, start], axis=1)
+    return Primaries(events, event, particle, energy, position, direction)
+
+
+COLUMNS = ("event", "particle", "energy", "x", "y", "theta", "phi")
+"""Columns of a table of particles; energies in GeV, places in mm, angles in degrees."""
+
+
+def of_table(path: Path, distance: float) -> Primaries:
+    """Particles of a CSV file with the columns :data:`COLUMNS`; those from ``x`` on may be missing.
+
+    Args:
+        path: The file.
+        distance: Of the particles' start from the front [mm].
+
+    Raises:
+        UserError: If a column is missing, or a value is none that can be.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file of particles {path}")
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise UserError(f"{path} holds no particles: its columns are {', '.join(COLUMNS)}")
+    missing = [name for name in COLUMNS[:3] if name not in rows[0]]
+    if missing:
+        raise UserError(f"{path} has no column {missing[0]!r}: it needs {', '.join(COLUMNS[:3])}")
+    values = np.array(
+        [
+            [_number(path, k, row, name) for name in COLUMNS if name != "particle"]
+            for k, row in enumerate(rows)
+        ]
     )
+    event, energy, x, y, theta, phi = values.T
+    order = np.argsort(event, kind="stable")
+    if (energy <= 0).any() or (event < 0).any() or (theta < 0).any() or (theta >= 90).any():
+        raise UserError(f"{path} holds energies or events below 0, or angles beyond 90 degrees")
+    particle = np.array([str(row["particle"]).strip() for row in rows])
+    entry, angles = np.stack([x, y], axis=1), np.stack([theta, phi])
+    return aimed(
+        int(event.max()) + 1,
+        event[order].astype(np.int64),
+        particle[order],
+        1e3 * energy[order],
+        entry[order],
+        angles[:, order],
+        distance,
+    )
+
+
+def _number(path: Path, number: int, row: Mapping[str, str | None], name: str) -> float:
+    text = row.get(name, "0") or "0"
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value) or (name == "event" and value != int(value)):
+        raise UserError(f"{path}: row {number + 1} has {name}={text!r}, which is no number")
+    return value

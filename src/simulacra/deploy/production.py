@@ -7,22 +7,19 @@ until all of them are put together; a production that was stopped goes on with t
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from simulacra.core import Batch, UserError
 from simulacra.core.files import write_text
+from simulacra.deploy.children import children
 from simulacra.formats.base import Format
 
 Note = str | int | float
@@ -126,7 +123,7 @@ def produce(simulator: Simulator, plan: Plan, target: Path, progress: Progress) 
             else:
                 missing.append(number)
         seconds = 0.0
-        for number, batch, spent in _made(simulator, plan, missing, folder):
+        for number, batch, spent in _made(simulator, plan, missing):
             format.write(_part(folder, number, target), batch)
             write_text(_note(folder, number), json.dumps({"cpu_seconds": spent}))
             progress(len(batch))
@@ -185,46 +182,24 @@ def _note(folder: Path, number: int) -> Path:
 
 
 def _made(
-    simulator: Simulator, plan: Plan, numbers: list[int], folder: Path
+    simulator: Simulator, plan: Plan, numbers: Sequence[int]
 ) -> Iterator[tuple[int, Batch, float]]:
     """Chunks with their numbers and CPU times [s], as they are finished."""
     if not numbers:
         return
-    log = folder / "errors.txt"
-    context = multiprocessing.get_context("spawn")  # a simulator does not survive a fork
-    pool = concurrent.futures.ProcessPoolExecutor(
-        min(plan.processes, len(numbers)), context, _start, (simulator, str(log))
-    )
-    try:
-        waiting = {
-            pool.submit(_run, number, plan.size(number), chunk_seed(plan.seed, number)): number
-            for number in numbers
-        }
-        died = False
-        for done in concurrent.futures.as_completed(waiting):
-            if isinstance(done.exception(), BrokenProcessPool):
-                died = True  # what was finished before is kept
-            else:
-                yield waiting[done], *done.result()
-        if died:
-            raise UserError(f"a process of the simulation died: {_last(log)}")
-    finally:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        log.unlink(missing_ok=True)
+    tasks = [(number, plan.size(number), chunk_seed(plan.seed, number)) for number in numbers]
+    with children(min(plan.processes, len(tasks)), _start, simulator) as workers:
+        for position, (batch, spent) in workers.finished(_run, tasks):
+            yield numbers[position], batch, spent
 
 
 _simulator: Simulator | None = None
 _refused: UserError | None = None
 
 
-def _start(simulator: Simulator, log: str) -> None:
-    """Open the simulator in this process, which leaves signals to its parent."""
+def _start(simulator: Simulator) -> None:
+    """Open the simulator in this process."""
     global _simulator, _refused
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(handle, 2)
     try:
         simulator.open()
     except (
@@ -241,13 +216,3 @@ def _run(number: int, n: int, seed: int) -> tuple[Batch, float]:
     start = time.process_time()
     batch = _simulator.run(number, n, seed)
     return batch, time.process_time() - start
-
-
-def _last(log: Path) -> str:
-    """The message in what a process wrote before it died."""
-    try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
-    except OSError:
-        lines = []
-    told = [line for line in lines if line and not set(line) <= set("-*=! ")]
-    return "; ".join(told[-4:])[:500] or "it said nothing, memory may have run out"

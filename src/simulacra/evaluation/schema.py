@@ -157,6 +157,29 @@ class Produce(TypedDict):
     chunk: Count
 
 
+class Simulate(TypedDict):
+    """``conf/simulate.yaml``."""
+
+    checkpoint: PathName | None
+    output: PathName | None
+    overwrite: bool
+    n: Count
+    most: Count
+    particle: str | None
+    primaries: PathName | None
+    particles: Names | None
+    threshold: NotNegative
+    every: Count
+    noise: NotNegative
+    cut: NotNegative
+    physics: str
+    production_cut: Positive
+    seed: Seed
+    threads: Count
+    allow: Names
+    paths: Paths
+
+
 class Apply(TypedDict):
     """``conf/apply.yaml``."""
 
