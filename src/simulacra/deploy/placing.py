@@ -2,8 +2,8 @@
 
 A generator knows the energy in its voxels around the shower's axis, not where inside a voxel it lies.
 Spread evenly it would make showers too wide, since the density falls away from the axis; here each voxel's
-energy lies at points that follow an exponential through the mean densities of the voxel and of its outer neighbour, taken
-over all showers so far.
+energy lies at points that follow an exponential through the mean densities of the voxel and of its outer
+neighbour, taken over all showers so far.
 """
 
 from __future__ import annotations

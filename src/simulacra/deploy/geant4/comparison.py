@@ -26,8 +26,8 @@ def figures(
 
     ``response/*``: mean visible over incident energy; ``resolution/*``: its standard deviation over the mean;
     ``ratio/*``: fast over full; ``layer/<number>/*``: shares of the visible energy in a layer; ``ms/*``: CPU
-    time per event; ``ms_per_gev/*``: how it grows with the energy of an event; ``particles/<n>/ratio``: visible
-    energy of events of n particles.
+    time per event; ``ms_per_gev/*``: how it grows with the energy of an event; ``particles/<n>/ratio``:
+    visible energy of events of n particles.
     """
     incident = np.bincount(primaries.event, primaries.energy, minlength=primaries.events)
     some = incident > 0
