@@ -111,6 +111,35 @@ def whole(path: Path, private: bool = False) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` to put files into in the block.
+
+    It takes the place of ``path`` once they are on disk. Where the block fails it is removed, and an earlier
+    ``path`` stays.
+
+    Raises:
+        UserError: If the disk is full or the folder above cannot be written.
+    """
+    part, old = beside(path), beside(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir()
+        yield part
+        for file in part.iterdir():
+            sync(file)
+        if path.exists():
+            path.rename(old)
+        put(part, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not path.exists():
+            old.rename(path)
+        shutil.rmtree(old, ignore_errors=True)
+
+
 def private_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing, for its owner alone.
 

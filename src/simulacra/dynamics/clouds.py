@@ -93,8 +93,11 @@ def cloud_loss(
     )
 
 
-def by_length(mask: Tensor, least: int = 64, gain: float = 1.06) -> Iterator[tuple[Tensor, int]]:
-    """Groups of events of like size: their indices and how many points the longest has.
+def by_length(
+    mask: Tensor, least: int = 64, gain: float = 1.06
+) -> Iterator[tuple[Tensor | slice, int]]:
+    """Groups of events of like size: their indices and how many points the longest has; one group of all,
+    as wide as the mask, where nothing may depend on values.
 
     Neighbours in size are halved again and again, as long as both halves keep ``least`` events and their
     padded sizes add up to less than that of the whole by the factor ``gain``.
@@ -104,6 +107,9 @@ def by_length(mask: Tensor, least: int = 64, gain: float = 1.06) -> Iterator[tup
         least: Smallest number of events of a group, below which a network is no faster.
         gain: Worthwhile reduction of the work.
     """
+    if draws.unrolled():
+        yield slice(None), mask.shape[1]
+        return
     counts = mask.sum(1)
     order = torch.argsort(counts, stable=True)
     sizes = counts[order].tolist()

@@ -146,7 +146,7 @@ class Preconditioned(Prediction):
     def inputs(self, x: Tensor, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
         """See :meth:`Prediction.inputs`; the ends of the path are the numbers 0 (noise) and 1 (data)."""
         s = path.scales(t)[1]
-        first, last = (float(path.scales(torch.tensor(end))[1]) for end in (0.0, 1.0))
+        first, last = (path.values(end)[1] for end in (0.0, 1.0))
         number = (s / first).log() / math.log(last / first)
         return x / (s.square() + self.sigma_data**2).sqrt(), number
 
@@ -189,6 +189,6 @@ class Denoiser:
         return self.predicts.data(found, x, time, self.path)
 
     def _ask(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        time = along(t.expand(len(x)), x)
+        time = along(t.expand(x.shape[0]), x)
         seen, number = self.predicts.inputs(x, time, self.path)
-        return self.network(seen, number.reshape(len(x))), time
+        return self.network(seen, number.reshape(x.shape[0])), time

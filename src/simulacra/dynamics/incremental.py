@@ -8,6 +8,9 @@ layer, and then the free numbers of feature :math:`i`,
 
 Units stand in the order of their degrees, so all of these are leading slices of the weights as they are: no
 copy that could be out of date. Buffers hold features in rows, ``(D, B)``.
+
+In an exported graph (:mod:`simulacra.core.draws`) nothing is written in place and every feature is a piece of
+the graph, so that only short rows can be unrolled.
 """
 
 from __future__ import annotations
@@ -18,8 +21,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from simulacra.core import UserError, draws
 from simulacra.dynamics.splines import Rows, Spline
 from simulacra.nn.masked import SEEN, MaskedNet
+
+MOST_UNROLLED = 64
+"""Features of which an exported graph holds the steps one after the other."""
 
 
 @torch.no_grad()
@@ -30,11 +37,53 @@ def invert(
 
     Returns:
         ``x`` and the log-determinant ``(B,)`` of this inverse map, both without gradients.
+
+    Raises:
+        UserError: If the features are too many for an exported graph.
     """
+    if draws.unrolled():
+        return _unrolled(net, spline, z.to(net.weight.dtype), context)
     rows = spline.rows(z.to(net.weight.dtype).t().contiguous())
     with torch.inference_mode():
         _fill(net, rows, context)
     return rows.x.t().contiguous(), rows.log_det()
+
+
+def _unrolled(
+    net: MaskedNet, spline: Spline, z: Tensor, context: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """As :func:`invert`, without writing into buffers."""
+    if net.features > MOST_UNROLLED:
+        raise UserError(
+            f"an autoregressive flow makes {net.features:,} numbers one after the other, and an exported "
+            f"graph unrolls {MOST_UNROLLED} at most: export the student"
+        )
+    shift = net.shift(context)
+    starts = [layer.bias[None] for layer in net.linears()]
+    starts[0] = starts[0] if shift is None else starts[0] + shift
+    ends = [[0, *known] for known in net.ready]
+    seen: list[Tensor] = []
+    units: list[list[Tensor]] = [[] for _ in starts]
+    made, slopes = [], []
+    for i in range(net.features):
+        source, done = seen, i
+        for layer, start, end, parts in zip(net.linears(), starts, ends, units, strict=True):
+            first, last = end[i], end[i + 1]
+            if last > first:
+                raw = start[:, first:last].expand(z.shape[0], -1)
+                if done:
+                    weight = layer.weight[first:last, :done]
+                    raw = torch.addmm(raw, torch.cat(source, 1), weight.t())
+                parts.append(net.activation(raw))
+            source, done = parts, last
+        free = net.bias[:, :, i].expand(-1, z.shape[0])
+        if done:
+            free = torch.addmm(free, net.weight[:, i, :done], torch.cat(source, 1).t())
+        value, slope = spline.inverse(z[:, i], free)
+        seen.append(value.clamp(-SEEN, SEEN)[:, None])
+        made.append(value)
+        slopes.append(slope)
+    return torch.stack(made, 1), torch.stack(slopes, 1).sum(1)
 
 
 def _fill(net: MaskedNet, rows: Rows, context: Tensor | None) -> None:

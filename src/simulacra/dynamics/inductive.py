@@ -83,7 +83,7 @@ class InductiveChain(LayerChain):
     def steer(self, n: int, past: list[Tensor], context: Tensor) -> Tensor:
         if n == 0:
             return context[:, : self.given + 1]
-        number = torch.full((len(context),), n, device=context.device)
+        number = torch.full((context.shape[0],), n, device=context.device)
         return self._steer_next(past[-1], context, number)
 
     def rows(

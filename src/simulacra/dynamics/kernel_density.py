@@ -100,10 +100,7 @@ class KernelDensity(Density):
         """Draw ``(n, K)``, one for each row of ``context``."""
         points = self._kernels()
         weights = self._weights(context).softmax(1)
-        if context is None:
-            chosen = torch.multinomial(weights[0], n, replacement=True, generator=generator)
-        else:
-            chosen = torch.multinomial(weights, 1, generator=generator).squeeze(1)
+        chosen = draws.categorical(n, weights, generator)
         noise = draws.normal((n, self.features), points, generator)
         return points[chosen] + self.width * noise
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import NamedTuple
 
 import torch
@@ -55,11 +55,32 @@ class Path(ABC):
         (a, s), (da, ds) = self.scales(time), self.slopes(time)
         return a * data + s * noise, da * data + ds * noise
 
-    def knots(self, steps: int) -> list[Knot]:
+    def knots(self, steps: int) -> tuple[Knot, ...]:
         """``steps + 1`` points from noise to data; a network is asked at all but the last."""
+        return _knots(self, steps)
+
+    def values(self, t: float) -> tuple[float, float, float, float]:
+        """Signal, noise and their derivatives at one time."""
+        return _values(self, t)
+
+    def _walk(self, steps: int) -> list[Knot]:
         times = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
         signal, noise = self.scales(times)
         return list(map(Knot, times.tolist(), signal.tolist(), noise.tolist()))
+
+
+@cache
+def _knots(path: Path, steps: int) -> tuple[Knot, ...]:
+    """Plain numbers, computed once: a graph that is traced holds them as constants."""
+    return tuple(path._walk(steps))
+
+
+@cache
+def _values(path: Path, t: float) -> tuple[float, float, float, float]:
+    """The same."""
+    time = torch.tensor(t, dtype=torch.float64)
+    (a, s), (da, ds) = path.scales(time), path.slopes(time)
+    return float(a), float(s), float(da), float(ds)
 
 
 @dataclass(frozen=True)
@@ -160,8 +181,7 @@ class KarrasPath(Path):
         first, rate = self._root
         return (noise ** (1 / self.rho) - first) / rate
 
-    def knots(self, steps: int) -> list[Knot]:
-        """See :meth:`Path.knots`."""
+    def _walk(self, steps: int) -> list[Knot]:
         times = torch.linspace(0, 1, steps, dtype=torch.float64)
         noise = self.scales(times)[1].tolist()
         return [*map(Knot, times.tolist(), [1.0] * steps, noise), Knot(1.0, 1.0, 0.0)]

@@ -169,17 +169,17 @@ class EulerMaruyama(Sampler):
         """See :meth:`Sampler.walk`."""
         h = 1 / self.steps
         for step in range(self.steps):
-            t = torch.tensor(step * h, dtype=torch.float64)
-            (a, s), (da, ds) = denoiser.path.scales(t), denoiser.path.slopes(t)
-            if float(a) == 0:
+            t = step * h
+            a, s, da, ds = denoiser.path.values(t)
+            if a == 0:
                 raise UserError(
                     "the solver euler_maruyama needs a path that starts with some signal, "
                     f"{type(denoiser.path).__name__} starts with none: take another solver"
                 )
-            square = float(2 * s * (da * s / a - ds))  # g^2
-            data = denoiser.data(x, float(t))
-            found = (x - float(a) * data) / float(s)
-            drift = float(da) * data + float(ds) * found - 0.5 * square / float(s) * found
+            square = 2 * s * (da * s / a - ds)  # g^2
+            data = denoiser.data(x, t)
+            found = (x - a * data) / s
+            drift = da * data + ds * found - 0.5 * square / s * found
             x = x + h * drift
             if step < self.steps - 1:
                 x = x + math.sqrt(square * h) * _normal(x, generator)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from simulacra.core import UserError
+from simulacra.core import UserError, draws
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Count, Positive
 from simulacra.dynamics.denoiser import Denoiser
@@ -175,8 +175,14 @@ class DormandPrince(OdeSolver):
         the others as it is.
 
         Raises:
-            UserError: If the tolerances cannot be reached, or not within ``max_evaluations``.
+            UserError: If the tolerances cannot be reached, or not within ``max_evaluations``, or in an
+                exported graph, whose steps are fixed.
         """
+        if draws.unrolled():
+            raise UserError(
+                "the solver dormand_prince chooses its steps by what it sees, which an exported graph "
+                "cannot: take one with fixed steps, such as solver=heun or solver=midpoint"
+            )
         times = torch.tensor([start, end], dtype=x.dtype, device=x.device)
         bad = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         done = 0

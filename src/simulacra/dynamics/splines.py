@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from simulacra.core import draws
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Count, Positive
 
@@ -154,6 +155,20 @@ class _Bin(torch.autograd.Function):
         return None, grad, None, None, None
 
 
+def _gathered(unit: Tensor, free: Tensor, bins: int, floor: float, axis: int) -> tuple[Tensor, ...]:
+    """The same without gradients, in few operations and none in place, as an exported graph wants it."""
+    raw, slopes = free[: 2 * bins].unflatten(0, (2, bins)), free[2 * bins :]
+    shares = floor + (1 - bins * floor) * torch.softmax(raw, 1)  # (2, K, B, D)
+    starts = torch.nn.functional.pad(shares[:, :-1].cumsum(1), (0, 0) * unit.ndim + (1, 0))
+    index = (starts[axis, 1:] <= unit).sum(0, keepdim=True)  # (1, B, D)
+    both = index.expand(2, *index.shape)
+    start, share = starts.gather(1, both)[:, 0], shares.gather(1, both)[:, 0]
+    zero = torch.zeros_like(slopes[:1])
+    ends = torch.cat([zero, slopes, zero])
+    left, right = ends.gather(0, index)[0], ends.gather(0, index + 1)[0]
+    return start[0], share[0], start[1], share[1], left, right
+
+
 class RationalQuadratic(Spline):
     r"""Monotone rational-quadratic spline with linear tails of slope 1.
 
@@ -234,7 +249,8 @@ class RationalQuadratic(Spline):
         value, free = value.to(dtype), free.to(dtype)
         inside = (value.detach().abs() < self.bound).to(dtype)
         unit = (value / (2 * self.bound) + 0.5).clamp(0, 1)
-        *box, left, right = _Bin.apply(unit, free, self.bins, self.min_bin, axis)  # type: ignore[no-untyped-call]
+        choose = _gathered if draws.unrolled() else _Bin.apply
+        *box, left, right = choose(unit, free, self.bins, self.min_bin, axis)
         d0, d1 = (torch.exp(self.limit * torch.tanh(raw / self.limit)) for raw in (left, right))
         return value, unit, inside, *box, d0, d1
 

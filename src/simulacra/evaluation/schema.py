@@ -229,6 +229,19 @@ class Benchmark(TypedDict):
     allow: Names
 
 
+class Export(TypedDict):
+    """``conf/export.yaml``."""
+
+    checkpoint: PathName | None
+    output: PathName | None
+    overwrite: bool
+    format: Literal["onnx", "torchscript", "pt2", "safetensors"]
+    contract: Literal["plain", "par04", "ddml", "fastcalosim"]
+    seed: Seed
+    licence: str | None
+    allow: Names
+
+
 class Compare(TypedDict):
     """``conf/compare.yaml``."""
 

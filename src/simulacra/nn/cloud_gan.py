@@ -57,7 +57,7 @@ def point_noise(mask: Tensor, width: int, generator: torch.Generator | None) -> 
 
 def event_noise(mask: Tensor, width: int, generator: torch.Generator | None) -> Tensor:
     """Standard normal noise ``(B, W)`` for masks ``(B, N)``."""
-    return draws.normal((len(mask), width), mask, generator)
+    return draws.normal((mask.shape[0], width), mask, generator)
 
 
 def weights(mask: Tensor, like: Tensor) -> Tensor:
@@ -67,4 +67,4 @@ def weights(mask: Tensor, like: Tensor) -> Tensor:
 
 def filled(context: Tensor | None, like: Tensor) -> Tensor:
     """A context ``(B, C)``, of width 0 where there is none."""
-    return like.new_zeros(len(like), 0) if context is None else context
+    return like.new_zeros(like.shape[0], 0) if context is None else context

@@ -74,7 +74,7 @@ class ImageGenerator(nn.Module):
     def _noisy(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
         if not self.noise:
             return h
-        shape = (len(h), self.noise, *h.shape[2:])
+        shape = (h.shape[0], self.noise, *h.shape[2:])
         return torch.cat([h, draws.normal(shape, h, generator)], dim=1)
 
 

@@ -98,7 +98,7 @@ class PMA(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, context: Tensor) -> Tensor:
         """``(B, N, H)`` with mask ``(B, N)`` to ``(B, H)``."""
-        pooled: Tensor = self.block(self.seed.expand(len(x), -1, -1), x, mask, context)
+        pooled: Tensor = self.block(self.seed.expand(x.shape[0], -1, -1), x, mask, context)
         return pooled[:, 0]
 
 

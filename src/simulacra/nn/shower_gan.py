@@ -55,7 +55,7 @@ class ShowerGenerator(nn.Module):
 
     def forward(self, cond: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Volumes ``(B, 1, *sizes)``, non-negative, for conditions ``(B, C)``."""
-        z = 2 * draws.uniform((len(cond), self.latent), cond, generator) - 1
+        z = 2 * draws.uniform((cond.shape[0], self.latent), cond, generator) - 1
         both = torch.cat([self.from_cond(_volume(cond)), self.from_latent(_volume(z))], dim=1)
         out = self.head(self.body(torch.relu(both)))
         if self.cells is not None:

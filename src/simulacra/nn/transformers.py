@@ -219,7 +219,7 @@ class CrossAttention(nn.Module):
         """``(B, N, F)``, given numbers ``(B,)`` in [0, 1], mask ``(B, N)`` and conditions ``(B, C)``."""
         context = self.context(self.time(t), cond)
         h = self.embed(x, context)
-        tokens = self.tokens.expand(len(x), -1, -1)
+        tokens = self.tokens.expand(x.shape[0], -1, -1)
         for layer in self.layers:
             h, tokens = layer(h, tokens, mask, context)
         return self.output(self.norm(h), context) * mask[..., None]

@@ -77,7 +77,7 @@ class Calibration(nn.Module, ABC):
     @property
     def active(self) -> bool:
         """Whether both sides are known."""
-        return bool(self.known.all())
+        return all(self.known.tolist())
 
     def forget(self) -> None:
         """Leave events as they are, e.g. to generate uncalibrated ones."""

@@ -11,6 +11,7 @@ Reference: Schnake, Krücker, Borras 2024, arXiv:2403.15782, section 3 ("CDF deq
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -85,7 +86,7 @@ class CloudQuantiles(PointMap):
         """Normal to physical points, dequantised features as one of their values."""
         columns = []
         for i, column in enumerate((y / self.scale).unbind(-1)):
-            if bool(self.gridded[i]):
+            if self.gridded.tolist()[i]:
                 values, middles = self._values(i)
                 shares = self._map(i)(middles.double()[:, None])[:, 0].to(column)
                 columns.append(values[torch.bucketize(column.contiguous(), shares)].to(column))
@@ -98,7 +99,7 @@ class CloudQuantiles(PointMap):
         noise = draws.uniform(x.shape, x, generator)
         columns = []
         for i, column in enumerate(x.unbind(-1)):
-            if bool(self.gridded[i]):
+            if self.gridded.tolist()[i]:
                 values, middles = (known.to(x.dtype) for known in self._values(i))
                 ends = 2 * values[[0, -1]] - middles[[0, -1]]
                 edges = torch.cat([ends[:1], middles, ends[1:]])
@@ -109,7 +110,8 @@ class CloudQuantiles(PointMap):
 
     def _values(self, i: int) -> tuple[Tensor, Tensor]:
         """Values of a dequantised feature ``(V,)`` and the middles between them ``(V - 1,)``."""
-        values = self.grid[i][self.grid[i].isfinite()]
+        known = [value for value in self.grid.tolist()[i] if math.isfinite(value)]
+        values = torch.tensor(known, dtype=self.grid.dtype, device=self.grid.device)
         return values, (values[1:] + values[:-1]) / 2
 
     def _map(self, i: int) -> QuantileMap:

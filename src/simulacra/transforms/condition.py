@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from simulacra.core import Batch, Conditions, Field, UserError
+from simulacra.core import Batch, Conditions, Field, UserError, draws
 
 
 class ConditionScaling(nn.Module):
@@ -89,7 +89,8 @@ class ConditionScaling(nn.Module):
 
     def _column(self, i: int, field: Field, value: Tensor) -> Tensor:
         if field.classes is not None:
-            if int(value.min()) < 0 or int(value.max()) >= len(field.classes):
+            known = draws.unrolled() or _are_classes(value, len(field.classes))
+            if not known:
                 raise UserError(
                     f"{field.name!r} has classes 0 to {len(field.classes) - 1}, got {int(value.max())}"
                 )
@@ -105,3 +106,7 @@ class ConditionScaling(nn.Module):
     @staticmethod
     def _log(field: Field, value: Tensor) -> Tensor:
         return torch.log(value.clamp_min(field.low or 0.0)) if field.log else value
+
+
+def _are_classes(value: Tensor, classes: int) -> bool:
+    return int(value.min()) >= 0 and int(value.max()) < classes

@@ -91,7 +91,7 @@ class TableTransform(Transform):
     ) -> Batch:
         """See :meth:`~simulacra.transforms.base.Transform.inverse`; nothing is drawn."""
         y = latent.x["table"].double() @ self.back + self.mean
-        x = y.new_zeros(len(y), len(self.plain) + len(self.round))
+        x = y.new_zeros(y.shape[0], len(self.plain) + len(self.round))
         x[:, self.plain] = self.quantiles.inverse(y[:, : len(self.plain)])
         x[:, self.round] = self.circle.inverse(y[:, len(self.plain) :])
         values = x.float()

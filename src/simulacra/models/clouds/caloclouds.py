@@ -106,5 +106,5 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
         self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
         """A latent for each event, then its points."""
-        z = self.latent_flow.sample(len(mask), context, generator)
+        z = self.latent_flow.sample(mask.shape[0], context, generator)
         return super().draw_points(mask, joined(context, z), generator)

@@ -93,7 +93,7 @@ class CaloPointFlow(LayeredCloud):
         self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
         """A latent for each event, then its points; events of like size together."""
-        z = joined(context, self.latent_flow.sample(len(mask), context, generator))
+        z = joined(context, self.latent_flow.sample(mask.shape[0], context, generator))
         noise = draws.normal((*mask.shape, self.features), mask, generator)
         points = torch.zeros_like(noise)
         for chosen, longest in by_length(mask, least=4):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from simulacra.core import Batch, Conditions, Latent, Layout, Spec
+from simulacra.core import Batch, Conditions, Latent, Layout, Spec, draws
 from simulacra.dynamics.density import MakeDensity, Rows
 from simulacra.nn.sets import trim
 from simulacra.training.generative import GenerativeModule
@@ -94,11 +94,14 @@ class CloudModel(GenerativeModule):
         return torch.cat(parts, 1) if parts else None
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
-        """Numbers of the event, then its points, as many as the largest event of the batch has."""
+        """Numbers of the event, then its points, as many as the largest event of the batch has, or may have
+        where nothing may depend on values.
+        """
         scaled = self.transform.condition(cond)
         event = self.draw_numbers(cond, scaled, generator)
         mask = self.transform.mask(event, cond)
-        mask = mask[:, : max(int(mask.sum(1).max()), 1)]
+        if not draws.unrolled():
+            mask = mask[:, : max(int(mask.sum(1).max()), 1)]
         points = self.draw_points(mask, self.context(event, scaled), generator)
         return Latent({"event": event, "points": points}, scaled, mask)
 
@@ -116,7 +119,7 @@ class CloudModel(GenerativeModule):
         self, cond: Conditions, scaled: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
         """Normalised numbers of events ``(B, K)`` for given fields and their network input."""
-        return self.event_flow.sample(len(cond), scaled, generator)
+        return self.event_flow.sample(cond.n, scaled, generator)
 
     @abstractmethod
     def draw_points(

@@ -124,8 +124,8 @@ class PXDWGAN(GenerativeModule):
 
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
         """Independent images for every sensor of every event."""
-        images = self.net(len(cond) * self.transform.sensors, generator)
-        return Latent({"image": images.unflatten(0, (len(cond), self.transform.sensors))[:, :, 0]})
+        images = self.net(cond.n * self.transform.sensors, generator)
+        return Latent({"image": images.unflatten(0, (cond.n, self.transform.sensors))[:, :, 0]})
 
     def score(self, images: Tensor) -> Tensor:
         """Critic's score ``(B, 1)`` of scaled single images ``(B, 1, rows, cols)``."""

@@ -21,7 +21,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec
+from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError, draws
 from simulacra.dynamics.density import Density, MakeDensity, Rows
 from simulacra.training.generative import GenerativeModule, Objective
 from simulacra.training.optim import Optim
@@ -118,6 +118,11 @@ class ShowerModel(GenerativeModule):
         energies = self.energies.sample(cond.n, self.transform.condition(cond), generator)
         if self.transform.veto is None:
             return energies
+        if draws.unrolled():
+            raise UserError(
+                "layer energies beyond the veto are drawn again, which an exported graph cannot do: export a "
+                "model trained with model.transform.veto=null"
+            )
         for _ in range(ROUNDS):
             bad = self.transform.vetoed(energies)
             if not bool(bad.any()):

@@ -75,7 +75,7 @@ class TableModel(GenerativeModule):
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
         """Rows for given conditions."""
         scaled = self.transform.condition(cond)
-        return Latent({"table": self.density.sample(len(cond), scaled, generator)}, scaled)
+        return Latent({"table": self.density.sample(cond.n, scaled, generator)}, scaled)
 
     @torch.no_grad()
     def _rows(self, batches: Batches) -> Iterator[Rows]:

@@ -1,0 +1,181 @@
+"""Files of a program, and what runs them."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from simulacra.core import UserError
+from simulacra.deploy.export.contract import Contract
+from simulacra.deploy.export.program import quiet
+
+Array = NDArray[np.float32]
+Run = Callable[[Sequence[Array]], list[Array]]
+"""From inputs ``(B, *shape)`` to outputs."""
+
+
+def required(package: str) -> Any:
+    """A package of the extra ``export``.
+
+    Raises:
+        UserError: If it is missing.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"this needs the package {package}: pip install simulacra[export]"
+        ) from error
+
+
+class Format(ABC):
+    """A kind of file."""
+
+    name: ClassVar[str]
+    file: ClassVar[str]
+    """Name of the file."""
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Packages that it needs."""
+
+    @abstractmethod
+    def write(self, program: ExportedProgram, contract: Contract, path: Path) -> None:
+        """Write the program as a file."""
+
+    @abstractmethod
+    def load(self, path: Path, threads: int = 1) -> Run:
+        """What runs a file.
+
+        Args:
+            path: The file.
+            threads: Threads that share the work of one call.
+        """
+
+
+class Onnx(Format):
+    """ONNX, for onnxruntime."""
+
+    name = "onnx"
+    file = "model.onnx"
+    packages = ("onnx", "onnxscript", "onnxruntime")
+
+    def write(self, program: ExportedProgram, contract: Contract, path: Path) -> None:
+        """See :meth:`Format.write`; weights are in the file."""
+        names = {
+            "input_names": [port.name for port in contract.inputs],
+            "output_names": [port.name for port in contract.outputs],
+        }
+        with quiet():
+            made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+            assert made is not None
+            made.save(str(path), external_data=False)
+
+    def load(self, path: Path, threads: int = 1) -> Run:
+        """See :meth:`Format.load`."""
+        runtime = required("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.log_severity_level = threads, 3
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        names = [item.name for item in session.get_inputs()]
+
+        def run(inputs: Sequence[Array]) -> list[Array]:
+            found: list[Array] = session.run(None, dict(zip(names, inputs, strict=True)))
+            return found
+
+        return run
+
+
+class TorchScript(Format):
+    """TorchScript, for LibTorch."""
+
+    name = "torchscript"
+    file = "model.pt"
+
+    def write(self, program: ExportedProgram, contract: Contract, path: Path) -> None:
+        """See :meth:`Format.write`."""
+        with quiet():
+            module = torch.jit.freeze(torch.jit.script(plain(program)).eval())
+            module = torch.jit.script(contract.wrapped(module))
+            torch.jit.save(module, str(path))
+
+    def load(self, path: Path, threads: int = 1) -> Run:
+        """See :meth:`Format.load`."""
+        with quiet():
+            module = torch.jit.load(str(path)).eval()
+        return _of_torch(module)
+
+
+class Pt2(Format):
+    """A program of ``torch.export``."""
+
+    name = "pt2"
+    file = "model.pt2"
+
+    def write(self, program: ExportedProgram, contract: Contract, path: Path) -> None:
+        """See :meth:`Format.write`."""
+        with quiet():
+            torch.export.save(program, str(path))
+
+    def load(self, path: Path, threads: int = 1) -> Run:
+        """See :meth:`Format.load`."""
+        with quiet():
+            module = torch.export.load(str(path)).module()
+        return _of_torch(module)
+
+
+FORMATS: dict[str, Format] = {form.name: form for form in (Onnx(), TorchScript(), Pt2())}
+
+
+def _of_torch(module: Callable[..., Tensor | tuple[Tensor, ...]]) -> Run:
+    def run(inputs: Sequence[Array]) -> list[Array]:
+        with torch.inference_mode():
+            found = module(*map(torch.from_numpy, inputs))
+        return [value.numpy() for value in ((found,) if isinstance(found, Tensor) else found)]
+
+    return run
+
+
+def plain(program: ExportedProgram) -> torch.fx.GraphModule:
+    """A program in words that TorchScript knows: packets of overloads, no checks, no trees; one output alone
+    is a tensor.
+    """
+    held = program.module(check_guards=False)
+    graph = held.graph
+    graph.set_codegen(torch.fx.graph.CodeGen())
+    for node in list(graph.nodes):
+        if node.target is torch.ops.aten._assert_tensor_metadata.default:
+            graph.erase_node(node)
+        elif isinstance(node.target, torch._ops.OpOverload):
+            node.target = node.target.overloadpacket
+    end = graph.output_node()
+    (made,) = end.args
+    assert isinstance(made, tuple)
+    end.args = (made[0] if len(made) == 1 else made,)
+    for node in list(graph.nodes):
+        with graph.inserting_before(node):
+            node.args, node.kwargs = (_spelt(part, graph) for part in (node.args, node.kwargs))
+    graph.eliminate_dead_code()
+    kept = {
+        node.target: getattr(held, node.target) for node in graph.nodes if node.op == "get_attr"
+    }
+    return torch.fx.GraphModule(kept, graph)
+
+
+def _spelt(value: Any, graph: torch.fx.Graph) -> Any:
+    """Arguments in which infinite numbers and NaN are made of their names, as TorchScript wants them."""
+
+    def spelt(item: Any) -> Any:
+        if isinstance(item, float) and not math.isfinite(item):
+            return graph.call_function(float, (str(item),))
+        return item
+
+    return torch.fx.node.map_aggregate(value, spelt)
