@@ -72,7 +72,7 @@ class Sidecar:
         """The lines."""
         ports = [("input", port) for port in self.inputs]
         ports += [("output", port) for port in self.outputs]
-        rows = [
+        rows: list[list[object]] = [
             ["simulacra_export", VERSION],
             ["contract", self.contract],
             ["format", self.format],
