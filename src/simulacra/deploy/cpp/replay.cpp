@@ -83,7 +83,7 @@ int replay(const std::string& folder, int repeats) {
   std::sort(differences.begin(), differences.end());
   const std::size_t n = differences.size();
   const double largest = n ? differences[n - 1] : 0.0;
-  const double nearly_all = n ? differences[std::size_t(0.999 * double(n - 1))] : 0.0;
+  const double nearly_all = n ? differences[std::size_t(std::ceil(0.999 * double(n - 1)))] : 0.0;
   std::printf("numbers %zu largest %.3e in_99.9_percent %.3e\n", n, largest, nearly_all);
   std::printf("ms_per_event batch_1 %.4f\n",
               median_ms(generator, part(pairs.inputs, sidecar.inputs, 0, 1), 1, repeats));

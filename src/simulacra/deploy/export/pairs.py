@@ -135,7 +135,7 @@ def agreement(run: Run, pairs: Pairs, batch: int | None) -> Agreement:
         return Agreement(0, 0.0, 0.0)
     return Agreement(
         len(all_of_them),
-        float(np.quantile(all_of_them, NEARLY_ALL, method="lower")),
+        float(np.quantile(all_of_them, NEARLY_ALL, method="higher")),
         float(all_of_them.max()),
     )
 

@@ -1,0 +1,81 @@
+"""Every model of the configuration tree is exported and agrees with Python, or says in a sentence why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from simulacra.core import UserError
+from simulacra.data.base import EventDataModule
+from simulacra.deploy.export.formats import FORMATS
+from simulacra.deploy.export.write import write
+from simulacra.training.checkpoint import build
+from simulacra.training.generative import GenerativeModule
+from support import fits, models_of, trainable
+
+KINDS = (
+    ("ds1_photons", None),
+    ("ds2", None),
+    ("ild_10x10", None),
+    ("ild_10x10", "cloud"),
+    ("jetnet30", None),
+    ("jetclass", None),
+    ("pxd_small", None),
+    ("table", None),
+)
+REFUSED = {
+    "caloflow_teacher": "export the student",
+    "icaloflow": "export the student",
+    "l2lflows": "export the student",
+    "conv_l2lflows": "veto",
+}
+"""Models that cannot be unrolled, and what they say."""
+
+
+def pair(model: str) -> tuple[str, str | None]:
+    """The first kind of data that fits a model."""
+    return next(kind for kind in KINDS if fits(model, *kind))
+
+
+def exported(model: str, toy: Callable[..., EventDataModule], folder: Path) -> GenerativeModule:
+    """A generator with fitted transform and weights that are no longer those of its start."""
+    events = toy(*pair(model))
+    torch.manual_seed(0)
+    config = trainable(model, events, folder)
+    module = build(config, events.spec).fit_transform(events.fit_batches())
+    for parameter in module.parameters():
+        parameter.data.add_(0.02 * torch.randn_like(parameter))
+    module.record.conditions = events.batch(32).conditions(module.given) if module.given else None
+    return module
+
+
+def test_refusals_are_of_models_that_there_are() -> None:
+    assert set(REFUSED) <= set(models_of(GenerativeModule))
+
+
+@pytest.mark.grid
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("model", models_of(GenerativeModule))
+def test_every_model_is_exported_or_says_why_not(
+    model: str, toy: Callable[..., EventDataModule], tmp_path: Path
+) -> None:
+    module = exported(model, toy, tmp_path)
+    folder = tmp_path / "exported"
+    if model in REFUSED:
+        with pytest.raises(UserError, match=REFUSED[model]) as said:
+            write(module, "plain", FORMATS["onnx"], folder, {})
+        assert "\n" not in str(said.value)
+        assert not folder.exists()
+        return
+    done = write(module, "plain", FORMATS["onnx"], folder, {})
+    assert done.agreement.numbers > 0
+    assert done.agreement.holds
+    assert {file.name for file in folder.iterdir()} == {
+        "model.onnx",
+        "sidecar.json",
+        "sidecar.txt",
+        "pairs.bin",
+    }
