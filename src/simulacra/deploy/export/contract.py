@@ -130,7 +130,7 @@ class Plain(Contract):
 
     def feed(self, cond: Conditions, numbers: dict[Kind, Tensor]) -> tuple[Tensor, ...]:
         """See :meth:`Contract.feed`."""
-        values = {**cond.values, **numbers}
+        values = {**cond.values, **{str(kind): value for kind, value in numbers.items()}}
         return tuple(values[port.name].float() for port in self.inputs)
 
     def read(self, inputs: tuple[Tensor, ...]) -> tuple[Conditions, dict[Kind, Tensor]]:

@@ -70,12 +70,13 @@ class Onnx(Format):
 
     def write(self, program: ExportedProgram, contract: Contract, path: Path) -> None:
         """See :meth:`Format.write`; weights are in the file."""
-        names = {
-            "input_names": [port.name for port in contract.inputs],
-            "output_names": [port.name for port in contract.outputs],
-        }
+        inputs, outputs = (
+            [port.name for port in side] for side in (contract.inputs, contract.outputs)
+        )
         with quiet():
-            made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+            made = torch.onnx.export(
+                program, dynamo=True, verbose=False, input_names=inputs, output_names=outputs
+            )
             assert made is not None
             made.save(str(path), external_data=False)
 

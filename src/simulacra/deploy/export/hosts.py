@@ -260,10 +260,10 @@ class FastCaloSim(NormalHost):
         """See :meth:`Contract.taken`."""
         low, high = self.field_range(self.energy)
         scale = self.in_unit("MeV")
-        bounds = [None if end is None else end * scale for end in (low, high)]
+        low, high = (None if end is None else end * scale for end in (low, high))
         cells = self.spec.n_voxels
         return (
-            Port("inn_einc_in", (1,), "condition", "MeV", *bounds),
+            Port("inn_einc_in", (1,), "condition", "MeV", low, high),
             Port("inn_eta_in", (1,), "condition", note="10 |eta|"),
             Port("inn_z_energy", (self.numbers["normal"] - cells,), "normal"),
             Port("cfm_z_shape", (cells,), "normal"),

@@ -72,13 +72,16 @@ class Sidecar:
         """The lines."""
         ports = [("input", port) for port in self.inputs]
         ports += [("output", port) for port in self.outputs]
+        listed: list[list[object]] = [
+            [side, p.name, p.role, p.unit, p.low, p.high, *p.shape] for side, p in ports
+        ]
         rows: list[list[object]] = [
             ["simulacra_export", VERSION],
             ["contract", self.contract],
             ["format", self.format],
             ["file", self.file],
             ["events_per_call", self.batch],
-            *([side, p.name, p.role, p.unit, p.low, p.high, *p.shape] for side, p in ports),
+            *listed,
             ["pairs", PAIRS, self.pairs],
         ]
         return "".join(" ".join(map(_word, row)) + "\n" for row in rows)
