@@ -13,7 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OPTIONAL = (
     "alembic awkward hydra_plugins.hydra_joblib_launcher hydra_plugins.hydra_optuna_sweeper "
-    "hydra_plugins.hydra_submitit_launcher mlflow optuna pyarrow sqlalchemy submitit tensorboard uproot ot"
+    "hydra_plugins.hydra_submitit_launcher mlflow optuna pyarrow sqlalchemy submitit tensorboard uproot ot "
+    "fastjet pythia8mc"
 )
 BLOCKED = f"""
 import sys
@@ -75,6 +76,8 @@ def test_packages_of_extras_are_no_requirements() -> None:
         "mlflow-skinny",
         "uproot",
         "optuna",
+        "pythia8mc",
+        "fastjet",
     }
     assert "jinja2" in names
     assert {"pyarrow>=17"} <= set(project["optional-dependencies"]["table"])

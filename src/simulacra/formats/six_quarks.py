@@ -1,0 +1,38 @@
+r"""Top pairs that decay to six quarks, as a table of their four-momenta (arXiv:1907.03764).
+
+24 columns ``<quark>_<component>`` in GeV, with the components ``e``, ``px``, ``py``, ``pz`` of, in order,
+
+- ``b``: the down-type quark of :math:`t \to W^+ b`,
+- ``q1``, ``q2``: the up-type quark and the down-type antiquark of :math:`W^+ \to q \bar q'`,
+- ``bbar``: the antiquark of :math:`\bar t \to W^- \bar b`,
+- ``q3``, ``q4``: the up-type antiquark and the down-type quark of :math:`W^- \to \bar q q'`.
+
+So both halves have the same order under the exchange of particles and antiparticles. Files are HDF5, CSV or
+Parquet.
+"""
+
+from __future__ import annotations
+
+from simulacra.core import Field
+from simulacra.formats.table_columns import Column
+from simulacra.formats.table_files import TableFiles
+
+QUARKS = ("b", "q1", "q2", "bbar", "q3", "q4")
+COMPONENTS = ("e", "px", "py", "pz")
+
+
+class SixQuarks(TableFiles):
+    """Reader and writer of such tables."""
+
+    def __init__(self) -> None:
+        super().__init__("ttbar", six_quark_columns())
+
+
+def six_quark_columns() -> tuple[Column, ...]:
+    """The 24 columns."""
+    fields = [
+        Field(f"{quark}_{component}", "GeV", low=0.0 if component == "e" else None)
+        for quark in QUARKS
+        for component in COMPONENTS
+    ]
+    return tuple(Column(field, field.name) for field in fields)
