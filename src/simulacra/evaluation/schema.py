@@ -151,7 +151,6 @@ class Produce(TypedDict):
     output: PathName | None
     overwrite: bool
     particle: str | None
-    process: str | None
     seed: Seed
     processes: Count
     chunk: Count

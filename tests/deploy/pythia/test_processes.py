@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from simulacra.core import Batch, UserError
 from simulacra.core.instantiate import instantiate
@@ -35,9 +34,8 @@ pythia = pytest.mark.skipif(
 def made(*overrides: str) -> PythiaSimulator:
     """The simulator of a configuration, as the command composes it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(overrides=["+simulator=pythia", *overrides])
-    OmegaConf.resolve(config)
-    found = instantiate(config.simulator, Simulator)
+        config = compose("produce", ["simulator=pythia", *overrides])
+    found = instantiate(config.simulator, Simulator, asked=config)
     assert isinstance(found, PythiaSimulator)
     return found
 
@@ -247,6 +245,8 @@ def test_settings_that_cannot_be_are_one_sentence(
         (("process=lhco", "process.veto=1300"), "must not exceed process.pt = 1200 GeV, got 1300"),
         (("process=lhco", "process.masses=[1000,500,100]"), "W' at least 1,200 GeV above both"),
         (("process=lhco", "process.fraction=2"), "from 0 to 1"),
+        (("particle=gamma",), "particle= is nothing that Pythia is asked for"),
+        (("data=jetnet30",), "data= is nothing that Pythia is asked for"),
     ],
 )
 def test_a_process_that_cannot_be_is_refused_at_once(

@@ -32,8 +32,8 @@ pytestmark = [
 def both(file: str, form: Format, n: int, *overrides: str) -> tuple[Batch, Batch]:
     """Produced and true events."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(overrides=["+simulator=pythia", *overrides])
-    simulator = instantiate(config.simulator, Simulator)
+        config = compose("produce", ["simulator=pythia", *overrides])
+    simulator = instantiate(config.simulator, Simulator, asked=config)
     simulator.open()
     return simulator.run(0, n, 11), form.read(Path(TRUTH or "") / file)
 

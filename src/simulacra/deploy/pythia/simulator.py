@@ -6,6 +6,7 @@ import importlib.metadata
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -71,16 +72,28 @@ class PythiaSimulator(Simulator):
 
     Args:
         process: What is produced.
+        asked: Configuration of the command, in which a particle or a data set has no place.
+
+    Raises:
+        UserError: If there is one.
     """
 
-    acknowledgement = (
-        "simulated with PYTHIA 8 (arXiv:2203.11601) and FastJet (arXiv:1111.6097), which are separate "
-        "programs under the GNU GPL, version 2 or later: cite both"
-    )
-
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, asked: Mapping[str, Any]) -> None:
         super().__init__(process.format)
+        for key in ("particle", "data"):
+            if asked.get(key) is not None:
+                raise UserError(
+                    f"{key}= is nothing that Pythia is asked for: process= says what is simulated and written"
+                )
         self.process = process
+
+    @property
+    def acknowledgement(self) -> str:
+        """Both programs, and their licence."""
+        return (
+            "simulated with PYTHIA 8 (arXiv:2203.11601) and FastJet (arXiv:1111.6097), which are separate "
+            "programs under the GNU GPL, version 2 or later: cite both"
+        )
 
     @property
     def provenance(self) -> Mapping[str, str | int | float]:
