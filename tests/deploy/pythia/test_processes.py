@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import sys
@@ -122,10 +123,12 @@ def test_only_jets_near_a_parton_of_their_own_event_match() -> None:
         np.zeros(0, int),
         zeros.astype(int),
     )
-    partons = Particles(
-        momentum(900 * ones, np.array([0.0, 0.5, 0.9]), np.array([-3.1, 3.1, 0.0]), zeros),
-        np.array([1, 2]), np.full(3, 21), np.zeros((3, 3)),
-    )  # fmt: skip
+    partons = Particles(  # two of the first event, the second of them where the others' jets are
+        momentum(900 * ones, np.array([0.0, 0.0, 0.9]), np.array([-3.1, 0.0, 0.0]), zeros),
+        np.array([2, 1]),
+        np.full(3, 21),
+        np.zeros((3, 3)),
+    )
     assert process._matched(jets, partons).tolist() == [True, False, False]
     assert not process._matched(jets, partons[np.zeros(3, bool)]).any()
 
@@ -208,8 +211,11 @@ def test_a_chunk_of_several_classes_holds_all_and_the_format_writes_them(tmp_pat
 
 @pythia
 def test_nothing_is_written_to_standard_output(capfd: pytest.CaptureFixture) -> None:
+    library = ctypes.CDLL(None)
     with silent():
         os.write(1, b"banner")
+        library.puts(b"banner that the library keeps in a buffer")
+    library.fflush(None)
     simulator = made("process=ttbar")
     simulator.open()
     simulator.run(0, 8, 1)
@@ -260,6 +266,12 @@ def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "pythia8mc", None)
     with pytest.raises(UserError, match=r"pip install simulacra\[jets\]"):
         made().open()
+
+
+def test_chunks_are_long_enough_for_the_start_of_pythia() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert compose("produce", ["simulator=pythia"]).chunk == 2000
+        assert compose("produce", ["simulator=pythia", "chunk=7"]).chunk == 7
 
 
 def test_the_provenance_holds_versions_literal_settings_and_the_selection() -> None:
