@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from simulacra import data as data_sets
+from simulacra.core.constructors import constructor
 from simulacra.core.detector import Detector
 from simulacra.core.instantiate import TRUSTED, instantiate
 from simulacra.core.ranges import Positive
@@ -19,6 +20,7 @@ from simulacra.formats.base import Format
 from simulacra.formats.produced import ProducedShowers, produced
 
 
+@constructor
 def showers(
     asked: Mapping[str, Any], physics: str = ELECTROMAGNETIC, cut: Positive = 0.7
 ) -> Geant4Showers:
