@@ -66,6 +66,7 @@ def test_plain_gives_what_the_module_samples_of_the_same_noise(modules) -> None:
     assert float(cells.sum()) > 0
 
 
+@pytest.mark.grid
 def test_par04_takes_one_flat_input_and_gives_shares_in_the_order_r_phi_z(modules) -> None:
     module = modules("caloinn", "ds2")
     plain, held = (contract(name, module) for name in ("plain", "par04"))
@@ -83,6 +84,7 @@ def test_par04_takes_one_flat_input_and_gives_shares_in_the_order_r_phi_z(module
     torch.testing.assert_close(share.sum(1), cells.flatten(1).sum(1) / energy)
 
 
+@pytest.mark.grid
 def test_ddml_takes_energy_and_direction_and_gives_gev(modules) -> None:
     module = modules("caloinn", "ild_angles")
     held = contract("ddml", module)
@@ -115,15 +117,24 @@ def test_fastcalosim_takes_four_inputs_and_gives_mev(modules) -> None:
     torch.testing.assert_close(held.run(inputs)[0], expected)
 
 
+GRID = pytest.mark.grid  # other data sets, seconds each
+
+
 @pytest.mark.parametrize(
     ("name", "model", "data", "said"),
     [
         ("par04", "caloinn", "ds1_photons", "cylindrical mesh"),
-        ("ddml", "caloinn", "ds2", "cells in x and y"),
         ("ddml", "caloinn", "ds1_photons", "regular grid"),
-        ("fastcalosim", "caloinn", "calogan", "normal numbers|normal number per layer"),
-        ("fastcalosim", "wgan3d", "ild_10x10", "normal number per layer"),
-        ("fastcalosim", "epic_fm", "jetnet30", "showers of cells"),
+        pytest.param("ddml", "caloinn", "ds2", "cells in x and y", marks=GRID),
+        pytest.param(
+            "fastcalosim",
+            "caloinn",
+            "calogan",
+            "normal numbers|normal number per layer",
+            marks=GRID,
+        ),
+        pytest.param("fastcalosim", "wgan3d", "ild_10x10", "normal number per layer", marks=GRID),
+        pytest.param("fastcalosim", "epic_fm", "jetnet30", "showers of cells", marks=GRID),
     ],
 )
 def test_a_contract_that_does_not_fit_says_why(modules, name, model, data, said) -> None:
@@ -132,6 +143,7 @@ def test_a_contract_that_does_not_fit_says_why(modules, name, model, data, said)
     assert "\n" not in str(found.value)
 
 
+@pytest.mark.grid
 def test_uniform_numbers_are_made_of_normal_ones_for_hosts_that_draw_those_alone(modules) -> None:
     held = contract("ddml", modules("wgan3d", "ild_10x10"))
     width = held.sampler.widths["uniform"]
