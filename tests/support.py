@@ -97,10 +97,9 @@ def models_of(task: type[Module]) -> list[str]:
 
 
 def grid() -> list[tuple[str, str, str | None]]:
-    """Every model, data set and view."""
-    views = {
-        name: composed("data", f"data={name}").get("views") or {} for name in config_names("data")
-    }
+    """Every model, data set and view; the data set of any detector is that of one that is there, too."""
+    names = (name for name in config_names("data") if name != "produced")
+    views = {name: composed("data", f"data={name}").get("views") or {} for name in names}
     return [
         (model, name, view)
         for model in config_names("model")
