@@ -4,11 +4,13 @@ import signal
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from deploy.counting import Counting, made, same
 from simulacra.core import Batch, UserError
-from simulacra.deploy.production import PLAN, Plan, chunk_seed, produce
+from simulacra.deploy.production import PLAN, Plan, chunk_seed, incident, produce, times
+from simulacra.formats.base import TIME
 from simulacra.formats.calochallenge import CaloChallenge, ds1_photons
 
 FORMAT = CaloChallenge(ds1_photons())
@@ -81,3 +83,20 @@ def test_a_signal_keeps_finished_chunks(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out.hdf5.parts").glob("0*.json"))) == 1
     run(tmp_path, Plan(30, 10, 3))
     assert same(FORMAT.read(tmp_path / "out.hdf5"), whole(tmp_path, Plan(30, 10, 3)))
+
+
+def test_a_file_says_how_long_its_simulation_took(tmp_path: Path) -> None:
+    assert times(np.array([1.0, 2.0]), np.array([100.0, 200.0])) == {
+        "simulacra_ms_per_gev": 10.0,
+        "simulacra_ms_per_gev_error": 0.0,
+    }
+    assert times(np.array([1.0]), np.array([100.0])) == {}
+    FORMAT.toy(tmp_path / "toy.hdf5", 4)
+    assert FORMAT.simulated(tmp_path / "toy.hdf5") is None
+    batch = FORMAT.read(tmp_path / "toy.hdf5")
+    FORMAT.write(tmp_path / "told.hdf5", batch, {TIME: 8.5, f"{TIME}_error": 0.25})
+    assert FORMAT.simulated(tmp_path / "told.hdf5") == (8.5, 0.25)
+    FORMAT.write(tmp_path / "text.hdf5", batch, {TIME: "8.5", f"{TIME}_error": 0.25})
+    assert FORMAT.simulated(tmp_path / "text.hdf5") is None
+    energy = float(batch.cond["incident_energy"].double().sum())
+    assert incident(FORMAT.spec, batch) == pytest.approx(energy / 1e3)

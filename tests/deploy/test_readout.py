@@ -13,6 +13,7 @@ from simulacra.core.instantiate import instantiate
 from simulacra.deploy.primaries import Primaries, shot
 from simulacra.deploy.readout import Points, Voxels, cell_of, conditions
 from simulacra.evaluation import config
+from simulacra.formats.binning import polar, read_binning, write_binning
 from simulacra.formats.calo_cloud import ild_cloud
 from simulacra.formats.calochallenge import ds2
 from simulacra.formats.calogan import calogan
@@ -110,8 +111,8 @@ def test_conditions_are_those_of_the_particles() -> None:
     assert torch.allclose(cond["direction"].double(), torch.from_numpy(found.direction), atol=1e-6)
     with pytest.raises(UserError, match="is one of gamma, piplus, and e\\+ is none"):
         conditions(calogan(("gamma", "piplus")), found)
-    angles = conditions(ild_angles(), found)
-    assert float(angles["theta"].min()) >= 10
+    angles = conditions(ild_angles(), found, polar=True)["theta"][:, 0].double().numpy()
+    assert np.allclose(np.cos(np.radians(angles)), found.direction[:, 0])
 
 
 def test_events_have_one_to_most_particles() -> None:
@@ -141,3 +142,14 @@ def test_a_detector_reads_angles_back(tmp_path) -> None:
     again = format.read(tmp_path / "b.hdf5")
     assert torch.equal(batch.cond["theta"], again.cond["theta"])
     assert float(batch.cond["phi"].max()) > 20
+
+
+def test_cells_of_rings_are_written_as_a_binning_file_that_is_read_back(tmp_path) -> None:
+    made = named("par04").geometry
+    assert polar(made)
+    write_binning(tmp_path / "own.xml", made, "e-")
+    again = read_binning(tmp_path / "own.xml")
+    assert [(a.id, a.axes, a.edges, a.periodic) for a in again.layers] == [
+        (b.id, b.axes, b.edges, b.periodic) for b in made.layers
+    ]
+    assert not polar(named("pb_lar").geometry)

@@ -30,6 +30,7 @@ from simulacra.evaluation.memory import memory_of
 from simulacra.evaluation.publish import write_json
 from simulacra.evaluation.schema import Benchmark
 from simulacra.evaluation.timing import GIB, Protocol, Stopwatch, Timing
+from simulacra.formats.base import TIME
 from simulacra.tracking.geant4 import Geant4Time, geant4_time
 from simulacra.tracking.identity import identity
 from simulacra.training.generative import GenerativeModule
@@ -117,6 +118,11 @@ def geant4_of(module: GenerativeModule, stopwatch: Stopwatch) -> Geant4Time | No
         return None
     asked = stopwatch.conditions(MEAN_OF).values[field.name]
     energy = asked.mean().item() * factor(field.unit, "GeV")
+    told = module.record.provenance
+    if TIME in told:
+        ms, error = (float(told[name]) * energy for name in (TIME, f"{TIME}_error"))
+        source = "the production of the training events"
+        return Geant4Time(ms, error, energy, module.spec.name, source, False)
     return geant4_time(module.spec.name, energy)
 
 

@@ -24,7 +24,7 @@ from simulacra.data.base import EventDataModule, Loading, View
 from simulacra.data.cache import file_hashes, load_dense, load_sparse
 from simulacra.data.files import Found, Published, locate
 from simulacra.data.source import FieldSource, Part
-from simulacra.formats.base import Format
+from simulacra.formats.base import TIME, Format
 from simulacra.physics.base import ObservableSet
 
 log = logging.getLogger(__name__)
@@ -126,7 +126,20 @@ class FileDataModule(EventDataModule):
         seed = self.loading.split_seed
         split = {} if seed is None else {"split_seed": str(seed)}
         hashes = file_hashes(self.found.parts)
-        return {"data": self.native_spec.name, "source": kind, **split, **hashes}
+        times = {} if self.found.embedded else self._times()
+        return {"data": self.native_spec.name, "source": kind, **split, **times, **hashes}
+
+    def _times(self) -> dict[str, str]:
+        """How long the simulation of the training files took, where each of them says so."""
+        found = [self.format.simulated(path) for path in self.found.train]
+        known = [item for item in found if item is not None]
+        if len(known) < len(found):
+            return {}
+        names = (TIME, f"{TIME}_error")
+        return {
+            name: f"{sum(values) / len(values):.6g}"
+            for name, values in zip(names, zip(*known, strict=True), strict=True)
+        }
 
     def prepare_data(self) -> None:
         """Make the caches, once per node, before its other ranks look for them."""

@@ -68,6 +68,11 @@ class Primaries:
         return np.degrees(np.arccos(np.clip(self.direction[:, 2], -1, 1)))
 
     @property
+    def polar(self) -> Array:
+        """Angle from the first transverse axis ``(n,)`` [deg]."""
+        return np.degrees(np.arccos(np.clip(self.direction[:, 0], -1, 1)))
+
+    @property
     def phi(self) -> Array:
         """Azimuth ``(n,)`` [deg], from 0 to 360."""
         return np.degrees(np.arctan2(self.direction[:, 1], self.direction[:, 0])) % 360

@@ -8,6 +8,7 @@ until all of them are put together; a production that was stopped goes on with t
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -17,11 +18,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from simulacra.core import Batch, UserError
-from simulacra.core.files import write_text
-from simulacra.deploy.children import children
-from simulacra.formats.base import Format
+import numpy as np
+from numpy.typing import NDArray
 
+from simulacra.core import Batch, Spec, UserError
+from simulacra.core.files import write_text
+from simulacra.core.units import factor
+from simulacra.deploy.children import children
+from simulacra.formats.base import TIME, Format
+
+Array = NDArray[np.float64]
 Note = str | int | float
 PLAN = "production.json"
 SEEDS = 1_000_003
@@ -47,6 +53,10 @@ class Simulator(ABC):
     def acknowledgement(self) -> str:
         """What users of its events are asked to cite, or nothing."""
         return ""
+
+    def finish(self, target: Path) -> Sequence[Path]:
+        """Write what belongs beside the finished file, and say what it is."""
+        return ()
 
     @abstractmethod
     def open(self) -> None:
@@ -122,24 +132,49 @@ def produce(simulator: Simulator, plan: Plan, target: Path, progress: Progress) 
                 progress(plan.size(number))
             else:
                 missing.append(number)
-        seconds = 0.0
         for number, batch, spent in _made(simulator, plan, missing):
             format.write(_part(folder, number, target), batch)
-            write_text(_note(folder, number), json.dumps({"cpu_seconds": spent}))
+            told = {"cpu_seconds": spent, "gev": incident(simulator.format.spec, batch)}
+            write_text(_note(folder, number), json.dumps(told))
             progress(len(batch))
-        for number in range(plan.chunks):
-            seconds += json.loads(_note(folder, number).read_text())["cpu_seconds"]
+        chunks = [json.loads(_note(folder, k).read_text()) for k in range(plan.chunks)]
+        seconds, energy = (np.array([one[key] for one in chunks]) for key in ("cpu_seconds", "gev"))
         notes: dict[str, Note] = {
             **{f"simulacra_{key}": value for key, value in simulator.provenance.items()},
             "simulacra_seed": plan.seed,
             "simulacra_chunk": plan.chunk,
-            "simulacra_cpu_seconds": seconds,
+            "simulacra_cpu_seconds": float(seconds.sum()),
+            **times(seconds, energy),
         }
         with format.writer(target, notes) as writer:
             for number in range(plan.chunks):
                 writer.append(format.read(_part(folder, number, target)))
+    simulator.finish(target)
     shutil.rmtree(folder)
     return notes
+
+
+def incident(spec: Spec, batch: Batch) -> float:
+    """Incident energy of all events together [GeV], 0 where they have none."""
+    field = spec.roles.get("energy")
+    if field is None or field.name not in batch.cond:
+        return 0.0
+    return float(batch.cond[field.name].double().sum()) * factor(field.unit, "GeV")
+
+
+def times(seconds: Array, energy: Array) -> dict[str, Note]:
+    """CPU time per incident energy, which an event of a simulation takes in proportion to it.
+
+    Args:
+        seconds: CPU time of each chunk [s].
+        energy: Incident energy of each chunk [GeV].
+    """
+    if not energy.sum() or len(energy) < 2:
+        return {}
+    per = 1e3 * seconds.sum() / energy.sum()
+    rest = 1e3 * seconds - per * energy
+    error = math.sqrt(len(rest) / (len(rest) - 1) * np.square(rest).sum()) / energy.sum()
+    return {TIME: float(per), f"{TIME}_error": float(error)}
 
 
 @contextmanager

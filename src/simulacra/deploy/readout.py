@@ -33,10 +33,12 @@ class Readout(ABC):
     Args:
         origin: Where particles that are shot at the middle of the front enter, in the coordinates of the data
             set [mm].
+        polar: Whether the data set's ``theta`` is the angle from the first transverse axis, not from the
+            normal of the plates.
     """
 
-    def __init__(self, origin: Sequence[float] = (0.0, 0.0)) -> None:
-        self.origin = (float(origin[0]), float(origin[1]))
+    def __init__(self, origin: Sequence[float] = (0.0, 0.0), polar: bool = False) -> None:
+        self.origin, self.polar = (float(origin[0]), float(origin[1])), polar
 
     def scoring(self, spec: Spec, detector: Detector) -> ReadoutKind:
         """How the detector is read: step by step unless its own cells are wanted."""
@@ -107,6 +109,7 @@ class Points(Readout):
         pitch: Size of these cells [mm].
         origin: See the base class.
         phase: Position of a cell edge along both axes, in the data set's coordinates [mm].
+        polar: See the base class.
     """
 
     def __init__(
@@ -114,8 +117,9 @@ class Points(Readout):
         pitch: Positive = 0.848,
         origin: Sequence[float] = (0.0, 0.0),
         phase: Sequence[float] = (0.0, 0.0),
+        polar: bool = False,
     ) -> None:
-        super().__init__(origin)
+        super().__init__(origin, polar)
         self.pitch, self.phase = pitch, (float(phase[0]), float(phase[1]))
 
     def of_steps(self, spec: Spec, detector: Detector, steps: Sequence[Array]) -> Batch:
@@ -199,14 +203,14 @@ def cell_of(layer: Layer, x: Array, y: Array) -> NDArray[np.int64]:
     return np.where(inside, i * cols + j, -1)
 
 
-def conditions(spec: Spec, primaries: Primaries) -> dict[str, Tensor]:
-    """Conditions of a data set ``(n, dim)``, of one particle per event.
+def conditions(spec: Spec, primaries: Primaries, polar: bool = False) -> dict[str, Tensor]:
+    """Conditions of a data set ``(n, dim)``, of one particle per event; ``polar`` as of :class:`Readout`.
 
     Raises:
         UserError: If the data set has a condition that is no property of a particle, or lacks its class.
     """
     known: dict[str, Array] = {
-        "theta": primaries.theta[:, None],
+        "theta": (primaries.polar if polar else primaries.theta)[:, None],
         "phi": primaries.phi[:, None],
         "direction": primaries.direction,
     }

@@ -25,6 +25,8 @@ from simulacra.core.plausible import Plausibility
 from simulacra.core.signals import check, held
 from simulacra.formats.cleaning import Cleaning
 
+TIME = "simulacra_ms_per_gev"
+"""Attribute of a file of simulated events: CPU time of the simulation [ms/GeV]; its error has ``_error``."""
 CHUNK_BYTES = 32 * 2**20  # of dense float32 events that are held at once while streaming
 
 
@@ -230,6 +232,10 @@ class Format(ABC):
     @abstractmethod
     def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
         """Write ``n`` simple random events of the right look, for tests: no simulation stands behind them."""
+
+    def simulated(self, path: Path | str) -> tuple[float, float] | None:
+        """CPU time that the simulation took and its error [ms/GeV], where a file says so."""
+        return None
 
     @property
     def chunk(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from simulacra.core import FormatError, Geometry, Layer
+from simulacra.core.files import write_text
 from simulacra.formats.opening import first_line, guard, look
 
 _LARGEST = 2**20  # bytes, of what describes a few dozen layers
@@ -68,6 +69,37 @@ def read_binning(path: Path | str, pitch: float = 1.0) -> Geometry:
     if not kept:
         raise FormatError(f"{path}: none of the {len(layers)} layers has a voxel")
     return Geometry(kept)
+
+
+def polar(geometry: Geometry) -> bool:
+    """Whether a binning file can describe a geometry: rings of equal sectors that begin at -pi."""
+    for layer in geometry.layers:
+        n = layer.shape[0]
+        equal = tuple(math.pi * (2 * k - n) / n for k in range(n + 1))
+        if layer.axes != ("alpha", "r") or layer.edges[0] != equal:
+            return False
+    return True
+
+
+def write_binning(path: Path, geometry: Geometry, particle: str) -> None:
+    """Write the cells of a geometry (:func:`polar`) as a binning file, whole or not at all.
+
+    Args:
+        path: The file.
+        geometry: The cells.
+        particle: Name of the particle whose showers are binned.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    bins = ElementTree.Element("Bins", version="1.0")
+    one = ElementTree.SubElement(bins, "Bin", name=particle)
+    for layer in geometry.layers:
+        edges = ",".join(repr(edge) for edge in layer.edges[1])
+        entry = {"id": str(layer.id), "r_edges": edges, "n_bin_alpha": str(layer.shape[0])}
+        ElementTree.SubElement(one, "Layer", entry)
+    ElementTree.indent(bins)
+    write_text(path, ElementTree.tostring(bins, encoding="unicode") + "\n")
 
 
 def _not_xml(error: Exception) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from simulacra.core import Batch, Field, FormatError
-from simulacra.formats.base import FileInfo, Format
+from simulacra.formats.base import TIME, FileInfo, Format
 from simulacra.formats.cleaning import Cleaning
 from simulacra.formats.hdf5_data import (
     Array,
@@ -164,6 +165,14 @@ class Hdf5Format(Format):
         """Check keys, shapes, lengths, units and the per-event fields, without reading the events."""
         with open_hdf5(path) as file:
             return self._header(file, Path(path))
+
+    def simulated(self, path: Path | str) -> tuple[float, float] | None:
+        """As the attributes of the file say."""
+        with open_hdf5(path) as file:
+            found = [attribute(file, Path(path), name) for name in (TIME, f"{TIME}_error")]
+        if not all(isinstance(item, float) and math.isfinite(item) for item in found):
+            return None
+        return float(found[0]), float(found[1])  # type: ignore[arg-type]  # two numbers
 
     def read(self, path: Path | str, start: int = 0, stop: int | None = None) -> Batch:
         """Events ``start`` to ``stop``, float32, values checked."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from simulacra.deploy.primaries import shot
 from simulacra.deploy.production import Note, Simulator
 from simulacra.deploy.readout import Readout, conditions
 from simulacra.formats.base import Format
+from simulacra.formats.binning import polar, write_binning
+from simulacra.formats.calochallenge import CaloChallenge
 
 ACKNOWLEDGEMENT = (
     "simulated with Geant4 (http://cern.ch/geant4): S. Agostinelli et al., NIM A 506 (2003) 250; "
@@ -67,6 +70,15 @@ class Geant4Showers(Simulator):
         """Geant4's papers."""
         return ACKNOWLEDGEMENT
 
+    def finish(self, target: Path) -> Sequence[Path]:
+        """A binning file beside the showers, where it can describe their cells."""
+        geometry = self.format.spec.geometry
+        if not isinstance(self.format, CaloChallenge) or geometry is None or not polar(geometry):
+            return ()
+        beside = target.with_name(f"{target.stem}_binning.xml")
+        write_binning(beside, geometry, self.detector.gun.particle)
+        return (beside,)
+
     def open(self) -> None:
         """Build the detector in this process."""
         self._simulation = Simulation(self.detector, self.physics, self.scoring)
@@ -78,6 +90,7 @@ class Geant4Showers(Simulator):
         events = self._simulation.run(primaries, seed)
         found = [(event.first, event.second) for event in events]
         made = self._simulation.scoring.events(self.readout, spec, self.detector, found)
-        batch = Batch(made.x, conditions(spec, primaries), made.event, made.mask)
+        cond = conditions(spec, primaries, self.readout.polar)
+        batch = Batch(made.x, cond, made.event, made.mask)
         spec.validate(batch)
         return batch
