@@ -51,7 +51,7 @@ def test_the_way_from_a_detector_to_a_generator_inside_geant4(
         assert program == "simulacra"
         main([command, *(FEWER.get(word, word) for word in words), *SMALL[command]])
         done.append(command)
-    assert done == ["produce", "produce", "train", "export", "simulate", "evaluate"]
+    assert done == ["produce", "produce", "train", "export", "simulate", "simulate", "evaluate"]
     metrics = json.loads(Path("simulated/metrics.json").read_text())
     assert metrics["generated/showers"] >= 4
     assert metrics["ratio/visible"] > 0

@@ -106,6 +106,8 @@ def test_a_command_of_the_readme_runs(
         arguments += ["evaluation.events=100", "evaluation.draw=false", "evaluation=quick"]
     if arguments[:1] == ["sample"]:
         arguments += ["overwrite=true"]  # what the fixture left
+    if arguments[:1] == ["produce"]:
+        arguments += ["n=4"]
     if arguments[:1] == ["benchmark"]:
         arguments += ["batch_sizes=[1,20]", "repeats=2"]
     main(arguments)

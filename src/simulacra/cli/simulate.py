@@ -90,6 +90,7 @@ def request(config: dict[str, Any], detector: Detector, primaries: Primaries) ->
         1e3 * config["threshold"],
         config["every"],
         config["seed"],
+        config["threads"],
     )
 
 

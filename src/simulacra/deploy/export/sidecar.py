@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulacra.core import FormatError, UserError
+from simulacra.core import FormatError, Spec, UserError
 from simulacra.core.strict import read as typed
 from simulacra.deploy.export.ports import Port
 
@@ -122,6 +122,16 @@ def read(folder: Path) -> Sidecar:
         )
     except (KeyError, TypeError, UserError) as error:
         raise FormatError(f"{path} is damaged: {error}") from error
+
+
+def spec(folder: Path) -> Spec:
+    """What the data set of an exported generator promises.
+
+    Raises:
+        UserError: If there is none, or it is damaged.
+    """
+    read(folder)
+    return Spec.from_dict(json.loads((folder / JSON).read_text(encoding="utf-8")).get("spec"))
 
 
 def _ports(rows: Sequence[dict[str, Any]]) -> tuple[Port, ...]:

@@ -14,9 +14,8 @@ from simulacra.core.detector import Detector
 from simulacra.deploy.children import children
 from simulacra.deploy.geant4.events import Simulated, fast, full
 from simulacra.deploy.geant4.simulation import Physics
-from simulacra.deploy.geant4.source import ModuleSource, trained
+from simulacra.deploy.geant4.source import Generated, of_file
 from simulacra.deploy.primaries import Primaries
-from simulacra.evaluation.checkpoints import load
 
 BATCHES = (1, 32)
 """Showers that are generated together, whose times are compared."""
@@ -31,7 +30,7 @@ class Request:
         detector: What is built.
         physics: What Geant4 simulates.
         primaries: Particles of all events.
-        checkpoint: Settings of the checkpoint: ``checkpoint``, ``solver``, ``allow``.
+        generator: ``checkpoint``, ``solver`` and ``allow`` of the command.
         particles: Geant4's names of those whose showers are generated.
         threshold: Kinetic energy below which all is left to Geant4 [MeV].
         every: Events whose showers are generated together.
@@ -42,7 +41,7 @@ class Request:
     detector: Detector
     physics: Physics
     primaries: Primaries
-    checkpoint: Mapping[str, Any]
+    generator: Mapping[str, Any]
     particles: tuple[str, ...]
     threshold: float
     every: int
@@ -69,8 +68,7 @@ def _full(request: Request) -> Simulated:
 
 def _fast(request: Request) -> tuple[Simulated, dict[str, float]]:
     torch.set_num_threads(request.threads)
-    module = load(dict(request.checkpoint))
-    source = ModuleSource(module, trained(module, request.particles, request.threshold))
+    source = of_file(request.generator, request.particles, request.threshold, request.threads)
     source.placer(request.detector)  # refuses a generator of another detector before Geant4 starts
     times = timed(source, request.primaries)
     made = fast(
@@ -79,7 +77,7 @@ def _fast(request: Request) -> tuple[Simulated, dict[str, float]]:
     return made, times
 
 
-def timed(source: ModuleSource, primaries: Primaries) -> dict[str, float]:
+def timed(source: Generated, primaries: Primaries) -> dict[str, float]:
     """Median CPU time per shower by batch size [ms], sizes in turn."""
     own = np.isin(primaries.particle, tuple(source.taken.particles))
     own &= (primaries.energy >= source.taken.low) & (primaries.energy <= source.taken.high)

@@ -1,8 +1,11 @@
-"""A trained generator as a source of showers for a simulation."""
+"""Trained generators as sources of showers for a simulation: of a checkpoint, or exported as a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,58 +14,49 @@ from numpy.typing import NDArray
 from simulacra.core import Conditions, Spec, UserError
 from simulacra.core.detector import Detector
 from simulacra.core.units import factor
+from simulacra.deploy.export import sidecar
+from simulacra.deploy.export.runner import Runner
 from simulacra.deploy.geant4.entrance import Taken
 from simulacra.deploy.placing import Placer
 from simulacra.deploy.primaries import Primaries
 from simulacra.deploy.readout import conditions
+from simulacra.evaluation.checkpoints import load
 from simulacra.training.generative import GenerativeModule
 
 Array = NDArray[np.float64]
+SLACK = 1e-6
+"""Of energies in float32."""
 
 
-def trained(module: GenerativeModule, particles: Collection[str], threshold: float) -> Taken:
-    """Particles that a generator was trained for: no others, since it is not asked beyond its training.
-
-    Args:
-        module: The generator.
-        particles: Geant4's names.
-        threshold: Particles below this kinetic energy are left to Geant4 [MeV].
-
-    Raises:
-        UserError: If it is not known for which energies it was trained.
-    """
-    field = module.spec.by_role("energy")
-    unit = factor(field.unit, "MeV")
-    known = module.record.trained_range.get(field.name)
-    low, high = known if known is not None else (field.low, field.high)
-    if low is None or high is None:
-        raise UserError("the checkpoint does not say for which energies its generator was trained")
-    slack = 1e-6  # of float32
-    return Taken(
-        tuple(particles), max(threshold, low * unit * (1 - slack)), high * unit * (1 + slack)
-    )
-
-
-class ModuleSource:
-    """A generator of a checkpoint.
+class Generated(ABC):
+    """A generator of showers on voxels.
 
     Args:
-        module: The generator.
-        taken: Particles whose showers it makes.
+        spec: What its data set promises.
+        energies: Smallest and largest incident energy of its training [the spec's unit].
+        particles: Geant4's names of those whose showers it makes.
+        threshold: Particles below this kinetic energy are left to Geant4 [MeV]; others as well that it was
+            not trained for.
 
     Raises:
-        UserError: If it makes no showers on voxels.
+        UserError: If it makes no showers on voxels, or it is not known for which energies it was trained.
     """
 
-    def __init__(self, module: GenerativeModule, taken: Taken) -> None:
-        if module.spec.geometry is None or module.spec.kind not in ("grid", "layers"):
-            raise UserError(f"a generator of {module.spec.name} makes no showers on voxels")
-        self.module, self.taken = module.eval(), taken
-
-    @property
-    def spec(self) -> Spec:
-        """Of the generator."""
-        return self.module.spec
+    def __init__(
+        self,
+        spec: Spec,
+        energies: tuple[float | None, float | None],
+        particles: Collection[str],
+        threshold: float,
+    ) -> None:
+        if spec.geometry is None or spec.kind not in ("grid", "layers"):
+            raise UserError(f"a generator of {spec.name} makes no showers on voxels")
+        low, high = energies
+        if low is None or high is None:
+            raise UserError("it is not known for which energies the generator was trained")
+        unit = factor(spec.by_role("energy").unit, "MeV")
+        lowest = max(threshold, low * unit * (1 - SLACK))
+        self.spec, self.taken = spec, Taken(tuple(particles), lowest, high * unit * (1 + SLACK))
 
     def placer(self, detector: Detector) -> Placer:
         """Lays its showers into the cells of a detector."""
@@ -71,8 +65,72 @@ class ModuleSource:
 
     def showers(self, primaries: Primaries, seed: int) -> Array:
         """Energies in its voxels ``(n, V)`` [MeV]."""
-        known = conditions(self.spec, primaries)
-        cond = Conditions(len(primaries), {name: known[name] for name in self.module.given})
+        made = self._made(conditions(self.spec, primaries), seed)
+        return made.reshape(len(primaries), -1) * factor(self.spec.unit, "MeV")
+
+    @abstractmethod
+    def _made(self, known: Mapping[str, torch.Tensor], seed: int) -> Array:
+        """Showers ``(n, *shape)`` of the conditions, or some of them, each ``(n, dim)``."""
+
+
+class OfModule(Generated):
+    """A module with its weights.
+
+    Args:
+        module: The generator.
+        particles, threshold: As of the base class.
+    """
+
+    def __init__(
+        self, module: GenerativeModule, particles: Collection[str], threshold: float
+    ) -> None:
+        field = module.spec.by_role("energy")
+        known = module.record.trained_range.get(field.name, (field.low, field.high))
+        super().__init__(module.spec, known, particles, threshold)
+        self.module = module.eval()
+
+    def _made(self, known: Mapping[str, torch.Tensor], seed: int) -> Array:
+        n = len(next(iter(known.values())))
+        cond = Conditions(n, {name: known[name] for name in self.module.given})
         generator = torch.Generator().manual_seed(seed)
-        made = self.module.sample(cond, batch_size=len(primaries), generator=generator)
-        return made.x.flatten(1).double().numpy() * factor(self.spec.unit, "MeV")
+        return self.module.sample(cond, batch_size=n, generator=generator).x.double().numpy()
+
+
+class OfGraph(Generated):
+    """An exported graph, run by onnxruntime.
+
+    Args:
+        folder: The folder that ``export`` has written.
+        particles, threshold: As of the base class.
+        threads: Of onnxruntime.
+    """
+
+    def __init__(
+        self, folder: Path, particles: Collection[str], threshold: float, threads: int = 1
+    ) -> None:
+        self.runner, spec = Runner.load(folder, threads=threads), sidecar.spec(folder)
+        energy = spec.by_role("energy").name
+        ports = {port.name: (port.low, port.high) for port in self.runner.conditions}
+        super().__init__(spec, ports.get(energy, (None, None)), particles, threshold)
+
+    def _made(self, known: Mapping[str, torch.Tensor], seed: int) -> Array:
+        wanted = {port.name: known[port.name].numpy() for port in self.runner.conditions}
+        found = self.runner.sample(wanted, np.random.default_rng(seed))
+        return found["events"].astype(np.float64)
+
+
+def of_file(
+    asked: Mapping[str, Any], particles: Collection[str], threshold: float, threads: int
+) -> Generated:
+    """The generator of a checkpoint, or of a folder that ``export`` has written.
+
+    Args:
+        asked: ``checkpoint``, ``solver``, ``allow`` of the command.
+        particles: See :class:`Generated`.
+        threshold: See :class:`Generated`.
+        threads: Of onnxruntime.
+    """
+    path = Path(asked["checkpoint"])
+    if path.is_dir():
+        return OfGraph(path, particles, threshold, threads)
+    return OfModule(load(dict(asked)), particles, threshold)
