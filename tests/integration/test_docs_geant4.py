@@ -33,8 +33,10 @@ def commands() -> list[list[str]]:
     return [shlex.split(line) for block in blocks for line in block.splitlines()]
 
 
+@pytest.mark.grid
 @pytest.mark.geant4
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("geant4_pybind", "onnx")),
     reason="Geant4 or ONNX is not installed: pip install 'simulacra[geant4,export]'",
