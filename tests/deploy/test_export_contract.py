@@ -57,7 +57,7 @@ def test_refusals_are_of_models_that_there_are() -> None:
 
 
 @pytest.mark.grid
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(250)
 @pytest.mark.parametrize("model", models_of(GenerativeModule))
 def test_every_model_is_exported_or_says_why_not(
     model: str, toy: Callable[..., EventDataModule], tmp_path: Path

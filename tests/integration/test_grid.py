@@ -73,4 +73,4 @@ def test_any_other_pair_fails_in_one_sentence_that_names_what_fits(
 def test_every_model_and_every_data_set_has_a_partner() -> None:
     fitting = [row for row in grid() if fits(*row)]
     assert {model for model, _, _ in fitting} == set(config_names("model"))
-    assert {name for _, name, _ in fitting} == set(config_names("data"))
+    assert {name for _, name, _ in fitting} == set(config_names("data")) - {"produced"}
