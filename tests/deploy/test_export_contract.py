@@ -56,8 +56,8 @@ def test_refusals_are_of_models_that_there_are() -> None:
     assert set(REFUSED) <= set(models_of(GenerativeModule))
 
 
-@pytest.mark.grid
-@pytest.mark.timeout(250)
+@pytest.mark.export
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("model", models_of(GenerativeModule))
 def test_every_model_is_exported_or_says_why_not(
     model: str, toy: Callable[..., EventDataModule], tmp_path: Path

@@ -75,7 +75,12 @@ class Onnx(Format):
         )
         with quiet():
             made = torch.onnx.export(
-                program, dynamo=True, verbose=False, input_names=inputs, output_names=outputs
+                program,
+                dynamo=True,
+                verbose=False,
+                optimize=False,  # takes many minutes for an unrolled solver; runtimes do it when they load
+                input_names=inputs,
+                output_names=outputs,
             )
             assert made is not None
             made.save(str(path), external_data=False)
