@@ -97,10 +97,12 @@ def config(name: str) -> dict[str, Any]:
 
 @cache
 def data_sets() -> dict[str, str]:
-    """The smallest data set with the same observables, by data set."""
-    kinds = {
-        n: type(data.build(composed("data", f"data={n}")).observables) for n in config_names("data")
-    }
+    """The smallest data set with the same observables, by data set, but for detectors of one's own: toys in
+    their few cells tell networks too little.
+    """
+    found = {n: composed("data", f"data={n}") for n in config_names("data")}
+    public = {n: one for n, one in found.items() if "formats.produced." not in str(one)}
+    kinds = {n: type(data.build(one).observables) for n, one in public.items()}
     ordered = sorted(
         kinds,
         key=lambda n: (spec_of(n, None).kind in ("cloud", "table"), spec_of(n, None).n_voxels),
