@@ -120,7 +120,7 @@ def pulls(
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(9000)
 @pytest.mark.parametrize("name", FILES)
 def test_truth_scores_its_floor_within_the_errors(name: str) -> None:
     found = pulls(name)
