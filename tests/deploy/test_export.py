@@ -17,7 +17,7 @@ import torch
 
 import simulacra
 from simulacra.cli.export import export
-from simulacra.core import UserError
+from simulacra.core import FormatError, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.deploy import export as package
 from simulacra.deploy.export import pairs, sidecar
@@ -124,6 +124,19 @@ def test_differences_count_cells_above_the_threshold_and_leave_out_those_at_it()
     assert not found.holds
     changed[5, 0], changed[7, 500] = 2.0, 3.0  # a cell that should be empty
     assert pairs.agreement(lambda _: [changed], kept, None).largest == math.inf
+
+
+@pytest.mark.parametrize("name", ["../model.onnx", "/tmp/model.onnx", "", 3])
+def test_a_graph_elsewhere_is_not_loaded(name: object, tmp_path: Path) -> None:
+    told = {
+        "simulacra_export": sidecar.VERSION,
+        "contract": "plain",
+        "format": "onnx",
+        "file": name,
+    }
+    (tmp_path / sidecar.JSON).write_text(json.dumps(told))
+    with pytest.raises(FormatError, match="does not lie beside it"):
+        Runner.load(tmp_path)
 
 
 def test_a_sidecar_and_its_lines_say_the_same(tmp_path: Path) -> None:

@@ -109,6 +109,9 @@ def read(folder: Path) -> Sidecar:
         raise FormatError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict) or found.get("simulacra_export") != VERSION:
         raise FormatError(f"{path} is no sidecar of an export of version {VERSION}")
+    name = found.get("file")
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise FormatError(f"{path} names a graph that does not lie beside it: {name!r}")
     try:
         pairs = found["pairs"]
         return Sidecar(
