@@ -25,6 +25,8 @@ from pathlib import Path
 
 FIRST = "SIMULACRA_FIRST_PROCESS"
 """Variable of the environment in which a child finds ``PID:FOLDER``, its parent and the run directory."""
+QUIET = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+"""With which torch itself does not warn in a child, with a stack of calls, of a parent that is ending."""
 PERIOD = 0.5
 """Seconds between two looks at the other processes."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -120,13 +122,16 @@ class Family:
     @contextmanager
     def starting(self) -> Iterator[None]:
         """Around the start of children, which no signal reaches before they can answer it."""
-        os.environ[FIRST] = f"{os.getpid()}:{self.folder.absolute()}"
+        own = {FIRST: f"{os.getpid()}:{self.folder.absolute()}", **QUIET}
+        added = {name: text for name, text in own.items() if name not in os.environ}
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        os.environ.update(added)
         try:
             yield
         finally:
+            for name in added:
+                del os.environ[name]
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            del os.environ[FIRST]
 
     def watch(self, children: Sequence[subprocess.Popen[bytes]]) -> None:
         """Be ended soon after one of the children has failed."""
