@@ -8,6 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
+import h5py
 import pytest
 
 from simulacra.cli.main import main
@@ -54,6 +55,9 @@ def test_the_way_from_a_detector_to_a_generator_inside_geant4(
         main([command, *(FEWER.get(word, word) for word in words), *SMALL[command]])
         done.append(command)
     assert done == ["produce", "produce", "train", "export", "simulate", "simulate", "evaluate"]
+    with h5py.File("little.hdf5") as file:
+        response = file["showers"][:].sum(1) / file["incident_energies"][:, 0]
+    assert 0.9 < response.mean() < 1.1  # the scale that the page gives
     metrics = json.loads(Path("simulated/metrics.json").read_text())
     assert metrics["generated/showers"] >= 4
     assert metrics["ratio/visible"] > 0
