@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from simulacra.core import Batch, FormatError, Spec, UserError
+from simulacra.evaluation.checkpoints import check_output
 from simulacra.formats.table_columns import columns_of
 from simulacra.formats.table_files import TableFiles
 from table_toys import COLUMNS, form, rows
@@ -214,7 +215,7 @@ CASES: list[tuple[str, str, str]] = [
     ("\x00\xff", "csv", "not a CSV file in UTF-8|column 'x' is missing"),
     ("PAR1", "parquet", "not a Parquet file, or a damaged one"),
     ("no", "h5", "not an HDF5 file"),
-    ("x", "root", "tables are read from .h5, .hdf5, .csv, .parquet, not from '.root'"),
+    ("x", "root", "tables are files of .h5, .hdf5, .csv, .parquet, not '.root'"),
 ]  # fmt: skip
 SMALL = {
     "x": {"low": 0.0, "high": 2.0, "unit": "GeV"},
@@ -233,6 +234,11 @@ def test_a_bad_file_is_told_in_one_sentence(
         TableFiles("small", columns_of(SMALL)).check(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_name_that_says_no_kind_of_table_is_refused_before_anything_is_made() -> None:
+    with pytest.raises(UserError, match=r"x\.txt: tables are files of"):
+        check_output("x.txt", form(), overwrite=False)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

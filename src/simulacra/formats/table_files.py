@@ -43,10 +43,11 @@ class TableFiles(Format):
         """
         suffix = Path(path).suffix.lower()
         if suffix not in self.kinds:
-            raise FormatError(
-                f"{path}: tables are read from {', '.join(SUFFIXES)}, not from {suffix!r}"
-            )
+            raise FormatError(f"{path}: tables are files of {', '.join(SUFFIXES)}, not {suffix!r}")
         return self.kinds[suffix]
+
+    def files(self, path: Path | str) -> list[Path]:
+        return self.of(path).files(path)
 
     def header(self, path: Path | str) -> FileInfo:
         return self.of(path).header(path)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 
 from simulacra.core import Batch, UserError
 from simulacra.core.instantiate import instantiate
@@ -260,6 +261,15 @@ def test_a_process_that_cannot_be_is_refused_at_once(
 ) -> None:
     with pytest.raises(UserError, match=message):
         made(*overrides)
+
+
+@pytest.mark.parametrize("words", ["simulator=pythia detector=w_si", "process=lhco"])
+def test_settings_of_another_simulator_are_refused(words: str) -> None:
+    with (
+        initialize_config_dir(str(CONF), version_base="1.3"),
+        pytest.raises(ConfigCompositionException, match="No match in the defaults list"),
+    ):
+        compose("produce", words.split())
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

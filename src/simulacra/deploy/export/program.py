@@ -25,6 +25,10 @@ from simulacra.deploy.export.lowering import lowered
 
 MOST_EVENTS = 2**20
 """Events of one call, at most."""
+EXPORTERS = ("torch", "onnxscript", "onnx_ir", "copyreg")
+"""Packages whose warnings are for those who develop them."""
+LOGGERS = ("torch.export", "torch.fx", "torch.onnx")
+"""The like of what is logged."""
 
 
 class Graph(nn.Module):
@@ -78,13 +82,14 @@ def program(contract: Contract, inputs: tuple[Tensor, ...]) -> ExportedProgram:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the remarks of torch's exporters, which are for those who develop them."""
-    loggers = [logging.getLogger(name) for name in ("torch.export", "torch.fx", "torch.onnx")]
+    loggers = [logging.getLogger(name) for name in LOGGERS]
     before = [logger.level for logger in loggers]
     try:
         for logger in loggers:
             logger.setLevel(logging.CRITICAL)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            for module in EXPORTERS:
+                warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
