@@ -1,36 +1,46 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
 from omegaconf import OmegaConf
 
 from simulacra.core import UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.dynamics.solvers import Solver
-from simulacra.evaluation.config import choices, compose, folder, load_choice
+from simulacra.evaluation.config import choices, compose, folder, load_choice, register
 from simulacra.evaluation.saved import load, relocate, resolve, save
 from simulacra.evaluation.schema import Train
 
 SWEEPS = sorted(path.stem for path in folder("sweeps").glob("*.yaml"))
 
 
+def composed(asked: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
+    """Configurations of trainings one after the other, each file of which is read once."""
+    register()
+    with initialize_config_dir(str(folder("conf")), version_base="1.3"):
+        for overrides in asked:
+            yield resolve(hydra_compose("train", [*overrides, "paths.run=/x"]), Train)
+
+
 @pytest.mark.parametrize(
     "group", ["trainer", "callbacks", "logger", "evaluation", "debug", "experiment"]
 )
 def test_every_choice_of_a_group_composes(group: str) -> None:
-    for name in choices(group):
-        config = resolve(compose("train", [f"{group}={name}", "paths.run=/nowhere"]), Train)
-        assert config["paths"]["run"] == "/nowhere"
+    for config in composed([f"{group}={name}"] for name in choices(group)):
+        assert config["paths"]["run"] == "/x"
 
 
 @pytest.mark.parametrize("size", ["tiny", "small"])
 def test_every_model_has_a_size_for_tests_and_one_for_two_cores(size: str) -> None:
-    for name in choices("model"):
-        config = resolve(
-            compose("train", [f"model={name}", f"model/size={size}", "paths.run=/x"]), Train
-        )
+    names = choices("model")
+    made = composed([f"model={name}", f"model/size={size}"] for name in names)
+    for name, config in zip(names, made, strict=True):
         assert (config["model"]["name"], config["model"]["size"]) == (name, size)
 
 
@@ -58,9 +68,8 @@ def test_the_sweep_of_cloud_and_grid_gives_each_model_its_view() -> None:
 def test_every_student_learns_from_the_teacher_of_its_sweep() -> None:
     students = [name for name in choices("model") if "teacher" in load_choice("model", name)]
     assert {"caloflow_student", "caloclouds2_cm", "pc_droid_cm"} < set(students)
-    for name in students:
-        asked = [f"model={name}", "+teacher=/first/job", "paths.run=/x"]
-        assert resolve(compose("train", asked), Train)["model"]["teacher"] == "/first/job"
+    for config in composed([f"model={name}", "+teacher=/first/job"] for name in students):
+        assert config["model"]["teacher"] == "/first/job"
 
 
 @pytest.mark.parametrize("command", ["sample", "apply", "evaluate", "reproduce"])
@@ -74,9 +83,6 @@ def test_every_solver_composes(solver: str) -> None:
 
 
 def test_the_batch_system_takes_nodes_and_cards_from_the_trainer() -> None:
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
     asked = ["hydra/launcher=slurm", "trainer=slurm", "trainer.num_nodes=3", "trainer.devices=2"]
     with initialize_config_dir(str(folder("conf")), version_base="1.3"):
         config = hydra_compose("train", asked, return_hydra_config=True)

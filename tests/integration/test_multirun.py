@@ -19,7 +19,7 @@ def simulacra(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
-@pytest.mark.slow
+@pytest.mark.grid
 def test_two_jobs_of_two_processes_each(project: Path) -> None:
     done = simulacra(
         "train",

@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        main(["train", *SMALL, f"hydra.run.dir={folder / 'run'}"])
+        main(["train", "model/size=tiny", *SMALL, f"hydra.run.dir={folder / 'run'}"])
         given = f"checkpoint={folder / 'run' / 'checkpoints' / 'best.ckpt'}"
         main(["sample", given, "n=200", f"output={folder / 'showers.hdf5'}"])
     return folder / "run"

@@ -117,8 +117,8 @@ def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> Module:
 def models_for(spec: Spec) -> list[str]:
     """Names of the models in the configuration tree that can represent a data set."""
     found = []
-    for name in tree.choices("model"):
-        family = get_class(str(tree.load_choice("model", name)["_target_"]))
+    for name, config in tree.load_choices("model", tree.choices("model")).items():
+        family = get_class(str(config["_target_"]))
         if issubclass(family, Module) and family.unfit(spec) is None:
             found.append(name)
     return found
@@ -131,8 +131,7 @@ def data_for(model: str) -> list[str]:
     family = get_class(str(tree.load_choice("model", model)["_target_"]))
     assert issubclass(family, Module)
     found = []
-    for name in tree.choices("data"):
-        config = tree.load_choice("data", name)
+    for name, config in tree.load_choices("data", tree.choices("data")).items():
         for view in (None, *(config.get("views") or ())):
             spec = data.build(config if view is None else {**config, "view": view}).spec
             if family.unfit(spec) is None:

@@ -92,9 +92,11 @@ def register() -> None:
     """
     Plugins.instance().register(SweepsSource)
     Plugins.instance().register(SearchPath)
+    store = ConfigStore.instance()
     for side, name in product(PAIR, choices("data")):
-        alias = {"defaults": [{"/data@_here_": name}]}
-        ConfigStore.instance().store(name, alias, group=f"data/{side}", provider="simulacra")
+        if f"{name}.yaml" not in store.repo.get("data", {}).get(side, {}):
+            alias = {"defaults": [{"/data@_here_": name}]}
+            store.store(name, alias, group=f"data/{side}", provider="simulacra")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 
@@ -179,16 +181,24 @@ def _optional(command: str) -> set[str]:
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
-    """One choice of a group as ``train`` composes it, resolved; callers must not change it."""
+    """One choice of the groups ``data`` or ``model`` by itself, resolved; callers must not change it."""
+    return load_choices(group, (name,))[name]
+
+
+def load_choices(group: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Some choices by name, composed together, which takes little longer than one of them."""
     here = Path.cwd()
     own = here if any((here / part).is_dir() for part in ("conf", SWEEPS)) else None
-    return _choice(group, name, own, added())
+    return _choices(group, tuple(names), own, added())
 
 
 @cache
-def _choice(group: str, name: str, here: Path | None, folders: tuple[str, ...]) -> dict[str, Any]:
+def _choices(
+    group: str, names: tuple[str, ...], here: Path | None, folders: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
     """Composed once for all folders without configurations of their own."""
     paths = ",".join(quoted(f"file://{folder}") for folder in folders)
     more = [f"hydra.searchpath=[{paths}]"] if folders else []
-    chosen = compose("train", [f"{group}={name}", *more])[group]
-    return cast(dict[str, Any], OmegaConf.to_container(chosen, resolve=True))
+    asked = [f"+{group}@all.{name}={name}" for name in names]
+    chosen = compose("choices", [*asked, "+model/size=small", *more]).get("all", {})
+    return cast(dict[str, dict[str, Any]], OmegaConf.to_container(chosen, resolve=True))
