@@ -72,12 +72,29 @@ def test_collapse_is_a_high_density_with_a_low_recall() -> None:
     assert bad["recall"] < 0.1 < 0.2 < good["recall"]
 
 
-def test_errors_are_the_spread_over_samples_of_the_density_and_shares() -> None:
+@pytest.mark.parametrize("dimensions", [3, 30])
+def test_errors_of_shares_are_their_spread_over_samples(dimensions: int) -> None:
     generator = torch.Generator().manual_seed(2)
-    found = [prdc(*torch.randn(2, 200, 3, generator=generator).unbind(0)) for _ in range(40)]
-    for name in ("precision", "coverage"):
+    pairs = [torch.randn(2, 200, dimensions, generator=generator) for _ in range(60)]
+    found = [prdc(*each.unbind(0)) for each in pairs]
+    for name in ("precision", "recall", "coverage"):
         spread = np.std([figures[name].value for figures in found])
-        assert 0.3 < found[0][name].error / spread < 3, name
+        error = np.mean([figures[name].error for figures in found])
+        assert 0.9 < error / spread < 1.9, name  # a binomial one alone is down to 0.6 of it
+
+
+def test_an_error_leaves_out_each_event_of_either_sample() -> None:
+    x, y = pair(61, 45)
+    real = radii(x, 5)
+    inside = torch.cdist(x, y) < real[:, None]
+    share = inside.any(1).double().mean()
+    without = torch.stack(
+        [inside[:, torch.arange(45) != j].any(1).double().mean() for j in range(45)]
+    )
+    expected = share * (1 - share) / 61 + (without - without.mean()).square().sum()
+    found = prdc(x, y)["coverage"]
+    assert found.value == pytest.approx(float(share))
+    assert found.error == pytest.approx(float(expected) ** 0.5)
 
 
 def test_too_few_events_are_refused() -> None:

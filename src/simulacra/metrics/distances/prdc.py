@@ -59,7 +59,9 @@ def prdc(
 ) -> dict[str, Figure]:
     """The four figures; rows may be tensors ``(N, F)`` or features that are read block by block.
 
-    The errors are binomial; the density's is that of the mean over generated events.
+    The error of a share is binomial, with that of the sample whose balls or events decide added in squares:
+    it is left out event by event, all balls as they are. In many dimensions few events decide for many, and
+    the binomial error alone is too small. The density's error is that of the mean over generated events.
 
     Args:
         reference: Features of the truth ``(N, F)``.
@@ -80,24 +82,62 @@ def prdc(
             f"precision and recall need more than {k} events of each kind, got {n} and {m}"
         )
     real, fake = radii(reference, k), radii(generated, k)
-    holds, found = torch.zeros(m, dtype=torch.int64), torch.zeros(n, dtype=torch.bool)
-    nearest = torch.full((n,), torch.inf, dtype=torch.float64)
+    held, found, covered = Tally(m, n), Tally(n, m), Tally(n, m)
     for block in blocks(reference, generated):
-        rows, columns, distance = block.rows, block.columns, block.distance
-        holds[columns] += (distance < real[rows, None]).sum(0)
-        found[rows] |= (distance < fake[None, columns]).any(1)
-        nearest[rows] = torch.minimum(nearest[rows], distance.amin(1))
-    density = holds.double() / k
+        rows, columns = block.rows, block.columns
+        in_real = (block.distance < real[rows, None]).double()
+        in_fake = (block.distance < fake[None, columns]).double()
+        held.add(columns, rows, in_real)
+        found.add(rows, columns, in_fake.T)
+        covered.add(rows, columns, in_real.T)
+    density = held.number / k
     spread = float(sample_deviation(density, made)) / math.sqrt(worth(m, made))
     figures = {
-        "precision": _share(holds > 0, made),
-        "recall": _share(found, true),
+        "precision": held.share(made),
+        "recall": found.share(true),
         "density": Figure(float(mean(density, made)), spread, power=None),
-        "coverage": _share(nearest < real, None),
+        "coverage": covered.share(None),
     }
     if true is not None:
         figures |= dict.fromkeys(("precision", "density", "coverage"), _left_out("true"))
     return figures if made is None else {**figures, "recall": _left_out("generated")}
+
+
+class Tally:
+    """How many events of another sample decide for each event, and which one where there is but one.
+
+    Args:
+        events: Number of events.
+        others: Number of events of the other sample.
+    """
+
+    def __init__(self, events: int, others: int) -> None:
+        self.others = others
+        self.counts = torch.zeros(2, events, dtype=torch.float64)
+
+    @property
+    def number(self) -> Tensor:
+        """How many decide for each event ``(events,)``, float64."""
+        return self.counts[0]
+
+    def add(self, events: slice, others: slice, decides: Tensor) -> None:
+        """Count some of the others ``(others, events)``, 1 for those that decide, float64."""
+        place = torch.arange(others.start, others.stop, dtype=torch.float64)
+        self.counts[:, events] += torch.stack([torch.ones_like(place), place]) @ decides
+
+    def share(self, weight: Weight) -> Figure:
+        """Share of the events for which any decides, with its error."""
+        number, sole = self.counts
+        n = len(number)
+        value = float(mean((number > 0).double(), weight))
+        each = (
+            torch.full_like(number, 1 / n) if weight is None else weight.to(number) / weight.sum()
+        )
+        alone = number == 1  # the figure falls by these without the one
+        moved = torch.bincount(sole[alone].long(), each[alone], minlength=self.others)
+        other = float(moved.square().sum() - moved.sum().square() / self.others)
+        error = math.sqrt(value * (1 - value) / worth(n, weight) + max(other, 0.0))
+        return Figure(value, error, power=None)
 
 
 class PRDC(TwoSampleMetric):
@@ -191,11 +231,6 @@ def standardised(features: Tensor, by: Tensor, weight: Weight = None) -> Tensor:
     scale = deviation(values, weight)
     varies = scale > ROUNDING * values.abs().amax(0)
     return (features.double() - mean(values, weight)) / torch.where(varies, scale, 1.0)
-
-
-def _share(chosen: Tensor, weight: Weight) -> Figure:
-    share = float(mean(chosen.double(), weight))
-    return Figure(share, math.sqrt(share * (1 - share) / worth(len(chosen), weight)), power=None)
 
 
 def _left_out(kind: str) -> Figure:
