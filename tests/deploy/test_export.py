@@ -215,9 +215,21 @@ def test_a_missing_package_names_the_extra(
 @pytest.mark.slow
 @pytest.mark.grid
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("form", sorted(FORMATS))
-def test_an_exported_generator_is_run_in_python_like_a_model(checkpoint: Path, form: str) -> None:
+@pytest.mark.parametrize("form", ["pt2", "torchscript"])
+def test_programs_of_torch_reproduce_the_pairs_and_are_left_to_others(
+    checkpoint: Path, form: str
+) -> None:
     done = export(compose("export", [f"checkpoint={checkpoint}", f"format={form}"]))
+    assert done["difference"] < 1e-3
+    with pytest.raises(UserError, match=f"format={form}, run by the program it is for"):
+        Runner.load(done["output"])
+
+
+@pytest.mark.slow
+@pytest.mark.grid
+@pytest.mark.timeout(1200)
+def test_an_exported_generator_is_run_in_python_like_a_model(checkpoint: Path) -> None:
+    done = export(compose("export", [f"checkpoint={checkpoint}"]))
     assert done["difference"] < 1e-3
     found = Runner.load(done["output"]).sample(
         {"incident_energy": [1e4, 2e4, 3e4]}, np.random.default_rng(1)

@@ -1,4 +1,7 @@
-"""An exported generator in Python, on onnxruntime or torch, for programs that only want showers.
+"""An exported generator in Python, on onnxruntime, for programs that only want showers.
+
+An ONNX graph computes and does nothing else. Programs of torch may also open files, so that those of others
+are not run here.
 
 It looks at the conditions before it makes anything, draws the noise from a numpy generator, and makes as many
 events at once as it is asked for.
@@ -15,7 +18,7 @@ import numpy as np
 
 from simulacra.core import UserError
 from simulacra.deploy.export import sidecar
-from simulacra.deploy.export.formats import FORMATS, Array, Run
+from simulacra.deploy.export.formats import FORMATS, Array, Onnx, Run
 from simulacra.deploy.export.ports import Port
 
 Outside = Literal["stop", "warn"]
@@ -54,7 +57,7 @@ class Runner:
             UserError: If there is none, it has another contract, or the package that runs it is missing.
         """
         told = sidecar.read(Path(folder))
-        if told.contract != "plain" or told.format not in FORMATS:
+        if told.contract != "plain" or told.format != Onnx.name:
             raise UserError(
                 f"{folder} has contract={told.contract} and format={told.format}, run by the program "
                 "it is for: export with contract=plain and format=onnx"
