@@ -21,6 +21,8 @@ GOOD = (CLEAR, RIGHT)
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 SECONDS = 90.0
 """After which a case hangs."""
+KEPT = "; finished chunks are kept in "
+"""Says that something unfinished stays, so that a command can go on with it."""
 LATE = 1.0
 """A signal that comes so shortly before the end may find the work done [s]."""
 _JOB = re.compile(r"simulacra: job \d+ failed: ")
@@ -198,7 +200,7 @@ def verdict(case: Case, place: Place, job: Job, ended: Ended) -> tuple[str, str]
         return TRACEBACK, ended.stderr.strip()[-600:]
     if ended.code < 0 and not (job.stop is not None and -ended.code == job.stop[0]):
         return TRACEBACK, f"crashed by signal {-ended.code}: {ended.stderr.strip()[-300:]}"
-    if left and not killed:
+    if left and not killed and KEPT not in ended.stderr:
         return OTHER, f"left behind: {left}"
     if job.stop is not None and ended.signalled is not None:
         outcome, reason = _stopped(case, place, job, ended)

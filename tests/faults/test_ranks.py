@@ -36,6 +36,11 @@ LONG = ("trainer.max_epochs=60",)
 MINUTE = 60.0
 
 
+def listening() -> None:
+    """Before the command starts: take Ctrl-C, which what runs in the background of a shell does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Command:
     """A training in the background.
 
@@ -53,6 +58,7 @@ class Command:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                preexec_fn=listening,
             )
 
     @property

@@ -195,9 +195,15 @@ def parts(folder: Path, settings: Mapping[str, Note]) -> Iterator[None]:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {os.strerror(error.errno or 0)}") from error
-    write_text(plan, text)
     try:
+        write_text(plan, text)
         yield
+    except UserError as error:
+        if not _started(folder):
+            raise
+        raise UserError(
+            f"{error}; finished chunks are kept in {folder}: the same command goes on with the others"
+        ) from error
     finally:
         if not _started(folder):
             shutil.rmtree(folder, ignore_errors=True)

@@ -45,6 +45,10 @@ def jobs(place: Place) -> dict[str, Job]:
         "compare": command("compare", f"runs={stock.run()}", "output=table"),
         "benchmark": command("benchmark", f"checkpoint={checkpoint}", "batch_sizes=[1]", "repeats=1",
         "output=timed"),
+        "produce": command("produce", "detector=pbwo4", "detector.gun.energy=[0.1,0.2]", "n=2", "chunk=1",
+        "output=p.hdf5"),
+        "weights": command("export", f"checkpoint={checkpoint}", "format=safetensors", "output=exported"),
+        "onnx": command("export", f"checkpoint={checkpoint}", "output=exported"),
         "tensorboard": train("model=caloinn", "logger=tensorboard"),
         "multirun": command("train", "-m", *train("model=caloinn").arguments[1:-2], "seed=0,1"),
     }  # fmt: skip
@@ -53,8 +57,9 @@ def jobs(place: Place) -> dict[str, Job]:
 NAMES = (
     *("sample", "sample_jets", "sample_table", "apply", "evaluate", "draw", "scan", "train"),
     *("cache", "resume", "reproduce", "compare", "benchmark", "multirun", "tensorboard"),
+    *("produce", "weights", "onnx"),
 )
-FEW = {"draw", "multirun", "scan", "cache"}
+FEW = {"draw", "multirun", "scan", "cache", "onnx"}
 """Commands that take long, with fewer disks."""
 
 
@@ -141,9 +146,9 @@ def _gone(place: Place, name: str) -> Job:
 
 def _taken(place: Place, name: str) -> Job:
     """Files lie where folders, and folders where files should be made."""
-    for folder in ("g.hdf5", "j.hdf5", "t.h5", "a.hdf5"):
+    for folder in ("g.hdf5", "j.hdf5", "t.h5", "a.hdf5", "p.hdf5"):
         (place.work / folder).mkdir()
-    for file in ("judged", "run", "again", "table", "timed", "outputs"):
+    for file in ("judged", "run", "again", "table", "timed", "outputs", "exported"):
         (place.work / file).write_text("in the way")
         place.keep(place.work / file)
     return jobs(place)[name]

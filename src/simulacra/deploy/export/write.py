@@ -136,11 +136,11 @@ def write_weights(
         UserError: If the package is missing or the folder cannot be written; then nothing is left behind.
     """
     free(folder, overwrite)
-    save = required("safetensors.torch").save_file
+    serialised = required("safetensors.torch").save
     state = {name: value.contiguous().clone() for name, value in module.state_dict().items()}
     sidecar = Sidecar("weights", "safetensors", WEIGHTS, None, (), (), 0)
     with whole_folder(folder) as part:
-        save(state, str(part / WEIGHTS))
+        (part / WEIGHTS).write_bytes(serialised(state))
         told = {"spec": module.spec.to_dict(), "given": list(module.given)}
         (part / JSON).write_text(sidecar.table({**told, **origin}), encoding="utf-8")
         return (part / WEIGHTS).stat().st_size
