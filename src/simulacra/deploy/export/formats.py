@@ -79,6 +79,7 @@ class Onnx(Format):
                 dynamo=True,
                 verbose=False,
                 optimize=False,  # takes many minutes for an unrolled solver; runtimes do it when they load
+                custom_translation_table={torch.ops.aten.sort.stable: _sorted},
                 input_names=inputs,
                 output_names=outputs,
             )
@@ -98,6 +99,13 @@ class Onnx(Format):
             return found
 
         return run
+
+
+def _sorted(values: Any, stable: bool, dim: int = -1, descending: bool = False) -> Any:
+    """Values and places, in words of ONNX, where equal values keep their order."""
+    words = required("onnxscript").opset18
+    number = words.Gather(words.Shape(values), words.Constant(value_ints=[dim]))
+    return words.TopK(values, number, axis=dim, largest=int(descending), sorted=1)
 
 
 class TorchScript(Format):

@@ -49,14 +49,6 @@ def _bucketize(
     return _searchsorted(boundaries, values, out_int32=out_int32, right=right)
 
 
-def _sort(
-    values: Tensor, *, stable: bool | None, dim: int = -1, descending: bool = False
-) -> tuple[Tensor, Tensor]:
-    """ONNX's own is stable."""
-    found: tuple[Tensor, Tensor] = aten.sort.default(values, dim, descending)
-    return found
-
-
 def _cdist(a: Tensor, b: Tensor, p: float, compute_mode: int | None) -> Tensor:
     assert p == 2
     return (a[..., :, None, :] - b[..., None, :, :]).square().sum(-1).sqrt()
@@ -115,7 +107,6 @@ def _ndtri(p: Tensor) -> Tensor:
 TABLE: dict[torch._ops.OperatorBase, Callable[..., object]] = {
     aten.searchsorted.Tensor: _searchsorted,
     aten.bucketize.Tensor: _bucketize,
-    aten.sort.stable: _sort,
     aten._cdist_forward.default: _cdist,
     aten.special_ndtr.default: _ndtr,
     aten.special_ndtri.default: _ndtri,
