@@ -117,6 +117,7 @@ def test_differences_count_cells_above_the_threshold_and_leave_out_those_at_it()
     kept = pairs.Pairs((), (true,), np.full(16, 1.0, np.float32))
     changed = true.copy()
     changed[3, 1] = 0.0  # at the threshold
+    changed[4, 2] = 0.5  # below it
     assert pairs.agreement(lambda _: [changed], kept, None).largest == 0
     changed[5, 0] = 2.01
     found = pairs.agreement(lambda _: [changed], kept, None)
@@ -277,7 +278,9 @@ def test_a_graph_that_differs_from_python_is_not_kept(
     form = FORMATS["pt2"]
     monkeypatch.setattr(type(form), "write", lambda *_: _[3].write_bytes(b"x"))
     monkeypatch.setattr(
-        type(form), "load", lambda *_: lambda inputs: [np.ones((len(inputs[0]), 368), np.float32)]
+        type(form),
+        "load",
+        lambda *_: lambda inputs: [np.full((len(inputs[0]), 368), 5, np.float32)],
     )
     monkeypatch.setattr("simulacra.deploy.export.write.program", lambda *_: None)
     folder = checkpoint.parent / "out"

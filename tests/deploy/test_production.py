@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -83,6 +86,40 @@ def test_a_signal_keeps_finished_chunks(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out.hdf5.parts").glob("0*.json"))) == 1
     run(tmp_path, Plan(30, 10, 3))
     assert same(FORMAT.read(tmp_path / "out.hdf5"), whole(tmp_path, Plan(30, 10, 3)))
+
+
+KILLED = """
+import os, time
+from simulacra.deploy.children import children
+if __name__ == "__main__":
+    with children(2) as workers:
+        print(workers.run(os.getpid), flush=True)
+        time.sleep(600)
+"""
+
+
+def test_children_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert alive(child)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    end = time.monotonic() + 60
+    while alive(child):
+        assert time.monotonic() < end, "the child is still there"
+        time.sleep(0.1)
+
+
+def alive(process: int) -> bool:
+    """Whether a process is there and has not ended."""
+    found = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True
+    )
+    return bool(found.stdout.strip()) and not found.stdout.startswith("Z")
 
 
 def test_a_file_says_how_long_its_simulation_took(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -60,7 +61,8 @@ class Children:
 def children(
     number: int, start: Callable[..., None] | None = None, *arguments: Any
 ) -> Iterator[Children]:
-    """``number`` processes, which leave signals to their parent and are ended with the block.
+    """``number`` processes, which leave signals to their parent and are ended with the block, or with the
+    parent.
 
     Args:
         number: How many at once.
@@ -83,11 +85,20 @@ def children(
 
 def _begin(log: str, start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(handle, 2)
     os.close(handle)
     if start is not None:
         start(*arguments)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot end its children, who would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _last(log: Path) -> str:

@@ -77,8 +77,10 @@ class Contract(ABC):
         """The outputs, of events and the inputs they were made from."""
 
     def threshold(self, cond: Conditions) -> Tensor:
-        """Threshold of the cells of the first output in its unit ``(B,)``, 0 where there is none."""
-        cut = self.spec.threshold if self.spec.kind in CUT else 0.0
+        """Energy from which on cells of the first output count, in its unit ``(B,)``: the threshold of the
+        readout, without one a tenth of the cut of public evaluations; 0 where there is neither.
+        """
+        cut = (self.spec.threshold or 0.1 * self.spec.cut) if self.spec.kind in CUT else 0.0
         return torch.full((cond.n,), cut)
 
     def wrapped(self, module: nn.Module) -> nn.Module:
