@@ -27,7 +27,7 @@ MOST_EVENTS = 2**20
 """Events of one call, at most."""
 EXPORTERS = ("torch", "onnxscript", "onnx_ir", "copyreg")
 """Packages whose warnings are for those who develop them."""
-LOGGERS = ("torch.export", "torch.fx", "torch.onnx")
+LOGGERS = ("torch.export", "torch.fx", "torch.onnx", "onnxscript", "onnx_ir")
 """The like of what is logged."""
 
 
