@@ -44,7 +44,7 @@ void compare(const Numbers& found, const Numbers& truth, const simulacra::Port& 
     const double a = found[i], b = truth[i], line = threshold ? (*threshold)[i / port.width()] : 0.0;
     const auto near = [line](double x) { return x > 0 && std::abs(x - line) <= 1e-3 * line; };
     if ((a == 0 && b == 0) || near(a) || near(b)) continue;
-    if (threshold && a < line && b < line) continue;
+    if (line > 0 && a < line && b < line) continue;
     double scale = std::abs(b);
     if (is_signed[i % columns]) scale = std::max(scale, std::sqrt(square[i % columns] / rows));
     const double difference = a == b ? 0.0 : std::abs(a - b) / scale;

@@ -146,7 +146,7 @@ def _differences(found: Array, true: Array, threshold: Array | None) -> NDArray[
     kept = (a != 0) | (b != 0)
     if threshold is not None:
         line = threshold.reshape(-1, *[1] * (b.ndim - 1))
-        kept &= (a >= line) | (b >= line)
+        kept &= (line == 0) | (a >= line) | (b >= line)
         for x in (a, b):
             kept &= ~((x > 0) & (np.abs(x - line) <= NEAR * line))
     columns = tuple(range(b.ndim - 1))

@@ -25,8 +25,8 @@ from simulacra.deploy.export.lowering import lowered
 
 MOST_EVENTS = 2**20
 """Events of one call, at most."""
-EXPORTERS = ("torch", "onnxscript", "onnx_ir", "copyreg")
-"""Packages whose warnings are for those who develop them."""
+EXPORTERS = ("torch", "onnxscript", "onnx_ir", "copyreg", "ast")
+"""Packages in which exporters warn those who develop them; ``ast`` walks through their code."""
 LOGGERS = ("torch.export", "torch.fx", "torch.onnx", "onnxscript", "onnx_ir")
 """The like of what is logged."""
 
