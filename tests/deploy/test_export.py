@@ -125,7 +125,9 @@ def test_differences_count_cells_above_the_threshold_and_leave_out_those_at_it()
     assert not found.holds
     changed[5, 0], changed[7, 500] = 2.0, 3.0  # a cell that should be empty
     assert pairs.agreement(lambda _: [changed], kept, None).largest == math.inf
-    free = pairs.Pairs((), (-true,), np.zeros(16, np.float32))  # no cells, but numbers of either sign
+    free = pairs.Pairs(
+        (), (-true,), np.zeros(16, np.float32)
+    )  # no cells, but numbers of either sign
     assert pairs.agreement(lambda _: [-1.1 * true], free, None).numbers == 32
 
 
