@@ -131,6 +131,18 @@ def test_differences_count_cells_above_the_threshold_and_leave_out_those_at_it()
     assert pairs.agreement(lambda _: [-1.1 * true], free, None).numbers == 32
 
 
+def test_a_whole_number_may_be_rounded_to_the_next_one_in_one_of_a_thousand() -> None:
+    true = np.full((16, 1000), 20, np.float32)
+    kept = pairs.Pairs((), (true,), np.zeros(16, np.float32))
+    some, many, far = (true.copy() for _ in range(3))
+    some[0, 0], many[:, :3], far[0, 0] = 21, 21, 22
+    assert pairs.agreement(lambda _: [some], kept, None).holds
+    assert not pairs.agreement(lambda _: [many], kept, None).holds
+    assert not pairs.agreement(lambda _: [far], kept, None).holds
+    halves = pairs.Pairs((), (true + 0.5,), np.zeros(16, np.float32))
+    assert not pairs.agreement(lambda _: [some + 0.5], halves, None).holds
+
+
 @pytest.mark.parametrize("name", ["../model.onnx", "/tmp/model.onnx", "", 3])
 def test_a_graph_elsewhere_is_not_loaded(name: object, tmp_path: Path) -> None:
     told = {

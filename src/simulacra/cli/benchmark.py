@@ -216,7 +216,7 @@ def place(config: dict[str, Any]) -> Path:
         run = Path(config["checkpoint"]).resolve().parent.parent
         if (run / saved.FILE).is_file():
             return run
-    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     return Path(config["paths"]["outputs"]) / "benchmark" / now
 
 

@@ -114,7 +114,7 @@ def place(config: dict[str, Any], detector: Detector) -> Path:
     """The directory of the result."""
     if config["output"] is not None:
         return Path(config["output"])
-    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
     return Path(config["paths"]["outputs"]) / "simulate" / f"{now}_{detector.name}"
 
 

@@ -79,7 +79,10 @@ class Onnx(Format):
                 dynamo=True,
                 verbose=False,
                 optimize=False,  # takes many minutes for an unrolled solver; runtimes do it when they load
-                custom_translation_table={torch.ops.aten.sort.stable: _sorted},
+                custom_translation_table={
+                    torch.ops.aten.sort.stable: _sorted,
+                    torch.ops.aten.erfc.default: _erfc,
+                },
                 input_names=inputs,
                 output_names=outputs,
             )
@@ -106,6 +109,12 @@ def _sorted(values: Any, stable: bool, dim: int = -1, descending: bool = False) 
     words = required("onnxscript").opset18
     number = words.Gather(words.Shape(values), words.Constant(value_ints=[dim]))
     return words.TopK(values, number, axis=dim, largest=int(descending), sorted=1)
+
+
+def _erfc(x: Any) -> Any:
+    """In float32, the one type in which onnxruntime has the error function: to an absolute 1e-7."""
+    words = required("onnxscript").opset18
+    return words.CastLike(words.Sub(1.0, words.Erf(words.Cast(x, to=1))), x)
 
 
 class TorchScript(Format):

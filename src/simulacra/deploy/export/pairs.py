@@ -3,7 +3,8 @@
 The outputs are Python's. A cell above the threshold is compared relative to itself; a number of a kind that
 may be negative, such as a position, relative to itself or the root mean square of its kind over the pairs,
 whichever is larger. Cells that lie within a thousandth of the threshold, or fall on its other side from
-there, stand apart.
+there, stand apart; so do whole numbers that are rounded to the next one, of which there may be one in a
+thousand.
 """
 
 from __future__ import annotations
@@ -130,18 +131,22 @@ def agreement(run: Run, pairs: Pairs, batch: int | None) -> Agreement:
         _differences(mine.reshape(theirs.shape), theirs, pairs.threshold if number == 0 else None)
         for number, (mine, theirs) in enumerate(zip(joined, pairs.outputs, strict=True))
     ]
-    all_of_them = np.concatenate(parts)
+    all_of_them, rounded = (np.concatenate(side) for side in zip(*parts, strict=True))
     if not len(all_of_them):
         return Agreement(0, 0.0, 0.0)
     return Agreement(
         len(all_of_them),
         float(np.quantile(all_of_them, NEARLY_ALL, method="higher")),
-        float(all_of_them.max()),
+        float(all_of_them[~rounded].max(initial=0.0)),
     )
 
 
-def _differences(found: Array, true: Array, threshold: Array | None) -> NDArray[np.float64]:
-    """Relative differences of the numbers that count; ``threshold`` ``(16,)``."""
+def _differences(
+    found: Array, true: Array, threshold: Array | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Relative differences of the numbers that count, and which of them are one step of whole numbers;
+    ``threshold`` ``(16,)``.
+    """
     a, b = found.astype(np.float64), true.astype(np.float64)
     kept = (a != 0) | (b != 0)
     if threshold is not None:
@@ -155,4 +160,5 @@ def _differences(found: Array, true: Array, threshold: Array | None) -> NDArray[
     scale = np.where(signed, np.maximum(np.abs(b), typical), np.abs(b))
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = np.where(a == b, 0.0, np.abs(a - b) / scale)[kept]
-    return np.nan_to_num(difference, nan=np.inf, posinf=np.inf)
+    whole = bool((a == np.rint(a)).all() and (b == np.rint(b)).all())
+    return np.nan_to_num(difference, nan=np.inf, posinf=np.inf), whole & (np.abs(a - b) == 1)[kept]
