@@ -82,6 +82,7 @@ class Onnx(Format):
                 custom_translation_table={
                     torch.ops.aten.sort.stable: _sorted,
                     torch.ops.aten.erfc.default: _erfc,
+                    torch.ops.aten.atan2.default: _atan2,
                 },
                 input_names=inputs,
                 output_names=outputs,
@@ -115,6 +116,16 @@ def _erfc(x: Any) -> Any:
     """In float32, the one type in which onnxruntime has the error function: to an absolute 1e-7."""
     words = required("onnxscript").opset18
     return words.CastLike(words.Sub(1.0, words.Erf(words.Cast(x, to=1))), x)
+
+
+def _atan2(y: Any, x: Any) -> Any:
+    """In float32, as :func:`_erfc`; in (-pi, pi]."""
+    words = required("onnxscript").opset18
+    y32, x32 = words.Cast(y, to=1), words.Cast(x, to=1)
+    slope = words.Atan(words.Div(y32, x32))
+    up, down = words.Add(slope, math.pi), words.Sub(slope, math.pi)
+    turned = words.Where(words.Less(y32, 0.0), down, up)
+    return words.CastLike(words.Where(words.Less(x32, 0.0), turned, slope), y)
 
 
 class TorchScript(Format):

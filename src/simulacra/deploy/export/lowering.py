@@ -58,6 +58,25 @@ def _ndtr(x: Tensor) -> Tensor:
     return 0.5 * torch.erfc(-x * math.sqrt(0.5))
 
 
+_CHEBYSHEV = (
+    -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806, 0.27886807, -1.13520398, 1.48851587,
+    -0.82215223, 0.17087277,
+)  # fmt: skip
+
+
+def _log_ndtr(x: Tensor) -> Tensor:
+    """Of a Chebyshev fit of ``erfc`` with a relative error below 1.2e-7 everywhere (Press et al., Numerical
+    Recipes in C, section 6.2).
+    """
+    z = x.abs() * math.sqrt(0.5)
+    t = 1 / (1 + 0.5 * z)
+    fit = torch.zeros_like(t)
+    for coefficient in reversed(_CHEBYSHEV):
+        fit = fit * t + coefficient
+    tail = math.log(0.5) + t.log() - z * z + fit
+    return torch.where(x <= 0, tail, torch.log1p(-tail.clamp(max=math.log(0.5)).exp()))
+
+
 _CENTRE = (
     (2.5090809287301226727e3, 3.3430575583588128105e4, 6.7265770927008700853e4, 4.5921953931549871457e4,
      1.3731693765509461125e4, 1.9715909503065514427e3, 1.3314166789178437745e2, 3.3871328727963666080),
@@ -109,6 +128,7 @@ TABLE: dict[torch._ops.OperatorBase, Callable[..., object]] = {
     aten.bucketize.Tensor: _bucketize,
     aten._cdist_forward.default: _cdist,
     aten.special_ndtr.default: _ndtr,
+    aten.special_log_ndtr.default: _log_ndtr,
     aten.special_ndtri.default: _ndtri,
 }
 """What stands for each operation."""
