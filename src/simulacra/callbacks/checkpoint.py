@@ -15,7 +15,7 @@ from simulacra.callbacks.interruption import epoch_unfinished
 from simulacra.core import UserError
 from simulacra.core.constructors import writes
 from simulacra.core.files import whole
-from simulacra.core.signals import Paused
+from simulacra.core.signals import Paused, behind
 from simulacra.training.checkpoint import STATES, diverged
 
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
@@ -108,9 +108,10 @@ class LastCheckpoint(PortableCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         """Save where training can go on within the epoch; the end of an epoch is saved already."""
-        if not isinstance(exception, SIGTERMException | Paused) or not epoch_unfinished(trainer):
+        stop = exception if isinstance(exception, SIGTERMException) else behind(exception)
+        if not isinstance(stop, SIGTERMException | Paused) or not epoch_unfinished(trainer):
             return
-        if isinstance(exception, Paused):
+        if isinstance(stop, Paused):
             begin_validation_again(trainer)
         assert self.dirpath is not None
         trainer.save_checkpoint(Path(self.dirpath) / "last.ckpt")

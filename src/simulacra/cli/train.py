@@ -24,7 +24,7 @@ from simulacra.cli.signals import interruptible
 from simulacra.cli.trainer import build_trainer
 from simulacra.core import UserError
 from simulacra.core.instantiate import TRUSTED, WRONG, Trust
-from simulacra.core.signals import Interrupted
+from simulacra.core.signals import Interrupted, behind
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge import judge
@@ -218,6 +218,8 @@ def fit(
     except UserError:
         raise
     except WRONG as error:
+        if (stop := behind(error)) is not None:
+            raise Interrupted(stop.number, how_to_go_on(run)) from None
         lost = isinstance(error, RuntimeError) and distributed.lost_rank(error)
         if lost or start is None or begun.training:
             raise

@@ -39,6 +39,13 @@ class Paused(Interrupted):
     """As its base, at a point of a training from which it goes on bit for bit."""
 
 
+def behind(error: BaseException | None) -> Interrupted | None:
+    """The stop itself, also where a library that calls back into Python has made another exception of it."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 class Pending:
     """The signal that was answered with an exception, in case a library has swallowed that."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import os
+import pickle
 import signal
 import tempfile
 import threading
@@ -42,13 +43,13 @@ class Children:
         Raises:
             UserError: If the function raised it, or a process died; all other results come first.
         """
-        waiting = {self.pool.submit(function, *task): k for k, task in enumerate(tasks)}
+        waiting = {self.pool.submit(_packed, function, *task): k for k, task in enumerate(tasks)}
         died = False
         for done in concurrent.futures.as_completed(waiting):
             if isinstance(done.exception(), BrokenProcessPool):
                 died = True
             else:
-                yield waiting[done], done.result()
+                yield waiting[done], pickle.loads(done.result())
         if died:
             raise UserError(f"a process of the simulation died: {_last(self.log)}")
 
@@ -73,7 +74,7 @@ def children(
         log = Path(folder) / "errors.txt"
         context = multiprocessing.get_context("spawn")  # Geant4 does not survive a fork
         pool = concurrent.futures.ProcessPoolExecutor(
-            number, context, _begin, (str(log), start, arguments)
+            number, context, _begin, (str(log), pickle.dumps((start, arguments)))
         )
         try:
             yield Children(pool, log)
@@ -83,7 +84,15 @@ def children(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(log: str, start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def _packed(function: Callable[..., object], *arguments: Any) -> bytes:
+    """What a function returns, as bytes: torch sends tensors through sockets, for which the names of
+    temporary folders may be too long.
+    """
+    return pickle.dumps(function(*arguments))
+
+
+def _begin(log: str, packed: bytes) -> None:
+    start, arguments = pickle.loads(packed)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
