@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from simulacra.core.geometry import Geometry
+
 Seen = Callable[[int, Tensor, Tensor], Tensor]
 """``seen(n, x, context)``: what later layers see of a generated layer ``n`` ``(B, V)``, e.g. after a cut."""
 
@@ -25,6 +27,7 @@ class Layout:
         image: Rows and columns of every layer, where all are alike, or None.
         periodic: Axis of the image that closes on itself, 0 rows or 1 columns, or None.
         seen: What later layers see of a generated one (None: the layer itself).
+        geometry: Where the cells lie that the numbers belong to one by one, or None.
     """
 
     features: int
@@ -33,6 +36,7 @@ class Layout:
     image: tuple[int, int] | None = None
     periodic: int | None = None
     seen: Seen | None = None
+    geometry: Geometry | None = None
 
     @property
     def given(self) -> int:

@@ -130,7 +130,7 @@ class ShowerTransform(Transform):
         sizes, layer = self.geometry.sizes, self.geometry.layers[0]
         image, periodic = (layer.shape, layer.periodic) if self.geometry.regular else (None, None)
         context = self.conditions.width + len(sizes)
-        return Layout(sum(sizes), context, sizes, image, periodic, self.seen)
+        return Layout(sum(sizes), context, sizes, image, periodic, self.seen, self.geometry)
 
     def vetoed(self, energies: Tensor) -> Tensor:
         """Which of generated ``energies`` ``(B, L + K)`` hold more than the veto allows, bool ``(B,)``."""
