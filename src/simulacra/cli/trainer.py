@@ -22,6 +22,7 @@ OWN = (
     "strategy",
     "backend",
     "compile",
+    "recompute",
     "threads",
     "gradient_clip_val",
     "accumulate_grad_batches",
@@ -40,7 +41,8 @@ def build_trainer(
 
     Args:
         config: The ``trainer`` part of the configuration: Lightning's arguments and our own
-            (``strategy`` with its ``backend``, ``compile``, ``threads``, ``skip_nonfinite``).
+            (``strategy`` with its ``backend``, ``compile``, ``recompute``, ``threads``,
+            ``skip_nonfinite``).
         module: What is trained.
         callbacks: Callbacks.
         loggers: Trackers; may be empty.
@@ -58,6 +60,8 @@ def build_trainer(
     module.clip = config["gradient_clip_val"]
     module.skips.allowed = config["skip_nonfinite"]
     module.accumulate = config["accumulate_grad_batches"] if several else 1
+    if config["recompute"]:
+        module.recompute()
     if config["compile"]:
         module.compile_nets()
     options = {key: value for key, value in config.items() if key not in OWN}

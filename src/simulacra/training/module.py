@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from simulacra.core import Batch, IncompatibleError, Latent, Spec, UserError
 from simulacra.core.constructors import role
 from simulacra.nn import variational
+from simulacra.nn.recompute import recompute_blocks
 from simulacra.training.objective import Objective
 from simulacra.training.record import Record
 from simulacra.training.stepping import Stepping
@@ -185,6 +186,18 @@ class Module(Stepping, ABC):
         for name, child in self.named_children():
             if name != "transform":
                 child.compile()
+
+    def recompute(self) -> None:
+        """Compute inner values of the networks' blocks a second time on the way back, to save memory.
+
+        Raises:
+            UserError: If no network has blocks for it.
+        """
+        if not recompute_blocks(self):
+            raise UserError(
+                f"no network of {type(self).__name__} consists of blocks that can be recomputed: set "
+                "trainer.recompute=false"
+            )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Log the losses of the present phase on validation events, with the same noise at every epoch."""
