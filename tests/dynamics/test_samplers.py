@@ -12,6 +12,7 @@ from torch import Tensor
 from simulacra.core import UserError
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
+    Data,
     Denoiser,
     Noise,
     Preconditioned,
@@ -62,7 +63,10 @@ PREDICTIONS = [
     pytest.param(COSINE, AngularVelocity(), id="cosine-v"),
     pytest.param(KARRAS, Preconditioned(WIDTH), id="karras-preconditioned"),
     pytest.param(KARRAS, Noise(), id="karras-noise"),
+    pytest.param(COSINE, Data(), id="cosine-data"),
     pytest.param(STRAIGHT, Velocity(), id="straight-velocity"),
+    pytest.param(STRAIGHT, Noise(floor=1e-3), id="straight-noise"),
+    pytest.param(STRAIGHT, Data(), id="straight-data"),
 ]
 
 
@@ -117,6 +121,33 @@ def test_error_falls_with_the_order_of_the_sampler(make: type[Solver], order: in
         errors.append(float((made - exact(noise(), SMOOTH)).abs().max()))
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert orders[-1] == pytest.approx(order, abs=0.35), (errors, orders)
+
+
+@pytest.mark.parametrize("predicts", [Velocity(), Noise(), Data()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(("make", "order"), [(Euler, 1), (Heun, 2), (DDIM, 1), (KarrasHeun, 2)])
+def test_the_order_is_the_same_whatever_is_predicted(
+    make: type[Solver], order: int, predicts: Prediction
+) -> None:
+    errors = [
+        float(
+            (make(steps).sample(Perfect(SMOOTH, predicts), noise()) - exact(noise(), SMOOTH))
+            .abs()
+            .max()
+        )  # type: ignore[call-arg]
+        for steps in (64, 128)
+    ]
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.35), errors
+
+
+@pytest.mark.parametrize(
+    "solver", [Euler(500), Heun(100), DDIM(500), KarrasHeun(60)], ids=lambda s: type(s).__name__
+)
+@pytest.mark.parametrize("predicts", [Noise(floor=1e-3), Data()], ids=lambda p: type(p).__name__)
+def test_noise_and_data_lead_along_the_straight_path_too(
+    predicts: Prediction, solver: Solver
+) -> None:
+    made = solver.sample(Perfect(STRAIGHT, predicts), noise())
+    torch.testing.assert_close(made, exact(noise(), STRAIGHT), rtol=0, atol=0.02)
 
 
 MANY: list[Solver] = [

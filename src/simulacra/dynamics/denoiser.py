@@ -8,6 +8,7 @@ predicts          target of the regression               data
 ================  =====================================  ========================================
 velocity          :math:`a' x + s' z`                    :math:`(s F - s' x_t) / (s a' - s' a)`
 noise             :math:`z`                              :math:`(x_t - s F) / a`
+data              :math:`x`                              :math:`F`
 angular velocity  :math:`a z - s x` on a unit circle     :math:`a x_t - s F`
 preconditioned    :math:`(x - c_{skip} x_t) / c_{out}`   :math:`c_{skip} x_t + c_{out} F`
 ================  =====================================  ========================================
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core.constructors import role
+from simulacra.core.ranges import Share
 from simulacra.dynamics.paths import Path, along
 
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -55,6 +57,11 @@ class Prediction(ABC):
         data = self.data(found, x, t, path)
         return da * data + ds / s * (x - a * data)
 
+    def gain(self, t: Tensor, path: Path) -> Tensor:
+        """By how much the expected data change with what is predicted, shaped as ``t``."""
+        one, none = torch.ones_like(t), torch.zeros_like(t)
+        return self.data(one, none, t, path) - self.data(none, none, t, path)
+
 
 @dataclass(frozen=True)
 class Velocity(Prediction):
@@ -77,13 +84,16 @@ class Velocity(Prediction):
 
 @dataclass(frozen=True)
 class Noise(Prediction):
-    """Denoising diffusion; arXiv:2006.11239, equation 14. The path must start with some signal.
+    """Denoising diffusion; arXiv:2006.11239, equation 14. The path must start with some signal, or a floor
+    stand in for it.
 
     Args:
         bound: Largest expected data: where the signal is weak, an error of the noise is blown up.
+        floor: Smallest signal that is divided by.
     """
 
     bound: float = math.inf
+    floor: Share = 0.0
 
     def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.target`."""
@@ -92,12 +102,38 @@ class Noise(Prediction):
     def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.data`."""
         a, s = path.scales(t)
-        return ((x - s * found) / a).clamp(-self.bound, self.bound)
+        signal = a.clamp_min(self.floor) if self.floor > 0 else a
+        return ((x - s * found) / signal).clamp(-self.bound, self.bound)
 
     def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.velocity`; no division by the noise."""
         da, ds = path.slopes(t)
         return da * self.data(found, x, t, path) + ds * found
+
+
+@dataclass(frozen=True)
+class Data(Prediction):
+    """The data themselves; arXiv:2605.12011.
+
+    Args:
+        floor: Smallest noise that is divided by: near the data an error is blown up in the velocity.
+            A sampler that leaps to the expected data, such as ``KarrasHeun``, never divides by it.
+    """
+
+    floor: Share = 1e-3
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`."""
+        return data
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        return found
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.velocity`."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        return da * found + ds / s.clamp_min(self.floor) * (x - a * found)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,11 @@ r"""Training of one network on a path: flow matching and diffusion.
 
 At a time :math:`t` drawn per event, the network sees :math:`x_t` and regresses the target of its
 :class:`~simulacra.dynamics.denoiser.Prediction`; distances are averaged over the entries that count.
+
+What is predicted and what is compared may differ. Expected data change by :math:`g_P` with what a network
+predicts (:meth:`~simulacra.dynamics.denoiser.Prediction.gain`), so that a difference :math:`F - F_0` of what
+is predicted is one of :math:`\pm (g_P / g_Q)(F - F_0)` of what is compared; on the straight path
+:math:`g = 1 - t` for velocity, :math:`-(1 - t) / t` for noise, and 1 for data.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from torch.nn import functional as F
 from simulacra.core import counted_mean
 from simulacra.core.constructors import constructor, role
 from simulacra.core.errors import UserError
-from simulacra.core.ranges import Dropout, NotNegative, Positive
+from simulacra.core.ranges import Dropout, Margin, NotNegative, Positive
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,
@@ -77,6 +82,29 @@ class LogNormal(Times):
         return path.time((self.mean + self.width * torch.special.ndtri(share)).exp())
 
 
+@dataclass(frozen=True)
+class LogitNormal(Times):
+    r"""Times at which :math:`\ln \frac{t}{1 - t} \sim N(m, w^2)`, stratified.
+
+    Args:
+        mean: ``m``; above 0, times are nearer to data than to noise.
+        width: ``w``.
+        margin: What is kept free of times at both ends.
+
+    Reference: Esser et al. 2024, arXiv:2403.03206, section 3.1.
+    """
+
+    mean: float = 0.0
+    width: Positive = 1.0
+    margin: Margin = 1e-5
+
+    def draw(self, n: int, like: Tensor, path: Path, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Times.draw`."""
+        share = stratified_times(n, like, generator).clamp(1e-6, 1 - 1e-6)
+        times = (self.mean + self.width * torch.special.ndtri(share)).sigmoid()
+        return times.clamp(self.margin, 1 - self.margin)
+
+
 @role
 class Distance(ABC):
     """What the regression minimises."""
@@ -127,12 +155,14 @@ class Diffusion:
         predicts: What the network predicts.
         times: At what times it learns.
         distance: What is minimised.
+        compared: In what the distance is taken, see the module's docstring (None: in what is predicted).
     """
 
     path: Path
     predicts: Prediction
     times: Times
     distance: Distance
+    compared: Prediction | None = None
 
     def loss(
         self,
@@ -158,8 +188,21 @@ class Diffusion:
         seen, number = self.predicts.inputs(x, time, self.path)
         found = network(seen, number.reshape(len(x)))
         target = self.predicts.target(time, noise, data, self.path)
+        if self.compared is not None:
+            weight = self.weight(time)
+            found, target = weight * found, weight * target
         distance = self.distance(found, target, time, self.path)
         return distance.mean() if counts is None else counted_mean(distance, counts)
+
+    def weight(self, t: Tensor) -> Tensor:
+        """How large a difference of what is predicted is in what is compared, shaped as the times.
+
+        What is divided by is at least 1e-3, as in CaloArt, arXiv:2605.12011.
+        """
+        if self.compared is None:
+            return torch.ones_like(t)
+        own, other = (part.gain(t, self.path).abs() for part in (self.predicts, self.compared))
+        return own / other.clamp_min(1e-3)
 
     def denoiser(self, network: Network) -> Denoiser:
         """What a sampler sees."""
