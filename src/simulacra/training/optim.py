@@ -89,17 +89,22 @@ def one_cycle(
 
 @constructor
 def warmup_cosine(
-    optimizer: Optimizer, total_steps: int, warmup: Share, final: NotNegative = 0.0
+    optimizer: Optimizer,
+    total_steps: int,
+    warmup: Share,
+    final: NotNegative = 0.0,
+    hold: Share = 0.0,
 ) -> LRScheduler:
-    """Linear rise over the fraction ``warmup`` of the steps, then cosine decay to ``final`` times
-    the peak rate.
+    """Linear rise over the fraction ``warmup`` of the steps, the peak rate for the fraction ``hold``, then
+    cosine decay to ``final`` times the peak rate.
     """
     rise = max(1, round(warmup * total_steps))
+    decay = rise + round(hold * total_steps)
 
     def scale(step: int) -> float:
         if step < rise:
             return (step + 1) / rise
-        progress = min(1.0, (step - rise) / max(1, total_steps - rise))
+        progress = min(1.0, max(0, step - decay) / max(1, total_steps - decay))
         return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
     return LambdaLR(optimizer, scale)
