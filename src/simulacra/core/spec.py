@@ -76,8 +76,12 @@ class Field:
 
     @property
     def width(self) -> int:
-        """Columns that the field takes as a network input: one per class or per component."""
-        return self.dim if self.classes is None else len(self.classes)
+        """Columns that the field takes as a network input: one per class, two per component that is periodic,
+        else one per component.
+        """
+        if self.classes is not None:
+            return len(self.classes)
+        return 2 * self.dim if self.periodic else self.dim
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Conditions as network inputs.
 
-Classes become one-hot columns; a logarithmic field becomes ``2 ln(v/low) / ln(high/low) - 1`` and a
-bounded linear one ``2 (v - low) / (high - low) - 1``, both in [-1, 1] on the spec's range; a field
-without bounds is standardised with the mean and standard deviation of the training events.
+Classes become one-hot columns; a periodic field becomes the sine and the cosine of its phase; a
+logarithmic field becomes ``2 ln(v/low) / ln(high/low) - 1`` and a bounded linear one
+``2 (v - low) / (high - low) - 1``, both in [-1, 1] on the spec's range; a field without bounds is
+standardised with the mean and standard deviation of the training events.
 """
 
 from __future__ import annotations
@@ -99,6 +100,9 @@ class ConditionScaling(nn.Module):
             return (self._log(field, value).float() - self.mean[i, : field.dim]) / self.std[
                 i, : field.dim
             ]
+        if field.periodic:
+            phase = 2 * math.pi * (value.float() - field.low) / (field.high - field.low)
+            return torch.cat([phase.sin(), phase.cos()], dim=1)
         if field.log:
             return 2 * torch.log(value.float() / field.low) / math.log(field.high / field.low) - 1
         return 2 * (value.float() - field.low) / (field.high - field.low) - 1
