@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Layout, UserError
+from simulacra.core import Batch, Field, Layout, Spec, UserError
 from simulacra.dynamics.density import Density
 from simulacra.dynamics.diffusion import flow_matching
 from simulacra.dynamics.diffusion_density import DiffusionDensity
@@ -19,7 +20,9 @@ from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.models.showers.shower_model import ShowerModel
 from simulacra.nn.mlp import MLP
 from simulacra.training.optim import Optim
+from simulacra.transforms.maps.cell_scaling import AllCells
 from simulacra.transforms.showers import ShowerTransform
+from simulacra.transforms.whole_showers import OffsetLogs, WholeShowerTransform
 from toy_showers import TOY, distance, features, toy, train
 
 
@@ -86,6 +89,36 @@ def test_a_kernel_density_may_draw_the_energies():
         for batch in (made, toy(400, 1))
     )
     assert float(response.mean()) == pytest.approx(float(truth.mean()), rel=0.1)
+
+
+@pytest.mark.parametrize("event", [(), (Field("overflow", "MeV", dim=2),)])
+def test_cells_may_be_all_but_the_event_numbers(event: tuple[Field, ...]):
+    seen: list[Layout] = []
+
+    def remembered(layout: Layout) -> Density:
+        seen.append(layout)
+        return flow(layout)
+
+    def logarithms(spec: Spec, given: Sequence[Field]) -> WholeShowerTransform:
+        scaling = partial(AllCells, hits=False)
+        return WholeShowerTransform(spec, given, OffsetLogs(0.02), scaling)
+
+    spec, numbers = TOY.with_(event=event), sum(field.dim for field in event)
+    module = ShowerModel(spec, None, logarithms, remembered, remembered, Optim(torch.optim.Adam))
+    cells, *energies = seen
+    assert (cells.features, cells.context, cells.given) == (200, 1 + numbers, 1 + numbers)
+    assert cells.geometry is TOY.geometry
+    assert energies == ([Layout(numbers, 1)] if event else [])
+    batch = Batch(toy(64, 0).x, toy(64, 0).cond, {f.name: torch.rand(64, 2) for f in event})
+    module.fit_transform([batch])
+    values = module._loss(module.encode(batch), None)
+    assert values.keys() == {"loss", "cells", *(["energies"] if event else [])}
+    spec.validate(module.sample(batch.conditions()))
+    with pytest.raises(UserError, match="volume is not known"):
+        module.log_prob(batch)
+    joint = ShowerModel(spec, None, logarithms, None, remembered, Optim(torch.optim.Adam))
+    assert seen[-1].features == 200 + numbers
+    spec.validate(joint.fit_transform([batch]).sample(batch.conditions()))
 
 
 @pytest.mark.smoke

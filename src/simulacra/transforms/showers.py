@@ -20,17 +20,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError, draws
+from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, draws
 from simulacra.core.ranges import NotNegative
-from simulacra.core.units import factor
-from simulacra.transforms.base import Batches, Transform
-from simulacra.transforms.maps.dequantise import ZeroFill
+from simulacra.transforms.base import Batches
 from simulacra.transforms.maps.elementwise import Moments, Standardise
 from simulacra.transforms.maps.fractions import LogEnergyFractions
 from simulacra.transforms.maps.renormalise import renormalise, renormalise_layers
+from simulacra.transforms.voxels import VoxelTransform
 
 
-class ShowerTransform(Transform):
+class ShowerTransform(VoxelTransform):
     """``Latent.x``: ``energies`` ``(B, L + K)``, ``cells`` ``(B, V)`` and, as a context only, ``layers``
     ``(B, L)``.
 
@@ -40,17 +39,13 @@ class ShowerTransform(Transform):
     Args:
         spec: Grid or layers with a geometry and an incident energy.
         given: Fields that the generator is given.
-        floor: Smallest resolved energy of a cell [spec.unit] (None: the readout threshold, without one a
-            tenth of the public cut, without that the smallest positive cell of the training events).
+        floor: As in :class:`~simulacra.transforms.voxels.VoxelTransform`.
         spread: Width of the noise in empty cells, in units of ``ln v``.
         smear: Width of the noise on each layer's scale, in units of ``ln v``.
         veto: Largest generated ``E_tot / E_inc``; energies beyond are drawn again (None: no limit).
-
-    Raises:
-        UserError: If ``veto`` is not positive.
     """
 
-    floor: Tensor
+    measured = True
 
     def __init__(
         self,
@@ -61,33 +56,17 @@ class ShowerTransform(Transform):
         smear: NotNegative = 0.05,
         veto: NotNegative | None = None,
     ) -> None:
-        super().__init__(given)
-        if veto is not None and veto <= 0:
-            raise UserError(f"veto must be a positive E_tot / E_inc, got {veto}")
-        if spec.geometry is None:
-            raise ValueError(f"showers need a geometry, {spec.name} has none")
-        self.spec, self.geometry, self.smear, self.veto = spec, spec.geometry, smear, veto
-        self.made = tuple(
-            field for field in spec.event if field.name not in {g.name for g in given}
-        )
-        self.energy = spec.by_role("energy")
-        self.unit = factor(self.energy.unit, spec.unit)
-        fixed = floor or spec.threshold or 0.1 * spec.cut
-        self.find_floor = fixed == 0
-        self.register_buffer("floor", torch.tensor(float(fixed)))
-        self.fill = ZeroFill(spread)
+        super().__init__(spec, given, floor, spread, veto)
+        self.smear = smear
         self.fractions = LogEnergyFractions()
-        self.energies = Standardise(len(self.geometry) + sum(field.dim for field in self.made))
+        self.numbers = len(self.geometry) + sum(field.dim for field in self.made)
+        self.energies = Standardise(self.numbers)
         self.layers = Standardise(len(self.geometry))
         self.cells = Standardise(self.geometry.n_voxels)
 
     def fit_statistics(self, batches: Batches) -> None:
         """Floor, then means and standard deviations, with noise of a fixed seed."""
-        if self.find_floor:
-            smallest = [
-                batch.x[batch.x > 0].min() for batch in batches if bool((batch.x > 0).any())
-            ]
-            self.floor.copy_(torch.stack(smallest).min() if smallest else torch.tensor(1.0))
+        self.fit_floor(batches)
         generator = torch.Generator(device=self.floor.device).manual_seed(0)
         moments = {name: Moments() for name in ("energies", "layers", "cells")}
         for batch in batches:
@@ -118,11 +97,9 @@ class ShowerTransform(Transform):
         cells = self.cells.inverse(latent.x["cells"])
         energies = self.fill.inverse(layers, self.floor)
         spread = self.geometry.spread
-        shape = _shape(cells, spread(layers), spread(self._strongest(cells)))
+        shape = _shape(cells, spread(layers), spread(self.strongest(cells)))
         x = renormalise_layers(shape, energies, self.geometry, float(self.floor))
-        names = {field.name for field in self.spec.conditions}
-        known = {name: value for name, value in cond.values.items() if name in names}
-        return Batch(x.unflatten(-1, self.spec.shape), known, event)
+        return self.shower(x, event, cond)
 
     @property
     def layout(self) -> Layout:
@@ -132,12 +109,14 @@ class ShowerTransform(Transform):
         context = self.conditions.width + len(sizes)
         return Layout(sum(sizes), context, sizes, image, periodic, self.seen, self.geometry)
 
-    def vetoed(self, energies: Tensor) -> Tensor:
-        """Which of generated ``energies`` ``(B, L + K)`` hold more than the veto allows, bool ``(B,)``."""
-        return self.energies.inverse(energies)[:, 0] > math.log(self.veto or math.inf)
+    def vetoed(self, energies: Tensor) -> Tensor | None:
+        """See :meth:`VoxelTransform.vetoed`."""
+        if self.veto is None:
+            return None
+        return self.energies.inverse(energies)[:, 0] > math.log(self.veto)
 
     def limited(self, energies: Tensor) -> Tensor:
-        """Generated ``energies`` with totals that are scaled down to the veto where they lie beyond."""
+        """See :meth:`VoxelTransform.limited`."""
         whole = self.energies.inverse(energies)
         total, rest = whole.split([1, whole.shape[1] - 1], dim=-1)
         limit = math.log(self.veto or math.inf)
@@ -200,9 +179,8 @@ class ShowerTransform(Transform):
         return self.cells.log_scale() + self.energies.log_scale()
 
     def _raw(self, batch: Batch, generator: torch.Generator | None) -> dict[str, Tensor]:
-        x = batch.x.flatten(1)
+        x = self.resolved(batch)
         noisy = self.training or generator is not None
-        x = torch.where(x < self.floor, 0.0, x)
         cells = self.fill(x, self.floor, generator)
         layers = self.fill(self.geometry.layer_sums(x), self.floor, generator)
         if noisy and self.smear > 0:
@@ -210,12 +188,10 @@ class ShowerTransform(Transform):
             cells = torch.where(
                 cells < 0, cells, (cells + self.geometry.spread(self.smear * shift)).abs()
             )
-        start = torch.log(batch.cond[self.energy.name].to(x) * self.unit / self.floor)
-        event = [
-            self.fill(batch.event[field.name].to(x), self.floor, generator) for field in self.made
-        ]
+        start = torch.log(self.incident(batch.cond[self.energy.name], x) / self.floor)
+        event = self.event_numbers(batch, x, generator)
         return {
-            "energies": torch.cat([self.fractions(layers - start), *event], dim=-1),
+            "energies": torch.cat([self.fractions(layers - start), event], dim=-1),
             "cells": cells,
             "layers": layers,
         }
@@ -223,23 +199,11 @@ class ShowerTransform(Transform):
     def _physical(self, energies: Tensor, cond: Conditions) -> tuple[Tensor, dict[str, Tensor]]:
         """``ln(E_l / floor)`` ``(B, L)`` and the event numbers in physical units."""
         energies = self.energies.inverse(energies)
-        start = torch.log(cond.values[self.energy.name].to(energies) * self.unit / self.floor)
-        count = len(self.geometry)
-        widths = [field.dim for field in self.made]
-        parts = energies[:, count:].split(widths, dim=-1) if widths else []
-        event = {
-            f.name: self.fill.inverse(part, self.floor)
-            for f, part in zip(self.made, parts, strict=True)
-        }
-        return self.fractions.inverse(energies[:, :count]) + start, event
-
-    def _strongest(self, cells: Tensor) -> Tensor:
-        """The largest value of each layer ``(B, L)``."""
-        if self.geometry.regular:
-            return cells.unflatten(-1, (len(self.geometry), -1)).amax(-1)
-        return torch.stack(
-            [part.amax(-1) for part in cells.split(list(self.geometry.sizes), dim=-1)], dim=-1
+        start = torch.log(self.incident(cond.values[self.energy.name], energies) / self.floor)
+        fractions, event = energies.split(
+            [len(self.geometry), self.numbers - len(self.geometry)], -1
         )
+        return self.fractions.inverse(fractions) + start, self.event_fields(event)
 
 
 def _shape(cells: Tensor, layer: Tensor, strongest: Tensor) -> Tensor:

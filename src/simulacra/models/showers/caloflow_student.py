@@ -46,6 +46,7 @@ class CaloFlowStudent(FlowStudent, CaloFlowTeacher):
         cond = batch.conditions(self.transform.conditions.names)
         with torch.no_grad():
             drawn = self.transform.context(self.draw_energies(cond, generator), cond)
+        assert drawn is not None
         return replace(latent, x={**latent.x, "drawn": drawn})
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:

@@ -2,10 +2,12 @@ r"""Showers in two parts, how much energy each layer holds and where: what all f
 
 .. math:: p(x | c) = p(u | c)\; p(v | E_1 \dots E_L, c),
 
-a density of the layer energies and event numbers ``u`` and one of the cells ``v``
-(:mod:`simulacra.transforms.showers`), or one density of both. The loss is the sum of theirs. Where both are
-exact, it comes with the ``bits per dimension`` of the logarithms of all energies, which no unit and no
-standardisation changes; empty entries count with the density of their fill.
+a density of the layer energies and event numbers ``u`` and one of the cells ``v``, or one density of both; a
+transform without numbers of the layers (:mod:`simulacra.transforms.whole_showers`) leaves to ``u`` the event
+numbers alone, and where there are none the cells are all. The loss is the sum of theirs. Where both are
+exact on a transform whose volume is known (:mod:`simulacra.transforms.showers`), it comes with the ``bits per
+dimension`` of the logarithms of all energies, which no unit and no standardisation changes; empty entries
+count with the density of their fill.
 
 A family adds a card, and what it can represent, to parts that its configuration names.
 
@@ -26,9 +28,9 @@ from simulacra.dynamics.density import Density, MakeDensity, Rows
 from simulacra.training.generative import GenerativeModule, Objective
 from simulacra.training.optim import Optim
 from simulacra.transforms.base import Batches
-from simulacra.transforms.showers import ShowerTransform
+from simulacra.transforms.voxels import VoxelTransform
 
-MakeTransform = Callable[[Spec, Sequence[Field]], ShowerTransform]
+MakeTransform = Callable[[Spec, Sequence[Field]], VoxelTransform]
 """From the data set and the given fields."""
 ROUNDS = 100
 """Rounds of new draws for vetoed energies; whatever is left then is scaled down to the limit."""
@@ -41,12 +43,13 @@ class ShowerModel(GenerativeModule):
         spec: Layers or grid with a geometry and an incident energy.
         given: Fields the generator is given (None: all conditions).
         transform: Makes the transform.
-        energies: Makes the density of the layer energies (None: the other describes them too).
+        energies: Makes the density of the layer energies and event numbers, where the transform has any
+            (None: the other describes them too).
         cells: Makes the density of the cells.
         optim: What moves both.
     """
 
-    transform: ShowerTransform
+    transform: VoxelTransform
     energies: Density | None
     cells: Density
 
@@ -62,11 +65,11 @@ class ShowerModel(GenerativeModule):
         super().__init__(spec, given)
         self.transform = transform(spec, self.given_fields)
         layout = self.transform.layout
-        numbers, width = self.transform.energies.mean.numel(), self.transform.conditions.width
-        if energies is None:
+        numbers, width = self.transform.numbers, self.transform.conditions.width
+        if numbers and energies is None:
             layout = Layout(numbers + layout.features, width)
         self.cells = cells(layout)
-        self.energies = None if energies is None else energies(Layout(numbers, width))
+        self.energies = energies(Layout(numbers, width)) if numbers and energies else None
         self.optim = optim
 
     @classmethod
@@ -100,12 +103,12 @@ class ShowerModel(GenerativeModule):
         scaled = self.transform.condition(cond)
         if self.energies is None:
             both = self.cells.sample(cond.n, scaled, generator)
-            numbers = self.transform.energies.mean.numel()
+            numbers = self.transform.numbers
             energies, cells = both.split([numbers, both.shape[1] - numbers], dim=-1)
             return Latent({"energies": energies, "cells": cells}, scaled)
         energies = self.draw_energies(cond, generator)
         layers = self.transform.context(energies, cond)
-        context = self.context(Latent({"layers": layers}, scaled))
+        context = self.context(Latent({} if layers is None else {"layers": layers}, scaled))
         return Latent(
             {"energies": energies, "cells": self.cells.sample(cond.n, context, generator)}, scaled
         )
@@ -116,7 +119,8 @@ class ShowerModel(GenerativeModule):
         """
         assert self.energies is not None
         energies = self.energies.sample(cond.n, self.transform.condition(cond), generator)
-        if self.transform.veto is None:
+        bad = self.transform.vetoed(energies)
+        if bad is None:
             return energies
         if draws.unrolled():
             raise UserError(
@@ -124,12 +128,12 @@ class ShowerModel(GenerativeModule):
                 "model trained with model.transform.veto=null"
             )
         for _ in range(ROUNDS):
-            bad = self.transform.vetoed(energies)
-            if not bool(bad.any()):
+            if bad is None or not bool(bad.any()):
                 return energies
             wanted = cond[bad]
             again = self.energies.sample(wanted.n, self.transform.condition(wanted), generator)
             energies = energies.masked_scatter(bad[:, None], again)
+            bad = self.transform.vetoed(energies)
         return self.transform.limited(energies)
 
     def log_prob(self, batch: Batch) -> Tensor:
@@ -170,9 +174,10 @@ class ShowerModel(GenerativeModule):
 
     def context(self, latent: Latent) -> Tensor | None:
         """What steers the cells ``(B, C)``."""
-        if self.energies is None or latent.cond is None:
+        layers = latent.x.get("layers")
+        if self.energies is None or layers is None:
             return latent.cond
-        return torch.cat([latent.cond, latent.x["layers"]], dim=-1)
+        return layers if latent.cond is None else torch.cat([latent.cond, layers], dim=-1)
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Losses per number that a part describes, so that gradients are of order 1."""
@@ -184,7 +189,8 @@ class ShowerModel(GenerativeModule):
         found = {name: value for name, (value, _) in terms.items()}
         logged = {name: value.detach() for name, value in found.items()}
         values = {"loss": torch.stack(list(found.values())).sum(), **logged}
-        if not all(part.exact for part in self.parts().values()):
+        exact = all(part.exact for part in self.parts().values())
+        if not (exact and self.transform.measured):
             return values
         slope = latent.mean(self.transform.log_slope(latent.x["cells"]))
         nats = torch.stack([count * logged[name] for name, (_, count) in terms.items()]).sum()

@@ -2,6 +2,7 @@ r"""Noise that makes discrete or empty values continuous, for training only.
 
 Exact zeros are a point mass that no density model can follow. :class:`ZeroFill` spreads them below a floor
 that no real value lies under, on a logarithmic scale, so that cutting at the floor undoes it exactly;
+:class:`EmptyNoise` spreads them evenly and leaves all other values as they are;
 :class:`UniformNoise` adds a width far below the floor. Noise is drawn where training mode or a generator asks
 for it; otherwise the centre is used.
 """
@@ -67,4 +68,29 @@ class UniformNoise(nn.Module):
 
     def inverse(self, x: Tensor) -> Tensor:
         """Zero below the width, else ``x``: not exact above it, as noise never is."""
+        return torch.where(x < self.width, 0.0, x)
+
+
+class EmptyNoise(nn.Module):
+    """Zeros become ``U(0, width)``, all else stays as it is, so that cutting at the width undoes it exactly.
+
+    Args:
+        width: Width, below the smallest value that is not 0; 0 for no noise.
+    """
+
+    def __init__(self, width: float) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Noisy zeros in training mode or with a generator, else half the width in their place."""
+        if self.width == 0:
+            return x
+        noise: Tensor | float = 0.5
+        if self.training or generator is not None:
+            noise = draws.uniform(x.shape, x, generator)
+        return torch.where(x > 0, x, self.width * noise)
+
+    def inverse(self, x: Tensor) -> Tensor:
+        """Zero below the width, else ``x``."""
         return torch.where(x < self.width, 0.0, x)
