@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from simulacra.core import draws
 from simulacra.dynamics.consistency import consistency_loss, progressive_loss
 from simulacra.dynamics.denoiser import AngularVelocity, Denoiser, Preconditioned
 from simulacra.dynamics.diffusion import angular_velocity
@@ -136,3 +137,38 @@ def test_a_teacher_distilled_into_itself_at_many_steps_has_almost_no_loss() -> N
         for n in (8, 64, 512)
     ]
     assert values[0] > 4 * values[1] > 16 * values[2]
+
+
+@pytest.mark.parametrize("steps", [1, 20_000])
+def test_the_goal_of_halving_is_as_exact_in_single_as_in_double_precision(steps: int) -> None:
+    """At the end of noise the published form divides a difference of points by one of signals, here 8e-5."""
+    path = angular_velocity(20.0).path
+    teacher = Said(path, AngularVelocity(), lambda a, s: 0.5)
+    student = Denoiser(lambda x, t: torch.zeros_like(x), path, AngularVelocity())
+    values = []
+    for dtype in (torch.float32, torch.float64):
+        data, noise, weight = (value.to(dtype) for value in events(4))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(draws, "integers", lambda *_: torch.zeros(4, dtype=torch.long))
+            values.append(float(progressive_loss(student, teacher, data, noise, steps, weight)))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    assert values[1] > 0.1
+
+
+def test_where_no_noise_is_left_the_goal_is_what_the_last_step_says() -> None:
+    """Two steps of DDIM to the end of a path are one with the data of the second."""
+    path = CosinePath(0.01, 0.0)
+    (a, s), (b, r) = ((k.signal, k.noise) for k in path.knots(2)[:2])
+    data, noise, weight = events(9)
+    x = a * data + s * noise
+    first = expected(torch.tensor(a), torch.tensor(s)) * x
+    half = b * first + r * (x - a * first) / s
+    second = expected(torch.tensor(b), torch.tensor(r)) * half
+
+    student = Denoiser(
+        lambda x, t: AngularVelocity().target(along(t, x), (x - a * second) / s, second, path),
+        path,
+        AngularVelocity(),
+    )
+    teacher = Said(path, AngularVelocity(), expected)
+    assert float(progressive_loss(student, teacher, data, noise, 1, weight)) < 1e-12

@@ -13,6 +13,7 @@ from simulacra.dynamics.paths import (
     Path,
     stratified_times,
 )
+from simulacra.dynamics.score_paths import ExplodingPath, PreservingPath, SubPreservingPath
 
 PATHS: list[Path] = [
     OptimalTransportPath(0.1),
@@ -20,8 +21,13 @@ PATHS: list[Path] = [
     CosinePath(),
     KarrasPath(),
     BetaPath(7),
+    ExplodingPath(),
+    PreservingPath(),
+    SubPreservingPath(),
 ]
-VARIANCE_PRESERVING = [path for path in PATHS if isinstance(path, (CosinePath, BetaPath))]
+VARIANCE_PRESERVING = [
+    path for path in PATHS if isinstance(path, (CosinePath, BetaPath, PreservingPath))
+]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -80,6 +86,35 @@ def test_the_chain_of_betas_is_the_product_of_its_links() -> None:
     betas = torch.linspace(1e-4**0.5, 0.02**0.5, 100, dtype=torch.float64).square()
     t = 1 - torch.arange(1, 101, dtype=torch.float64) / 100
     torch.testing.assert_close(path.scales(t)[0].square(), (1 - betas).cumprod(0))
+
+
+def test_paths_of_score_matching_have_the_published_ends_and_rates() -> None:
+    """Song et al., arXiv:2011.13456, equations 30 to 33, at a depth of 0.3."""
+    depth = 0.3
+    t = torch.tensor([1 - depth, 0.0], dtype=torch.float64)
+    assert ExplodingPath().scales(t)[1].tolist() == pytest.approx([0.01 * 5000**depth, 50.0])
+    beta, whole = 0.1 + depth * 19.9, 0.1 * depth + 0.5 * depth**2 * 19.9
+    for path in (PreservingPath(end=1e-12), SubPreservingPath(end=1e-12)):
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        assert float(a[0]) == pytest.approx(math.exp(-0.5 * whole))
+        diffusion = 2 * s * (da * s / a - ds)  # that of the reverse stochastic equation
+        known = beta * (1 if isinstance(path, PreservingPath) else 1 - math.exp(-2 * whole))
+        assert float(diffusion[0]) == pytest.approx(known)
+        assert float(s[1]) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_sub_preserving_path_has_the_smaller_variance_and_the_same_ends() -> None:
+    t = torch.linspace(0, 1, 50, dtype=torch.float64)
+    (a, s), (b, r) = PreservingPath().scales(t), SubPreservingPath().scales(t)
+    torch.testing.assert_close(a, b)
+    torch.testing.assert_close(r, s.square())
+    assert bool((r < s).all())
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    torch.testing.assert_close(
+        torch.stack(SubPreservingPath(end=1e-9).scales(ends)),
+        torch.stack(PreservingPath(end=1e-9).scales(ends)),
+        rtol=0, atol=1e-4,
+    )  # fmt: skip
 
 
 def test_times_are_uniform_and_cover_the_interval() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulacra.core import UserError
+from simulacra.core import UserError, draws
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Data,
@@ -17,14 +17,24 @@ from simulacra.dynamics.denoiser import (
     Noise,
     Preconditioned,
     Prediction,
+    Score,
     Velocity,
 )
 from simulacra.dynamics.paths import BetaPath, CosinePath, KarrasPath, OptimalTransportPath, Path
-from simulacra.dynamics.samplers import DDIM, DPMSolver2M, EulerMaruyama, KarrasHeun
+from simulacra.dynamics.samplers import (
+    DDIM,
+    DPMSolver2M,
+    EulerMaruyama,
+    KarrasHeun,
+    PredictorCorrector,
+    Sampler,
+)
+from simulacra.dynamics.score_paths import ExplodingPath, PreservingPath, SubPreservingPath
 from simulacra.dynamics.solvers import RK4, DormandPrince, Euler, Heun, Midpoint, Solver
 
 MEAN, WIDTH = 0.7, 0.5
 COSINE, KARRAS, STRAIGHT = CosinePath(0.01, 0.01), KarrasPath(0.002, 80.0), OptimalTransportPath()
+SCORE = [ExplodingPath(), PreservingPath(), SubPreservingPath()]
 SMOOTH = CosinePath(0.3, 0.3)  # between two finite ratios, where orders of convergence show
 
 
@@ -67,6 +77,7 @@ PREDICTIONS = [
     pytest.param(STRAIGHT, Velocity(), id="straight-velocity"),
     pytest.param(STRAIGHT, Noise(floor=1e-3), id="straight-noise"),
     pytest.param(STRAIGHT, Data(), id="straight-data"),
+    *(pytest.param(path, Score(), id=f"{type(path).__name__}-score") for path in SCORE),
 ]
 
 
@@ -189,8 +200,9 @@ def test_samplers_leap_from_the_smallest_noise_of_karras_to_data(solver: Solver)
         (DDIM(200, eta=1.0), STRAIGHT, Velocity()),
         (DDIM(100, eta=1.0), BetaPath(100, 1e-3, 0.15), Noise()),
         (EulerMaruyama(400), CosinePath(0.02, 0.0), Noise()),
+        (PredictorCorrector(200), SubPreservingPath(), Score()),
     ],
-    ids=["ddpm", "half", "straight", "betas", "sde"],
+    ids=["ddpm", "half", "straight", "betas", "sde", "corrected"],
 )
 def test_random_samplers_give_the_mean_and_width_of_gaussian_data(
     solver: Solver, path: Path, predicts: Prediction
@@ -206,6 +218,94 @@ def test_random_samplers_give_the_mean_and_width_of_gaussian_data(
     assert abs(float(correlation)) < 0.99  # the noise of the walk is fresh
 
 
+@pytest.mark.parametrize("solver", [DDIM(300), Heun(100)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("path", SCORE, ids=lambda p: type(p).__name__)
+def test_deterministic_samplers_follow_the_paths_of_score_matching(
+    solver: Solver, path: Path
+) -> None:
+    made = solver.sample(Perfect(path, Score()), noise())
+    torch.testing.assert_close(made, exact(path.start * noise(), path), rtol=0, atol=0.02)
+
+
+class Impulses(draws.Source):
+    """In the place of all noise: 1 for one event each time, which shows what becomes of that noise."""
+
+    def __init__(self, events: int) -> None:
+        self.rows = torch.eye(events, dtype=torch.float64)
+        self.taken = 1
+
+    def take(self, kind: str, shape: object) -> Tensor:
+        self.taken += 1
+        return self.rows[:, self.taken - 1 : self.taken]
+
+
+def moments(solver: Sampler, path: Path, predicts: Prediction) -> tuple[float, float]:
+    """Mean and variance of what a random walk from the right distribution makes with the perfect denoiser,
+    exactly: the result is linear in the noise at the start and in that of each step.
+    """
+    a, s, _, _ = path.values(0.0)
+    impulses = Impulses(solver.evaluations + 2)
+    start = a * MEAN + math.sqrt((a * WIDTH) ** 2 + s**2) * impulses.rows[:, :1]
+    denoiser = Perfect(path, predicts)
+    with draws.given(impulses):
+        made = solver.walk(start, denoiser, None)[:, 0]
+    assert len(denoiser.asked) == solver.evaluations
+    assert impulses.taken == solver.evaluations  # fresh noise in all steps but the last
+    return float(made[-1]), float((made - made[-1]).square().sum())
+
+
+@pytest.mark.parametrize("path", SCORE, ids=lambda p: type(p).__name__)
+def test_the_stochastic_equation_of_score_matching_gives_gaussian_data(path: Path) -> None:
+    mean, variance = moments(EulerMaruyama(200), path, Score())
+    assert mean == pytest.approx(MEAN, abs=0.02 * WIDTH)
+    assert variance == pytest.approx(WIDTH**2, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("path", "ratio"),
+    list(zip(SCORE, (0.3, 0.2, 0.3), strict=True)),
+    ids=lambda p: type(p).__name__,
+)
+def test_corrections_leave_gaussian_data_as_they_should_be(path: Path, ratio: float) -> None:
+    denoiser, g = Perfect(path, Score()), torch.Generator().manual_seed(4)
+    solver = PredictorCorrector(200, ratio=ratio)
+    start = torch.randn(3000, 20, generator=g, dtype=torch.float64)
+    made = solver.sample(denoiser, start, g)
+    assert float(made.mean()) == pytest.approx(MEAN, abs=0.02 * WIDTH)
+    assert float(made.var()) == pytest.approx(WIDTH**2, rel=0.02)
+    assert len(denoiser.asked) == solver.evaluations == 400
+
+
+def test_mean_and_variance_of_the_stochastic_equation_converge_with_first_order() -> None:
+    b, r, _, _ = SMOOTH.values(1.0)
+    errors = []
+    for steps in (64, 128, 256):
+        mean, variance = moments(EulerMaruyama(steps), SMOOTH, Score())
+        errors.append((abs(mean - b * MEAN), abs(variance - (b * WIDTH) ** 2 - r**2)))
+    for coarse, fine in itertools.pairwise(errors):
+        orders = [math.log2(x / y) for x, y in zip(coarse, fine, strict=True)]
+        assert orders == pytest.approx([1, 1], abs=0.15), errors
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1])
+def test_a_correction_keeps_the_width_and_draws_noise_anew(share: float) -> None:
+    """Of signal and noise together, a share is noise; plain steps would widen by its square over four."""
+    path, ratio = ExplodingPath(), 0.5
+    s = WIDTH * math.sqrt(share / (1 - share))
+    t = math.log(path.high / s) / math.log(path.high / path.low)
+    variance, g = WIDTH**2 + s**2, torch.Generator().manual_seed(5)
+    start = MEAN + math.sqrt(variance) * torch.randn(20_000, 10, generator=g, dtype=torch.float64)
+    made = PredictorCorrector(1, ratio=ratio).correct(start, t, Perfect(path, Score()), g)
+    assert float(made.var()) == pytest.approx(variance, rel=0.01)
+    correlation = torch.corrcoef(torch.stack([start.flatten(), made.flatten()]))[0, 1]
+    assert float(correlation) == pytest.approx(1 - 2 * ratio**2 * share, abs=0.01)
+
+
+def test_a_correction_that_removes_more_noise_than_there_is_is_refused() -> None:
+    with pytest.raises(UserError, match=r"ratio 0\.8 removes more noise"):
+        PredictorCorrector(10, ratio=0.8)
+
+
 def test_one_step_of_ddim_is_the_expected_data() -> None:
     denoiser = Perfect(KARRAS, Preconditioned(WIDTH))
     torch.testing.assert_close(DDIM(1).sample(denoiser, noise()), denoiser.data(80 * noise(), 0.0))
@@ -216,7 +316,7 @@ def test_a_path_without_signal_is_refused_by_the_stochastic_equation() -> None:
         EulerMaruyama(10).sample(Perfect(STRAIGHT), noise())
 
 
-@pytest.mark.parametrize("make", [DDIM, DPMSolver2M, KarrasHeun, EulerMaruyama])
+@pytest.mark.parametrize("make", [DDIM, DPMSolver2M, KarrasHeun, PredictorCorrector])
 def test_a_sampler_without_steps_is_refused(make: type[Solver]) -> None:
     with pytest.raises(ValueError, match="at least one step"):
         make(0)  # type: ignore[call-arg]

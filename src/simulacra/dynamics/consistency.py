@@ -10,7 +10,14 @@ where :math:`\bar\theta` is a moving average of the student's weights. The stude
 smallest noise (:class:`~simulacra.dynamics.denoiser.Preconditioned` with a boundary), so that one step leads
 from pure noise to data.
 
-*Progressive distillation*: one DDIM step of the student shall lead where two of the teacher do.
+*Progressive distillation*: one DDIM step of the student shall lead where two of the teacher do. From the
+teacher's data :math:`\hat x_1` and :math:`\hat x_2` in the two steps, and the ratios :math:`\rho` of signal
+to noise before, between and after them, these are the data
+
+.. math:: \hat x = \frac{(\rho_1 - \rho_0)\, \hat x_1 + (\rho_2 - \rho_1)\, \hat x_2}{\rho_2 - \rho_0},
+
+those of the second step where nothing is left of the noise. The published form of the same divides the
+difference of two points by that of two signals, which is almost zero at the end of noise.
 
 References: Song et al. 2023, arXiv:2303.01469, algorithm 2; Salimans and Ho 2022, arXiv:2202.00512,
 algorithm 2.
@@ -23,7 +30,7 @@ from torch import Tensor
 
 from simulacra.core import counted_mean, draws
 from simulacra.dynamics.denoiser import Denoiser, Prediction
-from simulacra.dynamics.paths import Path, along
+from simulacra.dynamics.paths import Knot, Path, along
 
 
 def consistency_loss(
@@ -85,27 +92,31 @@ def progressive_loss(
         counts: How much each entry counts ``(B, *, 1)``: 0 for padding, else the weight of its event.
         generator: Source of the places on the walk, one per event.
     """
-    knots = torch.tensor(student.path.knots(2 * steps), device=data.device, dtype=data.dtype)
-    n = 2 * draws.integers(0, steps, (len(data),), data, generator)
-    here, middle, last = (
-        [along(column, data) for column in knots[n + i].unbind(1)] for i in range(3)
+    knots = student.path.knots(2 * steps)
+    columns, shares = (
+        torch.tensor(rows, device=data.device, dtype=data.dtype)
+        for rows in (knots, [_share(*knots[k : k + 3]) for k in range(0, 2 * steps, 2)])
     )
-    (t, a, s), (_, b, r) = here, last
+    n = draws.integers(0, steps, (len(data),), data, generator)
+    (t, a, s), (between, b, r) = (
+        [along(column, data) for column in columns[2 * n + i].unbind(1)] for i in range(2)
+    )
     x = a * data + s * noise
     with torch.no_grad():
-        half = _leap(teacher, x, here, middle)
-        end = _leap(teacher, half, middle, last)
-        goal = (end - r / s * x) / (b - r / s * a)
+        first = teacher.data(x, t.reshape(-1))
+        half = b * first + r * (x - a * first) / s
+        second = teacher.data(half, between.reshape(-1))
+        goal = torch.lerp(first, second, along(shares[n], data))
         wanted = student.predicts.target(t, (x - a * goal) / s, goal, student.path)
     found = _prediction(student, x, t, student.path, student.predicts)
     return counted_mean((found - wanted).square(), counts)
 
 
-def _leap(denoiser: Denoiser, x: Tensor, here: list[Tensor], there: list[Tensor]) -> Tensor:
-    """One DDIM step of each event between its own knots."""
-    (t, a, s), (_, b, r) = here, there
-    data = denoiser.data(x, t.reshape(-1))
-    return b * data + r * (x - a * data) / s
+def _share(here: Knot, middle: Knot, last: Knot) -> float:
+    """Share of the second step in the data that two steps make up for."""
+    ratio = middle.signal / middle.noise
+    rises = last.noise * (ratio - here.signal / here.noise), last.signal - last.noise * ratio
+    return rises[1] / (rises[0] + rises[1])
 
 
 def _prediction(

@@ -9,6 +9,7 @@ predicts          target of the regression               data
 velocity          :math:`a' x + s' z`                    :math:`(s F - s' x_t) / (s a' - s' a)`
 noise             :math:`z`                              :math:`(x_t - s F) / a`
 data              :math:`x`                              :math:`F`
+score             :math:`-z`                             :math:`(x_t + s F) / a`
 angular velocity  :math:`a z - s x` on a unit circle     :math:`a x_t - s F`
 preconditioned    :math:`(x - c_{skip} x_t) / c_{out}`   :math:`c_{skip} x_t + c_{out} F`
 ================  =====================================  ========================================
@@ -134,6 +135,37 @@ class Data(Prediction):
         """See :meth:`Prediction.velocity`."""
         (a, s), (da, ds) = path.scales(t), path.slopes(t)
         return da * found + ds / s.clamp_min(self.floor) * (x - a * found)
+
+
+@dataclass(frozen=True)
+class Score(Prediction):
+    r"""Score matching: the score :math:`\nabla \ln p(x_t)` is the network's output divided by the noise.
+
+    With a plain mean square the loss is :math:`|s \nabla \ln p + z|^2`. The network sees
+    :math:`x_t / \sqrt{a^2 + s^2}`, which for data of unit variance has unit variance on every path. The path
+    must start with some signal.
+
+    Reference: Song et al. 2020, arXiv:2011.13456, equation 7; CaloScore, arXiv:2206.11898, equation 6.
+    """
+
+    def inputs(self, x: Tensor, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+        """See :meth:`Prediction.inputs`."""
+        a, s = path.scales(t)
+        return x / (a.square() + s.square()).sqrt(), t
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`."""
+        return -noise
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        a, s = path.scales(t)
+        return (x + s * found) / a
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.velocity`; no division by the noise."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        return da / a * (x + s * found) - ds * found
 
 
 @dataclass(frozen=True)

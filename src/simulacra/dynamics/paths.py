@@ -68,6 +68,12 @@ class Path(ABC):
         signal, noise = self.scales(times)
         return list(map(Knot, times.tolist(), signal.tolist(), noise.tolist()))
 
+    def _leaping(self, steps: int) -> list[Knot]:
+        """The walk of a path of signal 1 that ends with a leap from the smallest noise to data."""
+        times = torch.linspace(0, 1, steps, dtype=torch.float64)
+        noise = self.scales(times)[1].tolist()
+        return [*map(Knot, times.tolist(), [1.0] * steps, noise), Knot(1.0, 1.0, 0.0)]
+
 
 @cache
 def _knots(path: Path, steps: int) -> tuple[Knot, ...]:
@@ -182,9 +188,7 @@ class KarrasPath(Path):
         return (noise ** (1 / self.rho) - first) / rate
 
     def _walk(self, steps: int) -> list[Knot]:
-        times = torch.linspace(0, 1, steps, dtype=torch.float64)
-        noise = self.scales(times)[1].tolist()
-        return [*map(Knot, times.tolist(), [1.0] * steps, noise), Knot(1.0, 1.0, 0.0)]
+        return self._leaping(steps)
 
     @property
     def _root(self) -> tuple[float, float]:
