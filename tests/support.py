@@ -87,8 +87,12 @@ def fits(model: str, name: str, view: str | None) -> bool:
 
 
 def sets(name: str) -> list[str]:
-    """Keys under which the files of a data set are configured, those of both of a pair."""
-    return [f"data.{key}" for key in composed("data", f"data={name}").get("sets") or ()] or ["data"]
+    """Keys under which the files of a data set are configured, those of all of a pair or a mixture."""
+    config, found = composed("data", f"data={name}"), []
+    for key in config.get("sets") or ():
+        whole = "_target_" in config[key]
+        found += [f"data.{key}"] if whole else [f"data.{key}.{member}" for member in config[key]]
+    return found or ["data"]
 
 
 def models_of(task: type[Module]) -> list[str]:

@@ -274,3 +274,31 @@ def test_an_unknown_cache_mode_is_refused() -> None:
         UserError, match=r"data\.cache must be one of auto, always, never, got 'sometimes'"
     ):
         build("ds1_photons", cache="sometimes")
+
+
+def test_a_total_holds_training_and_validation_and_leaves_the_test_as_it_is(tmp_path: Path) -> None:
+    build("pbwo4").write_toy(tmp_path, 50)
+    whole, few = build("pbwo4", tmp_path), build("pbwo4", tmp_path, total=20, validation=0.2)
+    assert few.sizes() == {"train": 16, "val": 4, "test": 50}
+    assert rows(few, "test") == rows(whole, "test")
+    assert not set(rows(few, "train")) & set(rows(few, "val"))
+    other = build("pbwo4", tmp_path, total=20, validation=0.2, window=1)
+    seen, others = ({*rows(m, "train"), *rows(m, "val")} for m in (few, other))
+    assert not seen & others
+    last = build("pbwo4", tmp_path, total=20, validation=0.2, window=2)
+    assert (
+        len(seen & {*rows(last, "train"), *rows(last, "val")}) == 10
+    )  # 40 to 49, then the first ten
+
+
+def test_a_total_counts_events_of_a_validation_file_too(tmp_path: Path) -> None:
+    build("pbwo4").write_toy(tmp_path, 30)
+    files = {"train": ["pbwo4.hdf5"], "val": ["pbwo4_test.hdf5"], "test": ["pbwo4_test.hdf5"]}
+    few = build("pbwo4", tmp_path, total=10, validation=0.2, files=files)
+    assert few.sizes() == {"train": 8, "val": 2, "test": 30}
+    assert set(rows(few, "val")) <= set(rows(few, "test"))
+
+
+def test_a_window_of_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match=r"give data\.total, too"):
+        build("pbwo4", window=1)

@@ -132,6 +132,25 @@ class Detector:
         built = (self.plates, self.geometry, self.readout, self.booked, self.slices, self.width)
         return hashlib.sha256(repr(built).encode()).hexdigest()[:16]
 
+    @property
+    def lengths(self) -> tuple[float, float]:
+        """Radiation length and Molière radius of all plates together [mm].
+
+        Raises:
+            UserError: If those of one of its materials are not known.
+        """
+        found = effective((plate.material, plate.thickness) for plate in self.plates)
+        return found.radiation_length, found.moliere_radius
+
+    @property
+    def sampling_fraction(self) -> float:
+        """Share of the energy that is seen, one over the scale of the plates that are read out, of which each
+        counts by its thickness.
+        """
+        read = [plate for plate in self.plates if plate.layer is not None]
+        seen = sum(plate.thickness / plate.scale for plate in read)
+        return seen / sum(plate.thickness for plate in read)
+
     @cached_property
     def fronts(self) -> tuple[float, ...]:
         """Depth of the front of each plate [mm]."""

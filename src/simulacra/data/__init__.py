@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NOT_ARGUMENTS = ("name", "views", "scores", "sets", "readout")
 """Entries of a configuration that are no arguments of its class; ``sets`` names those that are data sets,
-``readout`` says how simulated events become events of the data set.
+or hold some, ``readout`` says how simulated events become events of the data set.
 """
 
 
@@ -50,7 +50,8 @@ def _arguments(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     for key in config.get("sets") or ():
         if not isinstance(config.get(key), Mapping):
             raise UserError(f"{config.get('name')} has no data set {key!r}, which its 'sets' names")
-        arguments[key] = _arguments(config[key], f"{where}.{key}")
+        arguments[key] = _set(config[key], f"{where}.{key}")
+        arguments.pop("root", None)  # that of its data sets
     view = arguments.get("view")
     if view is not None:
         views = config.get("views") or {}
@@ -62,3 +63,10 @@ def _arguments(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     loading = typed.arguments(Loading, given, where)
     target = f"{Loading.__module__}.{Loading.__qualname__}"
     return arguments | {"loading": {"_target_": target, **loading}}
+
+
+def _set(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A data set among the entries of another one, or several of them by name."""
+    if "_target_" in config:
+        return _arguments(config, where)
+    return {name: _arguments(item, f"{where}.{name}") for name, item in config.items()}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
@@ -18,7 +18,7 @@ import torch
 from simulacra.core import Batch, Conditions, Spec, UserError
 from simulacra.core.constructors import constructor, role
 from simulacra.core.plausible import remarks
-from simulacra.core.ranges import Count, Dropout, Whole
+from simulacra.core.ranges import Count, Dropout, Interval, Whole
 from simulacra.data.sampler import EpochLoader, EpochSampler
 from simulacra.data.source import FixedBatches, Part
 from simulacra.formats.base import Format
@@ -46,6 +46,10 @@ class Loading:
         seed: Seed of the order of events.
         validation: Fraction of the training part that is kept for validation where no files are.
         limit: Use at most this many training events (None: all), for learning curves and tests.
+        total: Use at most this many events for training and validation together, the fraction ``validation``
+            of them for validation (None: all), as if there were no others.
+        window: Which of the stretches of ``total`` events is used, from 0; behind the last event come the
+            first again.
         split_seed: Seed of the permutation by which parts without files are cut off; None: the data set's
             own, the same for everybody.
 
@@ -60,6 +64,8 @@ class Loading:
     validation: Dropout = 0.1
     limit: Count | None = None
     split_seed: Whole | None = None
+    total: Annotated[int, Interval(2)] | None = None
+    window: Whole = 0
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.eval_batch_size < 1:
@@ -69,6 +75,10 @@ class Loading:
             )
         if not 0 <= self.validation < 1:
             raise UserError(f"the validation fraction lies in [0, 1), got {self.validation}")
+        if self.window and self.total is None:
+            raise UserError(
+                f"window={self.window} is the number of a stretch of total events: give data.total, too"
+            )
 
 
 @role
@@ -246,12 +256,18 @@ class EventDataModule(pl.LightningDataModule, ABC):
         """Test batches; every event once over all ranks."""
         return self._loader("test", self.loading.eval_batch_size, train=False)
 
+    def sampler(
+        self, part: Part, batch_size: int, train: bool, rank: int = 0, world: int = 1
+    ) -> EpochSampler:
+        """Which events of a part make up each batch of a rank."""
+        return EpochSampler(len(part), batch_size, self.loading.seed, train, rank, world)
+
     def _loader(self, name: str, batch_size: int, train: bool) -> EpochLoader:
         part, seed, workers = self.part(name), self.loading.seed, self.loading.workers
         rank, world = (
             (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         )
-        sampler = EpochSampler(len(part), batch_size, seed, train, rank, world)
+        sampler = self.sampler(part, batch_size, train, rank, world)
         options: dict[str, Any] = {"persistent_workers": True} if workers else {}
         return EpochLoader(
             part,

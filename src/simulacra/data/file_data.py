@@ -164,11 +164,22 @@ class FileDataModule(EventDataModule):
     def split(self) -> dict[str, Part]:
         """Parts ``train``, ``val`` and ``test``; those without files are cut off the training events."""
         test, rest = self.apart()
-        if "val" in self.sources:
-            val, train = self._whole("val"), self.wanted(rest)
+        rest, total, share = self.wanted(rest), self.loading.total, self.loading.validation
+        if "val" not in self.sources:
+            val, train = self._cut(rest if total is None else self._some(rest, total), share)
+        elif total is None:
+            val, train = self.wanted(self._whole("val")), rest
         else:
-            val, train = self._cut(self.wanted(rest), self.loading.validation)
-        return {"train": train, "val": self.wanted(val), "test": self.wanted(test)}
+            source = self.sources["val"]
+            count = round(share * total)
+            whole = self.wanted(Part(source, self.permuted(len(source))))
+            val, _ = self._cut(self._some(whole, count), 1)
+            train = self._some(rest, total - count)
+        return {"train": train, "val": val, "test": self.wanted(test)}
+
+    def _some(self, part: Part, n: int) -> Part:
+        """At most ``n`` events, those of the stretch that :attr:`Loading.window` names."""
+        return Part(part.source, part.index.roll(-n * self.loading.window)[:n])
 
     def apart(self) -> tuple[Part, Part]:
         """All test events, and all others in the order in which they are cut further."""

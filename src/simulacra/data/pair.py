@@ -13,7 +13,7 @@ so that both samples have the same total weight in every loss, whatever their si
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, IncompatibleError, Spec
 from simulacra.core.pair import FIRST, SECOND, labelled, with_label
 from simulacra.data.base import EventDataModule, Loading
+from simulacra.data.joined import Joined, weight_or_one
 from simulacra.data.source import Part
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
@@ -108,7 +109,9 @@ class PairDataModule(EventDataModule):
         """Both samples' parts, evenly mixed."""
         parts = {}
         for name in ("train", "val", "test"):
-            source = PairSource(self.first.part(name), self.second.part(name))
+            sides = self.first.part(name), self.second.part(name)
+            marks = [partial(with_label, number=number) for number in (FIRST, SECOND)]
+            source = Joined(sides, marks, equal_weights(sides))
             parts[name] = Part(source, source.mixed())
         return parts
 
@@ -141,49 +144,15 @@ class PairDataModule(EventDataModule):
         self.first.write_toy(folder, n, seed)
 
 
-class PairSource:
-    """Both samples behind one index: the events of ``first``, then those of ``second``.
-
-    Args:
-        first: Events with label 1.
-        second: Events with label 0.
-
-    Attributes:
-        weight: Event weights ``(N,)`` with equal sums over the samples, or None where all are 1.
-    """
-
-    def __init__(self, first: Part, second: Part) -> None:
-        self.parts = first, second
-        equal = first.weight is None and second.weight is None and len(first) == len(second)
-        self.weight = None if equal else torch.cat([self._scaled(part) for part in self.parts])
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in self.parts)
-
-    def take(self, index: Sequence[int]) -> Batch:
-        """The events ``index``, in that order, labelled."""
-        rows = torch.as_tensor(index, dtype=torch.long)
-        ours = rows < len(self.parts[0])
-        found = []
-        for part, chosen, start, label in zip(
-            self.parts, (ours, ~ours), (0, len(self.parts[0])), (FIRST, SECOND), strict=True
-        ):
-            if bool(chosen.any()) or not len(rows):
-                found.append(with_label(part[(rows[chosen] - start).tolist()], label))
-        order = torch.cat([ours.nonzero()[:, 0], (~ours).nonzero()[:, 0]])
-        batch = Batch.cat(found)[order.argsort()]
-        return replace(batch, weight=None if self.weight is None else self.weight[rows])
-
-    def mixed(self) -> Tensor:
-        """All events in a fixed order in which both samples are evenly spread, int64 ``(N,)``."""
-        places = [
-            (torch.arange(len(part)).double() + 0.5) / max(1, len(part)) for part in self.parts
-        ]
-        return torch.cat(places).argsort(stable=True)
-
-    def _scaled(self, part: Part) -> Tensor:
-        weight = torch.ones(len(part)) if part.weight is None else part.weight
-        total = float(
-            weight.double().sum()
-        )  # above 0 where there are events, as their data module has checked
-        return weight * (len(self) / (2 * total)) if len(part) else weight
+def equal_weights(parts: Sequence[Part]) -> Tensor | None:
+    """Event weights ``(N,)`` with equal sums over the samples, or None where all are 1."""
+    if all(part.weight is None and len(part) == len(parts[0]) for part in parts):
+        return None
+    n = sum(map(len, parts))
+    scaled = []
+    for part in parts:
+        weight = weight_or_one(part)
+        # above 0 where there are events, as their data module has checked
+        total = float(weight.double().sum())
+        scaled.append(weight * (n / (len(parts) * total)) if len(part) else weight)
+    return torch.cat(scaled)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from simulacra.core import Batch
@@ -51,16 +52,76 @@ class EpochSampler(Sampler[list[int]]):
             return max(1, mine // self.batch_size) if mine else 0
         return (mine + self.batch_size - 1) // self.batch_size
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def order(self) -> Tensor:
+        """Positions that this rank goes through in the present epoch, int64 ``(m,)``."""
         if self.train:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order = torch.randperm(self.n, generator=generator)[: self.n // self.world * self.world]
+            order = torch.randperm(self.n, generator=self.generator())
+            order = order[: self.n // self.world * self.world]
         else:
             order = torch.arange(self.n)
-        mine = order[self.rank :: self.world]
+        return order[self.rank :: self.world]
+
+    def generator(self) -> torch.Generator:
+        """Source of the present epoch's order, the same on every rank."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        mine = self.order()
         (epoch, first), self.done = self.done, (0, 0)
         for number in range(first if epoch == self.epoch else 0, len(self)):
             yield mine[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+
+
+class ShareSampler(EpochSampler):
+    r"""Training batches in which groups of events have fixed shares.
+
+    An epoch is as long as all events together. Group :math:`k` of share :math:`s_k` fills
+    :math:`c_k \approx s_k n` places of it, spread evenly, so that in every stretch of an epoch, and so in
+    every batch, its share is right to within one event. Its events come in an order that is shuffled anew on
+    each pass through them: those of a small group return within the epoch, a large one is not gone through.
+
+    Args:
+        groups: Positions of the events of each group, int64.
+        shares: Of the groups, any positive numbers.
+        batch_size, seed, rank, world: As of the base class.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Tensor],
+        shares: Sequence[float],
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        super().__init__(sum(map(len, groups)), batch_size, seed, True, rank, world)
+        self.groups = groups
+        wanted = self.n * torch.tensor(shares, dtype=torch.float64) / sum(shares)
+        counts = wanted.floor().long()
+        left = self.n - int(counts.sum())
+        counts[(wanted - counts).argsort(descending=True, stable=True)[:left]] += 1
+        self.counts: list[int] = counts.tolist()
+
+    def order(self) -> Tensor:
+        """A rank takes every ``world``-th batch, so that each of its batches is one stretch of the epoch."""
+        generator = self.generator()
+        drawn = [
+            self._passes(group, count, generator)
+            for group, count in zip(self.groups, self.counts, strict=True)
+        ]
+        places = [(torch.arange(c).double() + 0.5) / max(1, c) for c in self.counts]
+        order = torch.cat(drawn)[torch.cat(places).argsort(stable=True)]
+        size = min(self.batch_size, self.n // self.world)
+        whole = order[: len(self) * self.world * size].view(-1, self.world, size)
+        return whole[:, self.rank].flatten()
+
+    @staticmethod
+    def _passes(group: Tensor, count: int, generator: torch.Generator) -> Tensor:
+        """``count`` positions of a group, one shuffled pass through it after the other."""
+        passes = range(-(-count // max(1, len(group))))
+        found = [group[torch.randperm(len(group), generator=generator)] for _ in passes]
+        return torch.cat([group[:0], *found])[:count]
 
 
 class EpochLoader(DataLoader[Batch]):
