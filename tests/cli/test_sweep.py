@@ -6,11 +6,14 @@ import shutil
 import statistics
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
+from simulacra.cli import sweep as module
 from simulacra.cli.main import main
 from simulacra.cli.sweep import write_table
 from simulacra.core import UserError
@@ -244,3 +247,23 @@ def test_unfinished_jobs_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "1" / ".hydra").mkdir(parents=True)
     assert write_table(tmp_path)[0]["jobs"] == 1
     assert write_table(tmp_path / "none") == []
+
+
+def test_figures_are_drawn_over_the_number_that_a_sweep_varies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict = {}
+    monkeypatch.setattr(module, "curves", lambda *given: seen.update(given=given) or Figure())
+    for i, (arm, n, seed) in enumerate(product(("scratch", "tuned"), (100, 1000), (0, 1))):
+        values = {"w1_mean": n / 1000 + seed, "w1_mean/floor": 0.02}
+        overrides = [f"showers={n}", f"arm={arm}", f"seed={seed}", "sweeps=data_efficiency"]
+        job(tmp_path, i, overrides, **values)
+        module.draw(tmp_path, write_table(tmp_path), "showers")
+        assert (tmp_path / "curve.png").is_file() == (i > 1)  # a single number has no curve
+    lines, labels, floors, over = seen["given"]
+    assert (labels, floors, over) == (["mean W1"], [0.02], "showers")
+    assert {name: sorted(points) for name, points in lines.items()} == {
+        name: [100.0, 1000.0] for name in ("scratch", "tuned")
+    }
+    level = lines["tuned"][100.0][0]
+    assert (level.mean, level.spread) == pytest.approx((0.6, statistics.stdev((0.1, 1.1))))

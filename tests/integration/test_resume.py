@@ -94,6 +94,23 @@ def test_two_objectives_resume_bit_for_bit(run_toy: Run) -> None:
     assert logged(run) == logged(whole)
 
 
+@pytest.mark.parametrize("way", ["bias", "lora"])
+def test_adapted_weights_resume_bit_for_bit(run_toy: Run, way: str) -> None:
+    first, _ = run_toy("first", "callbacks=minimal", "trainer.max_epochs=1")
+    init = f"init={first / 'checkpoints' / 'last.ckpt'}"
+    options = (init, f"adapt={way}", "trainer.max_epochs=4", *SHORT)
+    whole, _ = run_toy("whole", *options)
+    stop = "+callbacks.stop={_target_: toy_plugin.Signal, number: null, epoch: 2, batch: 3}"
+    with pytest.raises(SystemExit):
+        run_toy("stopped", *options, stop)
+    run = whole.parent / "stopped"
+    (first / "checkpoints" / "last.ckpt").unlink()
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("epoch: 2", "epoch: 99"))
+    resume(run)
+    assert_equal(states(whole), states(run))
+
+
 def test_a_run_with_a_logger_and_a_callback_from_elsewhere_says_how_to_allow_them(
     run_toy: Run, project: Path
 ) -> None:

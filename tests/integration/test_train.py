@@ -140,6 +140,26 @@ def test_fine_tuning_starts_from_the_weights_of_a_checkpoint(run_toy: Run) -> No
     assert not torch.equal(a["net.0.weight"], c["net.0.weight"])
 
 
+def test_adapted_weights_alone_move_and_the_checkpoint_stands_alone(run_toy: Run) -> None:
+    first, _ = run_toy("first", "callbacks=minimal", "trainer.max_epochs=1")
+    path = first / "checkpoints" / "last.ckpt"
+    began = checkpoint.read(path)["state_dict"]
+    run, _ = run_toy("second", "trainer.max_epochs=2", f"init={path}", "adapt=lora")
+    path.unlink()
+    module = checkpoint.load(run / "checkpoints" / "last.ckpt", allow=["toy_plugin"])
+    contents = checkpoint.read(run / "checkpoints" / "last.ckpt")
+    given, live = contents["state_dict"], contents["current_model_state"]
+    for name in ("net.0.bias", "running.running_mean", "running.num_batches_tracked"):
+        assert torch.equal(given[name], began[name]), name
+    weight = "net.0.parametrizations.weight"
+    for state in (given, live):  # an average of what does not move is the same, too
+        assert torch.equal(state[f"{weight}.original"], began["net.0.weight"])
+    low = given[f"{weight}.0.b"] @ given[f"{weight}.0.a"]
+    assert low.abs().max() > 0
+    # alpha is 16, the rank that of a matrix of one column
+    torch.testing.assert_close(module.net[0].weight, began["net.0.weight"] + 16 * low)
+
+
 def test_a_wrong_pair_names_what_fits(run_toy: Run) -> None:
     with pytest.raises(
         IncompatibleError, match=r"needs a grid.*models that fit jetnet30.*epic_fm.*toy_flow: .*toy"

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from simulacra.core import Batch
 from simulacra.metrics import Evaluator
 from simulacra.plotting import figures
+from simulacra.plotting.curves import Level, curves
 from simulacra.plotting.figures import chosen
 from simulacra.plotting.histogram import counted, draw, histogram_pages
 from simulacra.plotting.style import NETWORKS
@@ -124,3 +125,27 @@ def test_networks_are_a_band_around_their_mean_in_both_panels_and_in_the_legend(
     assert page.legends[0].get_texts()[-1].get_text() == "spread of 7 networks"
     (plain,) = histogram_pages([counted("energy", "MeV", edges, truth, truth, False)])
     assert len(plain.legends[0].get_texts()) == 3
+
+
+def test_figures_over_a_number_have_a_panel_each_and_a_line_for_every_way_of_training() -> None:
+    lines = {
+        "scratch": {1000.0: [Level(0.1, 0.01), Level(0.6, None)], 100.0: [Level(0.4, 0.1), None]},
+        "tuned": {100.0: [Level(0.2, 0.02), Level(0.7, None)]},
+    }
+    figure = curves(lines, ["mean W1", "AUC"], [0.05, None], "showers")
+    first, second = figure.axes
+    assert [(ax.get_ylabel(), ax.get_xlabel()) for ax in figure.axes] == [
+        ("mean W1", "showers"),
+        ("AUC", "showers"),
+    ]
+    scratch, tuned = (container.lines[0] for container in first.containers)
+    assert (list(scratch.get_xdata()), list(scratch.get_ydata())) == ([100, 1000], [0.4, 0.1])
+    assert (list(tuned.get_xdata()), list(tuned.get_ydata())) == ([100], [0.2])
+    assert [text.get_text() for text in first.get_legend().get_texts()] == [
+        "truth against truth",
+        "scratch",
+        "tuned",
+    ]
+    assert list(second.containers[0].lines[0].get_xdata()) == [1000]  # what is missing is left out
+    assert len(second.lines) == len(first.lines) - 1  # no floor
+    assert drawn(figure).std() > 0.02

@@ -107,7 +107,7 @@ def measured(config: dict[str, Any]) -> GenerativeModule:
     datamodule = build.build_data(config)
     found = build.build_model(config, datamodule.spec)
     module = generator_of(found, f"model={config['model']['name']}")
-    prepare(module, datamodule, {**config, "init": None}, fresh=True)
+    prepare(module, datamodule, {**config, "init": {"checkpoint": None}}, fresh=True)
     return module.eval()
 
 

@@ -22,12 +22,16 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from simulacra.callbacks.draw import save
 from simulacra.cli import failures
 from simulacra.cli.errors import stopped
 from simulacra.core import UserError
 from simulacra.core.files import write_text
+from simulacra.plotting.curves import Level, curves
 
 COLUMNS = ("test/classifier/boosted/auc", "test/w1_mean", "test/time_per_event_ms")
+CURVES = {"test/w1_mean": "mean W1", "test/classifier/boosted/auc": "AUC boosted"}
+"""Figures that are drawn over a number, with their names."""
 NOT_SETTING = ("seed", "sweeps")
 """Overrides that do not tell settings apart: jobs that differ in the seed alone are repetitions."""
 
@@ -65,7 +69,10 @@ class SweepTable(Callback):
         """Update while the sweep goes on."""
         if config.hydra.mode == RunMode.MULTIRUN:
             failures.keep(job_return)
-            write_table(Path(str(config.hydra.sweep.dir)))
+            folder = Path(str(config.hydra.sweep.dir))
+            rows = write_table(folder)
+            if config.get("curve"):
+                draw(folder, rows, str(config.curve))
 
 
 def check_storage(config: DictConfig) -> None:
@@ -180,6 +187,39 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
         cells = [_cell(row["figures"].get(name)) for name in shown]
         lines.append(f"| {' '.join(row['setting'])} | {row['jobs']} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def draw(folder: Path, rows: Sequence[dict[str, Any]], over: str) -> None:
+    """Draw figures of a sweep over a number that it varies to ``curve.png``, a line per setting of the rest;
+    nothing where jobs do not differ in it yet.
+    """
+    shown = [name for name in CURVES if any(name in row["figures"] for row in rows)]
+    lines: dict[str, dict[float, list[Level | None]]] = {}
+    for row in rows:
+        setting = dict(item.partition("=")[::2] for item in row["setting"])
+        try:
+            place = float(setting.pop(over))
+        except (KeyError, ValueError):
+            continue
+        levels = [_level(row["figures"].get(name)) for name in shown]
+        name = " ".join(setting.values()) or "all jobs"
+        lines.setdefault(name, {})[place] = levels
+    if len({place for line in lines.values() for place in line}) < 2 or not shown:
+        return
+    floors = [_level(rows[-1]["figures"].get(f"{name}/floor")) for name in shown]
+    figure = curves(
+        lines,
+        [CURVES[name] for name in shown],
+        [None if level is None else level.mean for level in floors],
+        over.rpartition(".")[2].replace("_", " "),
+    )
+    save({"curve": figure}, folder)
+
+
+def _level(moments: dict[str, float | None] | None) -> Level | None:
+    if moments is None or moments["mean"] is None:
+        return None
+    return Level(moments["mean"], moments["std"])
 
 
 def _values(group: Sequence[Job]) -> dict[str, list[float]]:

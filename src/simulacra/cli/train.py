@@ -85,7 +85,7 @@ def train_resolved(
         datamodule = build.build_data(config, trust)
         module = build.build_model(config, datamodule.spec, trust)
         build.build_scores(config, trust)  # what is wrong with them is said now, not after training
-        prepare(module, datamodule, config, fresh=start is None)
+        prepare(module, datamodule, config, start is None, trust)
         loggers = build.build_loggers(config, trust, versions=earlier(run))
         callbacks = build.build_callbacks(config, trust)
         family = Family(run, partial(how_to_go_on, run))
@@ -118,15 +118,24 @@ def starting_point(run: Path, resumed: bool) -> Path | None:
 
 
 def prepare(
-    module: Module, datamodule: EventDataModule, config: dict[str, Any], fresh: bool
+    module: Module,
+    datamodule: EventDataModule,
+    config: dict[str, Any],
+    fresh: bool,
+    trust: Trust = TRUSTED,
 ) -> None:
-    """Statistics of the transform, initial weights, and what the checkpoint shall remember."""
+    """Statistics of the transform, initial weights, what of them moves, and what the checkpoint remembers."""
     datamodule.setup()
     remark(datamodule)
     if fresh:
         module.fit_transform(datamodule.fit_batches())
-        if config["init"] is not None:
-            checkpoint.fine_tune(module, config["init"])
+        init = config["init"]
+        if init["checkpoint"] is not None:
+            checkpoint.fine_tune(
+                module, init["checkpoint"], init["parts"], init["statistics"], config["allow"]
+            )
+    adaptation, parts = checkpoint.adapted(config, trust)
+    adaptation.start(module, parts)
     module.record.config = config
     module.record.trained_range = datamodule.trained_range()
     module.record.conditions = datamodule.trained_conditions(module.given)

@@ -27,7 +27,8 @@ PATHS = (
     "truth",
     "training",
     "resume",
-    "init",
+    "init.checkpoint",
+    "pretrained",
     "run",
     "runs",
     "paths.*",
@@ -47,6 +48,8 @@ PATHS = (
 """Keys whose values are paths."""
 TEXTS = ("overrides", "conditions.*", "hydra.sweeper.storage")
 """Keys whose values are texts with a grammar of their own."""
+SHORT = {"init": "init.checkpoint"}
+"""Keys of groups that stand for the main entry of the group when they are given a value alone."""
 GROWING = {"sample": ("conditions.",)}
 """By command, beginnings of keys that a user adds and that no file of the configuration holds."""
 _OVERRIDE = re.compile(r"(?P<add>\+{0,2})(?P<key>[^=~+\s][^=\s]*)=(?P<value>.*)", re.DOTALL)
@@ -94,12 +97,15 @@ def _taken(item: str, several: bool, growing: Sequence[str]) -> str:
     match = _OVERRIDE.fullmatch(item)
     if match is None:
         return item
-    key, value = match["key"].partition("@")[0], match["value"]
+    name, value = match["key"], match["value"]
+    if not value.startswith("{"):
+        name = SHORT.get(name, name)
+    key = name.partition("@")[0]
     path = any(fnmatchcase(key, pattern) for pattern in PATHS)
     if not path and not any(fnmatchcase(key, pattern) for pattern in TEXTS):
         return item
     add = match["add"] or ("++" if key.startswith(tuple(growing)) and growing else "")
-    return f"{add}{match['key']}={_value(value, several, path)}"
+    return f"{add}{name}={_value(value, several, path)}"
 
 
 def _value(value: str, several: bool, path: bool) -> str:

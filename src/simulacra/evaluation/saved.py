@@ -20,9 +20,17 @@ from simulacra.evaluation.overrides import taken
 from simulacra.evaluation.schema import Train
 
 FILE = "config.yaml"
-BUILT = ("data", "model", "callbacks", "logger", "evaluation.scores", "evaluation.posterior")
+BUILT = (
+    "data",
+    "model",
+    "adapt",
+    "callbacks",
+    "logger",
+    "evaluation.scores",
+    "evaluation.posterior",
+)
 """Parts in which objects are named."""
-GROUPS = ("data", "model", "trainer", "callbacks", "logger", "evaluation", "paths")
+GROUPS = ("data", "model", "adapt", "trainer", "callbacks", "logger", "evaluation", "paths")
 """Parts that are chosen by name; in a saved configuration only their fields can be changed."""
 
 

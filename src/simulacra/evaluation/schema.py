@@ -114,6 +114,14 @@ class Scanned(TypedDict):
     beyond: NotNegative
 
 
+class Init(TypedDict):
+    """``init`` of ``conf/train.yaml``."""
+
+    checkpoint: PathName | None
+    parts: Sequence[Literal["backbone", "embedders", "head"]] | None
+    statistics: bool
+
+
 class Train(TypedDict):
     """``conf/train.yaml``."""
 
@@ -122,11 +130,12 @@ class Train(TypedDict):
     paths: Paths
     seed: NumpySeed
     resume: PathName | None
-    init: PathName | None
+    init: Init
     allow: Names
     sweep: str
     tags: Names
     objective: str | None
+    curve: str | None
 
 
 class Sample(TypedDict):

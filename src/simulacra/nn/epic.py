@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from simulacra.core.ranges import Count, Positive
 from simulacra.nn.fourier import FourierFeatures
+from simulacra.nn.parted import Parted
 from simulacra.nn.sets import WeightNormLinear, pool
 
 SLOPE = 0.01
@@ -67,7 +68,7 @@ class EPiCLayer(nn.Module):
         return _activate(self.local2(inner, near), x), g
 
 
-class EPiC(nn.Module):
+class EPiC(Parted, nn.Module):
     """Velocity of a point cloud at a time, given conditions of its event.
 
     With 3 features, hidden 128, latent 10, 6 layers and 16 frequencies it has 561,330 parameters,
@@ -84,6 +85,9 @@ class EPiC(nn.Module):
             alone.
         sum_scale: Factor of the sum pool.
     """
+
+    EMBEDDERS = ("time", "local1", "local2", "global1", "global2")
+    HEAD = ("output",)
 
     def __init__(
         self,

@@ -15,9 +15,10 @@ from torch.nn.functional import silu
 from simulacra.core import Layout
 from simulacra.core.ranges import Count
 from simulacra.nn.fourier import FourierFeatures
+from simulacra.nn.parted import Parted
 
 
-class TimedMLP(nn.Module):
+class TimedMLP(Parted, nn.Module):
     """See the module's docstring.
 
     Args:
@@ -26,6 +27,9 @@ class TimedMLP(nn.Module):
         blocks: Number of blocks.
         frequencies: Fourier frequencies of the time.
     """
+
+    EMBEDDERS = ("time", "embed", "first")
+    HEAD = ("last",)
 
     def __init__(self, layout: Layout, hidden: Count, blocks: Count, frequencies: Count) -> None:
         super().__init__()

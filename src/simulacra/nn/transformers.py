@@ -14,6 +14,7 @@ from simulacra.core.ranges import Count, Dropout
 from simulacra.nn.attention import Attention, masked_mean
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.mlp import MLP
+from simulacra.nn.parted import Parted
 from simulacra.nn.sets import SplitLinear
 
 
@@ -51,7 +52,7 @@ class _Local(nn.Module):
         return value
 
 
-class NormFormer(nn.Module):
+class NormFormer(Parted, nn.Module):
     """Transformer whose attention and feed-forward parts are normalised before and after.
 
     Args:
@@ -66,6 +67,9 @@ class NormFormer(nn.Module):
 
     Reference: PC-JeDi, arXiv:2303.05376, section 3; Shleifer et al. 2021, arXiv:2110.09456.
     """
+
+    EMBEDDERS = ("time", "context", "embed")
+    HEAD = ("output",)
 
     def __init__(
         self,
@@ -111,7 +115,7 @@ class _NormFormerLayer(nn.Module):
         return h + self.local(self.norm(h), context)
 
 
-class PreNorm(nn.Module):
+class PreNorm(Parted, nn.Module):
     """Transformer whose parts are normalised before, with the mean over points beside each point at the end.
 
     Args:
@@ -127,6 +131,9 @@ class PreNorm(nn.Module):
 
     Reference: FPCD, arXiv:2304.01266, section III.
     """
+
+    EMBEDDERS = ("time", "context", "embed")
+    HEAD = ("output",)
 
     def __init__(
         self,
@@ -175,7 +182,7 @@ class _PreNormLayer(nn.Module):
         return h + self.inner(self.norm(h))
 
 
-class CrossAttention(nn.Module):
+class CrossAttention(Parted, nn.Module):
     """Points and a few learned tokens that attend to each other in turn.
 
     Args:
@@ -191,6 +198,9 @@ class CrossAttention(nn.Module):
 
     Reference: PC-Droid, arXiv:2307.06836, section 3.
     """
+
+    EMBEDDERS = ("time", "context", "embed")
+    HEAD = ("output",)
 
     def __init__(
         self,

@@ -8,22 +8,29 @@ its configuration.
 from __future__ import annotations
 
 import copy
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.archive import read_archive
-from simulacra.core.instantiate import Trust, instantiate
+from simulacra.core.instantiate import TRUSTED, Trust, instantiate
 from simulacra.core.strict import read as typed
+from simulacra.training.adaptation import Adaptation, Full, merge
 from simulacra.training.module import Module
+from simulacra.training.parts import PARTS, TRANSFORM, Part, Parts
 from simulacra.training.record import FORMAT_VERSION, Record
+
+log = logging.getLogger(__name__)
 
 FACTOR, SLACK = 4, 10**6
 """A module may make weights, while it is built, that it does not keep: so many times as many, and more."""
@@ -172,7 +179,10 @@ def load(
     model = _changed(model_config(contents, path), changes or {})
     with _no_more_weights_than(contents["state_dict"]):
         module = build(model, spec, trusted=False, allow=allow)
+    adaptation, parts = adapted(entry["config"], Trust(False, allow))
+    adaptation.grow(module, parts)
     load_weights(module, contents["state_dict"], str(path))
+    merge(module)
     module.record = Record.from_dict(entry)
     return module.eval()
 
@@ -260,12 +270,41 @@ def load_weights(module: Module, state: Mapping[str, torch.Tensor], origin: str)
     module.load_state_dict(dict(state))
 
 
-def fine_tune(module: Module, path: str | Path) -> None:
-    """Start from the weights of a checkpoint of the same kind of data; the transform keeps its new
-    statistics.
+def adapted(config: Mapping[str, Any], trust: Trust = TRUSTED) -> tuple[Adaptation, Sequence[Part]]:
+    """How the weights of a run's checkpoint are adapted, and which parts come from it.
 
     Raises:
-        IncompatibleError: If the kinds or the shapes of the weights differ.
+        UserError: If some shall be, and there is no checkpoint.
+    """
+    entry, init = config.get("adapt"), config.get("init")
+    found: Adaptation = Full() if entry is None else instantiate(entry, Adaptation, trust, "adapt")
+    if not isinstance(found, Full) and not (isinstance(init, Mapping) and init.get("checkpoint")):
+        raise UserError(
+            f"{type(found).__name__} adapts a trained model: give its checkpoint as init=FILE, or adapt=full"
+        )
+    parts = init.get("parts") if isinstance(init, Mapping) else None
+    return found, PARTS if parts is None else parts
+
+
+def fine_tune(
+    module: Module,
+    path: str | Path,
+    parts: Sequence[Part] | None = None,
+    statistics: bool = False,
+    allow: Sequence[str] = (),
+) -> None:
+    """Start from weights of a checkpoint of the same kind of data; one line says what is taken.
+
+    Args:
+        module: With a fitted transform.
+        path: The checkpoint.
+        parts: What is taken; None: all.
+        statistics: Whether the transform takes its statistics from the checkpoint, too.
+        allow: As for :func:`load`.
+
+    Raises:
+        IncompatibleError: If the kinds differ, or names or shapes of what is taken.
+        UserError: If the module has no such part.
     """
     contents = read(path)
     theirs = Spec.from_dict(contents["simulacra"]["spec"])
@@ -273,12 +312,31 @@ def fine_tune(module: Module, path: str | Path) -> None:
         raise IncompatibleError(
             f"{path} was trained on {theirs.kind} data, {module.spec.name} is {module.spec.kind} data"
         )
-    own = {
-        name: value for name, value in module.state_dict().items() if name.startswith("transform.")
-    }
-    taken = {
-        name: value
-        for name, value in contents["state_dict"].items()
-        if not name.startswith("transform.")
-    }
+    held, wanted = Parts(module), list[str](PARTS if parts is None else parts)
+    if parts is not None:
+        held.check(parts)
+    if statistics:
+        wanted.append(TRANSFORM)
+    state = contents["state_dict"]
+    if contents["simulacra"]["config"].get("adapt") is not None:
+        state = load(path, allow=allow).state_dict()
+    mine = module.state_dict()
+    taken = {name: value for name, value in state.items() if held.of(name) in wanted}
+    own = {name: value for name, value in mine.items() if held.of(name) not in wanted}
     load_weights(module, {**taken, **own}, str(path))
+    _say_taken(str(path), held, taken, own)
+
+
+@rank_zero_only
+def _say_taken(
+    path: str, held: Parts, taken: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> None:
+    """One line on where the weights are from."""
+    texts = []
+    for state in (taken, own):
+        counts: Counter[str] = Counter(dict.fromkeys((*PARTS, TRANSFORM), 0))
+        for name, value in state.items():
+            counts[held.of(name)] += value.numel()
+        some = [f"{part} ({count:,} numbers)" for part, count in counts.items() if count]
+        texts.append(", ".join(some) or "nothing")
+    log.info("from %s: %s; left as it was made: %s", path, *texts)

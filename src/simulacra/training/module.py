@@ -49,6 +49,8 @@ class Module(Stepping, ABC):
     """
 
     transform: Transform
+    resting: tuple[nn.Module, ...] = ()
+    """Parts that stay in evaluation mode in training, too, so that their statistics stay as they are."""
 
     def __init__(self, spec: Spec, given: Sequence[str] | None = None) -> None:
         super().__init__()
@@ -159,6 +161,22 @@ class Module(Stepping, ABC):
         """
         self.transform.fit(batches)
         return self
+
+    def train(self, mode: bool = True) -> Self:
+        """As of every network, but for the parts that rest."""
+        super().train(mode)
+        self.rest()
+        return self
+
+    def rest(self) -> None:
+        """Put :attr:`resting` into evaluation mode."""
+        for part in self.resting:
+            part.eval()
+
+    def on_train_start(self) -> None:
+        """Let parts rest."""
+        super().on_train_start()
+        self.rest()
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -235,13 +235,17 @@ class Stepping(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizers and schedules of all objectives, each schedule as long as its objective's phase."""
-        objectives = self.objectives().values()
-        check_phases(objectives)
+        check_phases(self.objectives().values())
         self._turns = self._count_turns()
         self._plan = {"rates": [], "totals": []}
         configured = []
-        for objective in objectives:
-            optimizer = objective.optim.start(objective.parameters)
+        for name, objective in self.objectives().items():
+            moved = [item for item in objective.parameters if item.requires_grad]
+            if not moved:
+                raise UserError(
+                    f"nothing is left to train for the objective {name!r}: all of its weights are frozen"
+                )
+            optimizer = objective.optim.start(moved)
             self._plan["rates"].append([float(g["lr"]) for g in optimizer.param_groups])
             self._plan["totals"].append(self._steps(objective))
             entry: dict[str, Any] = {"optimizer": optimizer}
