@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from simulacra.dynamics.diffusion import Links
 from simulacra.dynamics.paths import (
     BetaPath,
+    Chain,
+    CosineChain,
     CosinePath,
     KarrasPath,
     OptimalTransportPath,
@@ -21,12 +24,13 @@ PATHS: list[Path] = [
     CosinePath(),
     KarrasPath(),
     BetaPath(7),
+    CosineChain(7),
     ExplodingPath(),
     PreservingPath(),
     SubPreservingPath(),
 ]
 VARIANCE_PRESERVING = [
-    path for path in PATHS if isinstance(path, (CosinePath, BetaPath, PreservingPath))
+    path for path in PATHS if isinstance(path, (CosinePath, Chain, PreservingPath))
 ]
 
 
@@ -54,9 +58,7 @@ def test_a_walk_leads_from_noise_to_data(path: Path) -> None:
         assert ratios == sorted(ratios, reverse=True)
         assert all(knot.noise > 0 for knot in knots[:-1])
         assert (knots[-1].signal, knots[-1].noise) == pytest.approx((1, 0), abs=0.11)
-    assert path.start == pytest.approx(path.knots(3)[0].noise, rel=1e-3) or isinstance(
-        path, BetaPath
-    )
+    assert path.start == pytest.approx(path.knots(3)[0].noise, rel=1e-3) or isinstance(path, Chain)
 
 
 @pytest.mark.parametrize("path", VARIANCE_PRESERVING, ids=lambda path: type(path).__name__)
@@ -115,6 +117,25 @@ def test_the_sub_preserving_path_has_the_smaller_variance_and_the_same_ends() ->
         torch.stack(PreservingPath(end=1e-9).scales(ends)),
         rtol=0, atol=1e-4,
     )  # fmt: skip
+
+
+def test_the_chain_of_a_cosine_follows_it_but_for_its_ends() -> None:
+    path, k = CosineChain(400), torch.arange(5, 399, dtype=torch.float64)
+    square = (((k / 400 + 0.008) / 1.008) * math.pi / 2).cos().square()
+    found = path.scales(1 - k / 400)[0].square()
+    torch.testing.assert_close(found / found[0], square / square[0], rtol=1e-6, atol=1e-12)
+    last = path.scales(torch.tensor([0.0, 1 / 400], dtype=torch.float64))[0].square()
+    assert float(last[0] / last[1]) == pytest.approx(1e-4)  # the largest beta is 0.9999
+
+
+def test_each_event_has_a_link_of_its_own_and_none_is_without_noise() -> None:
+    path, like = CosineChain(8), torch.zeros(1)
+    for seed in range(20):
+        t = Links().draw(8, like, path, generator(seed))
+        assert sorted(t.tolist()) == [k / 8 for k in range(8)]
+        assert float(path.scales(t)[1].min()) > 0.05
+    with pytest.raises(ValueError, match="need a Chain"):
+        Links().draw(8, like, CosinePath(), generator())
 
 
 def test_times_are_uniform_and_cover_the_interval() -> None:

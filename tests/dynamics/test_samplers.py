@@ -14,13 +14,21 @@ from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Data,
     Denoiser,
+    Hybrid,
     Noise,
     Preconditioned,
     Prediction,
     Score,
     Velocity,
 )
-from simulacra.dynamics.paths import BetaPath, CosinePath, KarrasPath, OptimalTransportPath, Path
+from simulacra.dynamics.paths import (
+    BetaPath,
+    CosineChain,
+    CosinePath,
+    KarrasPath,
+    OptimalTransportPath,
+    Path,
+)
 from simulacra.dynamics.samplers import (
     DDIM,
     DPMSolver2M,
@@ -71,6 +79,9 @@ PREDICTIONS = [
     pytest.param(COSINE, Velocity(), id="cosine-velocity"),
     pytest.param(COSINE, Noise(), id="cosine-noise"),
     pytest.param(COSINE, AngularVelocity(), id="cosine-v"),
+    pytest.param(COSINE, Hybrid(), id="cosine-hybrid"),
+    pytest.param(CosineChain(400), Hybrid(), id="chain-hybrid"),
+    pytest.param(CosineChain(400), Noise(), id="chain-noise"),
     pytest.param(KARRAS, Preconditioned(WIDTH), id="karras-preconditioned"),
     pytest.param(KARRAS, Noise(), id="karras-noise"),
     pytest.param(COSINE, Data(), id="cosine-data"),
@@ -113,6 +124,7 @@ def test_a_consistency_model_is_the_identity_at_the_smallest_noise() -> None:
     assert not torch.allclose(denoiser.data(x, 0.5), x)
 
 
+@pytest.mark.parametrize("predicts", [AngularVelocity(), Hybrid()], ids=["v", "hybrid"])
 @pytest.mark.parametrize(
     ("make", "order"),
     [
@@ -125,10 +137,12 @@ def test_a_consistency_model_is_the_identity_at_the_smallest_noise() -> None:
         (KarrasHeun, 2),
     ],
 )
-def test_error_falls_with_the_order_of_the_sampler(make: type[Solver], order: int) -> None:
+def test_error_falls_with_the_order_of_the_sampler(
+    make: type[Solver], order: int, predicts: Prediction
+) -> None:
     errors = []
     for steps in (32, 64, 128):
-        made = make(steps).sample(Perfect(SMOOTH, AngularVelocity()), noise())  # type: ignore[call-arg]
+        made = make(steps).sample(Perfect(SMOOTH, predicts), noise())  # type: ignore[call-arg]
         errors.append(float((made - exact(noise(), SMOOTH)).abs().max()))
     orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert orders[-1] == pytest.approx(order, abs=0.35), (errors, orders)
@@ -201,8 +215,11 @@ def test_samplers_leap_from_the_smallest_noise_of_karras_to_data(solver: Solver)
         (DDIM(100, eta=1.0), BetaPath(100, 1e-3, 0.15), Noise()),
         (EulerMaruyama(400), CosinePath(0.02, 0.0), Noise()),
         (PredictorCorrector(200), SubPreservingPath(), Score()),
+        (DDIM(400, eta=1.0), CosineChain(400), Hybrid()),
+        (DDIM(400, eta=1.0, skip=2), CosineChain(400), Noise()),
+        (PredictorCorrector(200, skip=1), CosineChain(400), Noise()),
     ],
-    ids=["ddpm", "half", "straight", "betas", "sde", "corrected"],
+    ids=["ddpm", "half", "straight", "betas", "sde", "corrected", "hybrid", "skip", "skip-sde"],
 )
 def test_random_samplers_give_the_mean_and_width_of_gaussian_data(
     solver: Solver, path: Path, predicts: Prediction
@@ -304,6 +321,44 @@ def test_a_correction_keeps_the_width_and_draws_noise_anew(share: float) -> None
 def test_a_correction_that_removes_more_noise_than_there_is_is_refused() -> None:
     with pytest.raises(UserError, match=r"ratio 0\.8 removes more noise"):
         PredictorCorrector(10, ratio=0.8)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [DDIM(500, skip=50), KarrasHeun(60, skip=6), DPMSolver2M(120, skip=12)],
+    ids=lambda s: type(s).__name__,
+)
+def test_a_walk_that_skips_steps_is_the_rest_of_the_flow(solver: Solver) -> None:
+    denoiser = Perfect(COSINE)
+    made = solver.sample(denoiser, noise())
+    torch.testing.assert_close(made, exact(noise(), COSINE, start=0.1), rtol=0, atol=0.01)
+    assert len(denoiser.asked) == solver.evaluations
+    assert float(denoiser.asked[0].flatten()[0]) == pytest.approx(0.1)
+
+
+def test_a_walk_cannot_skip_all_its_steps() -> None:
+    for skip in (2, -1):
+        with pytest.raises(UserError, match=r"cannot skip.*lower solver.skip"):
+            DDIM(2, skip=skip)
+
+
+def test_the_published_weight_of_hybrid_data_is_the_plain_distance_of_its_output() -> None:
+    """arXiv:2308.03876: (1 + 1 / s^2) |D - x|^2."""
+    path, predicts = CosineChain(400), Hybrid()
+    x, z, found = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(0)).double()
+    t = torch.linspace(0.05, 0.95, 5, dtype=torch.float64)[:, None]
+    point, _ = path.at(t[:, 0], z, x)
+    weight = 1 + 1 / path.scales(t)[1].square()
+    weighed = weight * (predicts.data(found, point, t, path) - x).square()
+    target = predicts.target(t, z, x, path)
+    torch.testing.assert_close((found - target).square(), weighed, rtol=1e-6, atol=1e-6)
+
+
+def test_hybrid_data_are_exact_where_there_is_no_noise() -> None:
+    x, z = torch.randn(2, 4, 1)
+    end = torch.ones(4, 1)
+    assert torch.equal(Hybrid().data(z, x, end, CosineChain(400)), x)
+    assert bool(Hybrid().target(end, z, x, CosineChain(400)).isfinite().all())
 
 
 def test_one_step_of_ddim_is_the_expected_data() -> None:

@@ -12,6 +12,7 @@ data              :math:`x`                              :math:`F`
 score             :math:`-z`                             :math:`(x_t + s F) / a`
 angular velocity  :math:`a z - s x` on a unit circle     :math:`a x_t - s F`
 preconditioned    :math:`(x - c_{skip} x_t) / c_{out}`   :math:`c_{skip} x_t + c_{out} F`
+hybrid            the same, on a unit circle             the same
 ================  =====================================  ========================================
 
 A sampler sees a :class:`Denoiser` alone, so that every sampler works with every prediction.
@@ -232,6 +233,42 @@ class Preconditioned(Prediction):
     def _factors(self, s: Tensor) -> tuple[Tensor, Tensor]:
         width, rest = self.sigma_data**2, s - self.boundary
         return width / (rest.square() + width), self.sigma_data * rest / (s.square() + width).sqrt()
+
+
+@dataclass(frozen=True)
+class Hybrid(Prediction):
+    r"""Data with a skip, for paths of unit variance: between data where there is much noise, and noise where
+    there is little.
+
+    .. math:: c_{skip} = \frac{1}{1 + s^2}, \qquad c_{out} = \frac{s}{\sqrt{1 + s^2}}.
+
+    The squared difference of the network's output weighs that of the data by :math:`1 + 1 / s^2`, as
+    published. The network is told the noise.
+
+    Reference: CaloDiffusion, arXiv:2308.03876, section 3.1 and its public code, for data set 3.
+    """
+
+    def inputs(self, x: Tensor, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+        """See :meth:`Prediction.inputs`."""
+        return x, path.scales(t)[1]
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`; written so that nothing is divided by the noise."""
+        a, s = path.scales(t)
+        return (s * (1 + 1 / (1 + a)) * data - noise) / (1 + s.square()).sqrt()
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        s = path.scales(t)[1]
+        width = 1 + s.square()
+        return x / width + s / width.sqrt() * found
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.velocity`; no division by the noise."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        width = 1 + s.square()
+        noise = s * (1 + 1 / (1 + a)) / width * x - a / width.sqrt() * found
+        return da * self.data(found, x, t, path) + ds * noise
 
 
 class Denoiser:

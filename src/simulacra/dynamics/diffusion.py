@@ -33,6 +33,7 @@ from simulacra.dynamics.denoiser import (
     Velocity,
 )
 from simulacra.dynamics.paths import (
+    Chain,
     CosinePath,
     KarrasPath,
     OptimalTransportPath,
@@ -103,6 +104,21 @@ class LogitNormal(Times):
         share = stratified_times(n, like, generator).clamp(1e-6, 1 - 1e-6)
         times = (self.mean + self.width * torch.special.ndtri(share)).sigmoid()
         return times.clamp(self.margin, 1 - self.margin)
+
+
+@dataclass(frozen=True)
+class Links(Times):
+    """Times of the links of a :class:`~simulacra.dynamics.paths.Chain`, uniform and stratified.
+
+    Every event has its own, and none that of clean data.
+    """
+
+    def draw(self, n: int, like: Tensor, path: Path, generator: torch.Generator | None) -> Tensor:
+        """See :meth:`Times.draw`."""
+        if not isinstance(path, Chain):
+            raise ValueError(f"times of links need a Chain, got {type(path).__name__}")
+        place = (stratified_times(n, like, generator) * path.steps).floor()
+        return place.clamp_max(path.steps - 1) / path.steps
 
 
 @role

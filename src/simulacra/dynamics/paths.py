@@ -197,29 +197,26 @@ class KarrasPath(Path):
 
 
 @dataclass(frozen=True)
-class BetaPath(Path):
-    r"""The discrete chain of a denoising diffusion model, :math:`a_k^2 = \prod_{j \le k} (1 - \beta_j)`,
-    with :math:`\sqrt{\beta_j}` evenly spaced ("quadratic"); between its ``K`` times :math:`t = 1 - k / K` the
-    logarithm of :math:`a` is interpolated linearly.
+class Chain(Path):
+    r"""The discrete chain of a denoising diffusion model, :math:`a_k^2 = \prod_{j \le k} (1 - \beta_j)`;
+    between its ``K`` times :math:`t = 1 - k / K` the logarithm of :math:`a` is interpolated linearly.
 
     Args:
         steps: ``K``.
-        low: First :math:`\beta`.
-        high: Last one.
 
-    Reference: Ho et al. 2020, arXiv:2006.11239, equation 4; CaloClouds, arXiv:2305.04847, section 3.
+    Reference: Ho et al. 2020, arXiv:2006.11239, equation 4.
     """
 
     steps: Count = 100
-    low: Positive = 1e-4
-    high: Positive = 0.02
+
+    @abstractmethod
+    def betas(self) -> Tensor:
+        r""":math:`\beta_1 \dots \beta_K`, float64 ``(K,)``."""
 
     @cached_property
     def _log(self) -> Tensor:
         """Logarithm of the signal at each step, float64 ``(K + 1,)``."""
-        ends = math.sqrt(self.low), math.sqrt(self.high)
-        betas = torch.linspace(*ends, self.steps, dtype=torch.float64).square()
-        log = 0.5 * torch.log1p(-betas).cumsum(0)
+        log = 0.5 * torch.log1p(-self.betas()).cumsum(0)
         return torch.cat([torch.zeros(1, dtype=torch.float64), log])
 
     def scales(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,6 +237,49 @@ class BetaPath(Path):
         left = place.floor().long().clamp_max(self.steps - 1)
         rise = table[left + 1] - table[left]
         return table[left] + (place - left) * rise, -self.steps * rise
+
+
+@dataclass(frozen=True)
+class BetaPath(Chain):
+    r"""A chain with evenly spaced :math:`\sqrt{\beta_j}` ("quadratic").
+
+    Args:
+        steps: ``K``.
+        low: First :math:`\beta`.
+        high: Last one.
+
+    Reference: CaloClouds, arXiv:2305.04847, section 3.
+    """
+
+    low: Positive = 1e-4
+    high: Positive = 0.02
+
+    def betas(self) -> Tensor:
+        """See :meth:`Chain.betas`."""
+        ends = math.sqrt(self.low), math.sqrt(self.high)
+        return torch.linspace(*ends, self.steps, dtype=torch.float64).square()
+
+
+@dataclass(frozen=True)
+class CosineChain(Chain):
+    r"""A chain whose signal follows a cosine, :math:`a_k \propto \cos\frac{\pi}{2} \frac{k / K + o}{1 + o}`,
+    with :math:`\beta_j` between :math:`10^{-4}` and 0.9999.
+
+    Args:
+        steps: ``K``.
+        offset: ``o``, which keeps the first steps from being too small.
+
+    Reference: Nichol and Dhariwal 2021, arXiv:2102.09672, equation 17; CaloDiffusion, arXiv:2308.03876.
+    """
+
+    steps: Count = 400
+    offset: Positive = 0.008
+
+    def betas(self) -> Tensor:
+        """See :meth:`Chain.betas`."""
+        place = torch.linspace(0, 1, self.steps + 1, dtype=torch.float64)
+        square = ((place + self.offset) / (1 + self.offset) * (math.pi / 2)).cos().square()
+        return (1 - square[1:] / square[:-1]).clamp(1e-4, 0.9999)
 
 
 def along(t: Tensor, x: Tensor) -> Tensor:

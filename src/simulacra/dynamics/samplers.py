@@ -22,15 +22,15 @@ from __future__ import annotations
 import itertools
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from simulacra.core import UserError, draws
-from simulacra.core.ranges import Count, NotNegative, Positive
+from simulacra.core.ranges import Count, NotNegative, Positive, Whole
 from simulacra.dynamics.denoiser import Denoiser
-from simulacra.dynamics.paths import Knot, along
+from simulacra.dynamics.paths import Knot, Path, along
 from simulacra.dynamics.solvers import Solver
 
 
@@ -38,30 +38,45 @@ from simulacra.dynamics.solvers import Solver
 class Sampler(Solver):
     """A walk from noise to data in a number of steps, one evaluation each unless it says otherwise.
 
+    A walk that skips its noisiest steps starts at a later point with as much noise as data of unit width are
+    wide there: where nearly no signal is left, a small error of the network is a large one of the data.
+
     Args:
         steps: Number of steps.
+        skip: Noisiest steps that are left out (CaloDiffusion, arXiv:2308.03876: 2 of 400).
     """
 
     steps: int
+    skip: Whole = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise ValueError(f"a solver needs at least one step, got {self.steps}")
+        if not 0 <= self.skip < self.steps:
+            raise UserError(
+                f"a walk of {self.steps} steps cannot skip {self.skip} of them: lower solver.skip"
+            )
 
     @property
     def evaluations(self) -> int:
         """One per step."""
-        return self.steps
+        return self.steps - self.skip
 
     def sample(
         self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """See :meth:`Solver.sample`."""
-        return self.walk(denoiser.path.start * noise, denoiser, generator)
+        first = self.knots(denoiser.path)[0]
+        width = math.hypot(first.signal, first.noise) if self.skip else denoiser.path.start
+        return self.walk(width * noise, denoiser, generator)
+
+    def knots(self, path: Path) -> tuple[Knot, ...]:
+        """Points of the walk."""
+        return path.knots(self.steps)[self.skip :]
 
     @abstractmethod
     def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
-        """Data that the walk from ``x``, ``(B, *)``, at the path's start leads to."""
+        """Data that the walk from ``x``, ``(B, *)``, at its first point leads to."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,7 @@ class DDIM(Sampler):
 
     def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
         """See :meth:`Sampler.walk`."""
-        for here, there in itertools.pairwise(denoiser.path.knots(self.steps)):
+        for here, there in itertools.pairwise(self.knots(denoiser.path)):
             data = denoiser.data(x, here.t)
             found = (x - here.signal * data) / here.noise
             fresh = self.eta * _posterior_width(here, there)
@@ -104,16 +119,16 @@ class KarrasHeun(Sampler):
     @property
     def evaluations(self) -> int:
         """Two per step, one for the last."""
-        return 2 * self.steps - 1
+        return 2 * super().evaluations - 1
 
     def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
         """See :meth:`Sampler.walk`."""
-        knots = denoiser.path.knots(self.steps)
-        for number, (here, there) in enumerate(itertools.pairwise(knots)):
+        knots = self.knots(denoiser.path)
+        for number, (here, there) in enumerate(itertools.pairwise(knots), 2):
             data = denoiser.data(x, here.t)
             found = (x - here.signal * data) / here.noise
             guess = there.signal * data + there.noise * found
-            if number == self.steps - 1 or here.signal == 0:
+            if number == len(knots) or here.signal == 0:
                 x = guess
                 continue
             next_found = (guess - there.signal * denoiser.data(guess, there.t)) / there.noise
@@ -139,7 +154,7 @@ class DPMSolver2M(Sampler):
     def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
         """See :meth:`Sampler.walk`."""
         before: tuple[Tensor, float] | None = None  # expected data and rise of the step before
-        for here, there in itertools.pairwise(denoiser.path.knots(self.steps)):
+        for here, there in itertools.pairwise(self.knots(denoiser.path)):
             data = denoiser.data(x, here.t)
             rise = _log_ratio(there) - _log_ratio(here)
             seen = data
@@ -168,7 +183,7 @@ class EulerMaruyama(Sampler):
 
     def walk(self, x: Tensor, denoiser: Denoiser, generator: torch.Generator | None) -> Tensor:
         """See :meth:`Sampler.walk`."""
-        for step in range(self.steps):
+        for step in range(self.skip, self.steps):
             x = self.step(x, step, denoiser, generator)
         return x
 
@@ -230,7 +245,7 @@ class PredictorCorrector(EulerMaruyama):
     @property
     def evaluations(self) -> int:
         """One per step and correction."""
-        return self.steps * (1 + self.corrections)
+        return super().evaluations * (1 + self.corrections)
 
     def step(
         self, x: Tensor, step: int, denoiser: Denoiser, generator: torch.Generator | None
