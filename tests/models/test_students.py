@@ -35,6 +35,7 @@ MINE = [
     ("caloflow_student", "caloflow_teacher", "ds1_photons", "model.cells.blocks=3"),
     ("icaloflow_student", "icaloflow", "ds2", "model.cells.flow.blocks=3"),
     ("table_fm_student", "table_fm", "table", "model.net.hidden=24"),
+    ("caloscore2_student", "caloscore2", "ds1_photons", "model.cells.net.widths=[4,12]"),
 ]
 
 

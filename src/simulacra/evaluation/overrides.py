@@ -38,6 +38,7 @@ PATHS = (
     "data.*.files.*",
     "*.binning",
     "teacher",
+    "first",
     "model.teacher",
     "model.*.teacher",
     "callbacks.*.folder",
