@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from simulacra.core import Layout
 from simulacra.core.ranges import Count, Dropout
 from simulacra.nn.known import Known
+from simulacra.nn.parted import Parted
 
 
 class FilmBlock(nn.Module):
@@ -42,7 +43,7 @@ class FilmBlock(nn.Module):
         return value
 
 
-class FilmMLP(nn.Module):
+class FilmMLP(Parted, nn.Module):
     """See the module's docstring; starts at zero.
 
     Args:
@@ -52,6 +53,9 @@ class FilmMLP(nn.Module):
         known: Width of the embeddings of the time and of the context, an even number.
         dropout: Probability to drop a unit.
     """
+
+    EMBEDDERS = ("known", "embed", "first")
+    HEAD = ("last",)
 
     def __init__(
         self, layout: Layout, hidden: Count, blocks: Count, known: Count, dropout: Dropout

@@ -25,6 +25,7 @@ from simulacra.nn.attention import Attention
 from simulacra.nn.cell_grid import CellGrid, pooled, spread
 from simulacra.nn.known import Known
 from simulacra.nn.padded_conv import PaddedConv
+from simulacra.nn.parted import Parted
 
 GROUPS = 4  # of the norm before attention
 
@@ -85,7 +86,7 @@ class ResidualBlock(nn.Module):
         return made
 
 
-class ResidualUNet(nn.Module):
+class ResidualUNet(Parted, nn.Module):
     """See the module's docstring; starts at zero.
 
     Args:
@@ -95,6 +96,9 @@ class ResidualUNet(nn.Module):
         attention: First level whose blocks have attention, from 0; the number of levels for none.
         known: Width of the embeddings of the time and of the context, an even number.
     """
+
+    EMBEDDERS = ("known", "first")
+    HEAD = ("head",)
 
     def __init__(
         self,

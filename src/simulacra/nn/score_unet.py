@@ -25,6 +25,7 @@ from simulacra.core.errors import UserError
 from simulacra.core.ranges import Count, Dropout
 from simulacra.nn.cell_grid import CellGrid, pooled, spread
 from simulacra.nn.padded_conv import PaddedConv
+from simulacra.nn.parted import Parted
 from simulacra.nn.pointwise import GaussianFourier
 
 STD = 16.0  # of the frequencies
@@ -65,7 +66,7 @@ class ScoreBlock(nn.Module):
         return silu(self.dropout(self.norm(self.second(h))))
 
 
-class ScoreUNet(nn.Module):
+class ScoreUNet(Parted, nn.Module):
     """See the module's docstring.
 
     Args:
@@ -78,6 +79,9 @@ class ScoreUNet(nn.Module):
         frequencies: Gaussian Fourier frequencies of the time and of each number of the context.
         dropout: Probability to drop a number.
     """
+
+    EMBEDDERS = ("time", "given", "known")
+    HEAD = ("head",)
 
     def __init__(
         self,

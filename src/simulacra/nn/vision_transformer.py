@@ -18,6 +18,7 @@ from simulacra.core.ranges import Count, Dropout
 from simulacra.nn.dit import DiTBlock, Head, Modulation, SelfAttention
 from simulacra.nn.fourier import Sinusoids
 from simulacra.nn.mlp import MLP
+from simulacra.nn.parted import Parted
 from simulacra.nn.patches import Patches
 from simulacra.nn.positions import Rotary
 
@@ -27,7 +28,7 @@ TIMES = 256
 """Features of the time, as in the authors' codes of arXiv:2212.09748 and arXiv:2405.09629."""
 
 
-class PatchTransformer(nn.Module):
+class PatchTransformer(Parted, nn.Module):
     """See the module's docstring.
 
     Args:
@@ -42,6 +43,8 @@ class PatchTransformer(nn.Module):
         shared: The part of the modulation that blocks share (None: none).
     """
 
+    EMBEDDERS = ("positions", "embed", "time", "of_time", "of_context")
+    HEAD = ("head",)
     allowed: Tensor | None
 
     def __init__(
