@@ -19,8 +19,17 @@ Note:
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
+from simulacra.core import Latent, refuse_weights
 from simulacra.models.showers.shower_model import ShowerModel
 
 
 class CaloScore(ShowerModel):
     """Cells, and what a data set has beside them, by score matching."""
+
+    def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
+        """Without event weights, which the statistics of a batch do not count."""
+        refuse_weights(latent.weight, "the batch normalisation of CaloScore")
+        return super()._loss(latent, generator)
