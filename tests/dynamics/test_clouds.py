@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulacra.dynamics.clouds import by_length, cloud_loss, rank_coupling
+from simulacra.dynamics.clouds import CloudNetwork, by_length, cloud_loss, rank_coupling
 from simulacra.dynamics.diffusion import (
     angular_velocity,
     flow_matching,
@@ -25,27 +25,24 @@ def clouds(n: int = 6, points: int = 7) -> tuple[Tensor, Tensor]:
 def test_loss_is_the_mean_over_real_points_alone() -> None:
     data, mask = clouds()
     process = flow_matching(0.0)
-    zero = cloud_loss(
-        lambda x, t, m: torch.zeros_like(x), data, mask, process, generator=generator(5)
-    )
+    still = CloudNetwork(lambda x, t, m, c: torch.zeros_like(x), None)
+    zero = cloud_loss(still, data, mask, process, generator=generator(5))
     target = data - torch.randn(data.shape, generator=generator(5))
     assert float(zero) == pytest.approx(float(target[mask].square().sum() / mask.sum()), rel=1e-5)
     filled = torch.where(mask[..., None], data, 1e3)
-    same = cloud_loss(
-        lambda x, t, m: torch.zeros_like(x), filled, mask, process, generator=generator(5)
-    )
+    same = cloud_loss(still, filled, mask, process, generator=generator(5))
     assert torch.equal(zero, same)
 
 
 def test_the_network_sees_no_noise_at_padded_points() -> None:
     data, mask = clouds()
 
-    def velocity(x: Tensor, t: Tensor, m: Tensor) -> Tensor:
+    def velocity(x: Tensor, t: Tensor, m: Tensor, c: None) -> Tensor:
         assert bool((x[~m] == 0).all())
         return x
 
     for process in (flow_matching(), noise_prediction(), angular_velocity(), preconditioned()):
-        cloud_loss(velocity, data, mask, process, generator=generator())
+        cloud_loss(CloudNetwork(velocity, None), data, mask, process, generator=generator())
 
 
 def test_groups_of_like_size_hold_every_event_once_and_save_work() -> None:

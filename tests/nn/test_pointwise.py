@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from simulacra.dynamics.clouds import cloud_loss
+from simulacra.dynamics.clouds import CloudNetwork, cloud_loss
 from simulacra.dynamics.diffusion import preconditioned
 from simulacra.dynamics.paths import BetaPath
 from simulacra.nn.pointwise import BetaFeatures, ConcatSquash, GaussianFourier, PointWise
@@ -71,9 +71,7 @@ def test_padding_changes_neither_result_nor_loss() -> None:
 
     def loss(points: Tensor) -> Tensor:
         process = preconditioned()
-        return cloud_loss(
-            lambda x, t, m: net(x, t, m, cond), points, mask, process, generator=generator(3)
-        )
+        return cloud_loss(CloudNetwork(net, cond), points, mask, process, generator=generator(3))
 
     assert torch.equal(loss(x), loss(filled))
     assert not torch.equal(loss(x), loss(x + mask[..., None]))

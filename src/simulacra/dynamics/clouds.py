@@ -18,22 +18,31 @@ Events of like size are sampled together (:func:`by_length`), so that little wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from simulacra.core import draws
+from simulacra.dynamics.bound import Bound
 from simulacra.dynamics.diffusion import Diffusion
 
 
-class CloudNetwork(Protocol):
-    """What a network for the points of a batch, with its conditions bound, is called as."""
+class CloudNetwork:
+    """A network of points, for the conditions of a batch.
 
-    def __call__(self, x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-        """Points ``(B, N, F)``, numbers ``(B,)`` that tell the time and mask ``(B, N)`` to ``(B, N, F)``."""
-        raise NotImplementedError
+    Args:
+        net: Called as ``net(x, t, mask, context)``: points ``(B, N, F)``, numbers that tell the time as for
+            :class:`~simulacra.dynamics.bound.Bound`, mask ``(B, N)``, context.
+        context: ``(B, C)``, or None.
+    """
+
+    def __init__(self, net: Callable[..., Tensor], context: Tensor | None) -> None:
+        self.net, self.context = net, context
+
+    def at(self, mask: Tensor) -> Bound:
+        """The same for points that are real where ``mask``, ``(B, N)``, says so."""
+        return Bound(self.net, mask, self.context)
 
 
 def rank_coupling(noise: Tensor, data: Tensor, mask: Tensor, column: int) -> Tensor:
@@ -88,9 +97,7 @@ def cloud_loss(
     if ranked is not None:
         noise = rank_coupling(noise, data, mask, ranked)
     real, counts = mask[..., None].to(data.dtype), counted(mask, weight, data)
-    return process.loss(
-        lambda x, t: network(x, t, mask), data * real, noise * real, counts, generator
-    )
+    return process.loss(network.at(mask), data * real, noise * real, counts, generator)
 
 
 def by_length(

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from simulacra.core import UserError
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Share
 from simulacra.dynamics.paths import Path, along
@@ -292,6 +293,17 @@ class Denoiser:
         """Expected data."""
         found, time = self._ask(x, torch.as_tensor(t, device=x.device, dtype=x.dtype))
         return self.predicts.data(found, x, time, self.path)
+
+    def mean(self, x: Tensor, t: float, s: float) -> Tensor:
+        """Mean velocity of ``x`` from one time to a later one.
+
+        Raises:
+            UserError: If the network has learnt none.
+        """
+        raise UserError(
+            "the solver mean needs a model that has learnt mean velocities, this one has learnt those of an "
+            "instant: train it with a process such as mean_flow, or take another solver"
+        )
 
     def _ask(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         time = along(t.expand(x.shape[0]), x)

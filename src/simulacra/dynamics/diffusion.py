@@ -16,13 +16,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simulacra.core import counted_mean
 from simulacra.core.constructors import constructor, role
 from simulacra.core.errors import UserError
 from simulacra.core.ranges import Dropout, Margin, NotNegative, Positive
+from simulacra.dynamics.bound import Bound
 from simulacra.dynamics.denoiser import (
     AngularVelocity,
     Denoiser,
@@ -180,9 +181,12 @@ class Diffusion:
     distance: Distance
     compared: Prediction | None = None
 
+    def equip(self, net: nn.Module) -> None:
+        """Give a fresh network what is asked of it beside points and time: nothing."""
+
     def loss(
         self,
-        network: Network,
+        network: Bound,
         data: Tensor,
         noise: Tensor,
         counts: Tensor | None = None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Layout, draws
-from simulacra.dynamics.denoiser import Network
+from simulacra.dynamics.bound import Bound
 from simulacra.dynamics.density import Density
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
@@ -36,6 +36,7 @@ class DiffusionDensity(Density):
         super().__init__()
         self.features = layout.features
         self.net = net(layout)
+        process.equip(self.net)
         self.process, self.solver = process, solver
 
     exact = False
@@ -60,16 +61,6 @@ class DiffusionDensity(Density):
         denoiser = self.process.denoiser(self.network(context))
         return self.solver.sample(denoiser, noise, generator)
 
-    def network(self, context: Tensor | None) -> Network:
+    def network(self, context: Tensor | None) -> Bound:
         """The network that samples, for the contexts of a batch."""
-        return bound(self.net, context)
-
-
-def bound(net: nn.Module, context: Tensor | None) -> Network:
-    """A network for the contexts of a batch."""
-
-    def call(x: Tensor, t: Tensor) -> Tensor:
-        value: Tensor = net(x, t, context)
-        return value
-
-    return call
+        return Bound(self.net, context)

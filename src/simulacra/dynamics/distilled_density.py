@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import IncompatibleError, Layout, UserError, draws
-from simulacra.dynamics.denoiser import Network
+from simulacra.dynamics.bound import Bound
 from simulacra.dynamics.diffusion import Diffusion
-from simulacra.dynamics.diffusion_density import DiffusionDensity, MakeNet, bound
+from simulacra.dynamics.diffusion_density import DiffusionDensity, MakeNet
 from simulacra.dynamics.solvers import Solver
 from simulacra.dynamics.students import Distillation
 
@@ -90,7 +90,7 @@ class DistilledDensity(DiffusionDensity):
         each = torch.ones_like(x[:, 0]) if weight is None else weight.to(x)
         student, average = (
             self.process.denoiser(network)
-            for network in (bound(self.net, context), self.network(context))
+            for network in (Bound(self.net, context), self.network(context))
         )
         return self.distillation.loss(
             student,
@@ -102,9 +102,9 @@ class DistilledDensity(DiffusionDensity):
             generator,
         )
 
-    def network(self, context: Tensor | None) -> Network:
+    def network(self, context: Tensor | None) -> Bound:
         """The network that samples: the average, where there is one."""
-        return bound(self.net if self.target is None else self.target, context)
+        return Bound(self.net if self.target is None else self.target, context)
 
     def used_parameters(self) -> list[nn.Parameter]:
         """Those of the network that samples."""

@@ -151,6 +151,36 @@ class RK4(FixedStepSolver):
         return x + h / 6 * (first + 2 * second + 2 * third + fourth)
 
 
+class Mean(Solver):
+    r"""Steps :math:`x + (s - t)\, u(x, t, s)` of a network of mean velocities ``u``, one evaluation each.
+
+    Args:
+        steps: Number of steps, evenly spaced in time; they are exact where the network is.
+
+    Reference: Geng et al. 2025, arXiv:2505.13447, equation 12.
+    """
+
+    def __init__(self, steps: Count) -> None:
+        if steps < 1:
+            raise ValueError(f"a solver needs at least one step, got {steps}")
+        self.steps = steps
+
+    @property
+    def evaluations(self) -> int:
+        """One per step."""
+        return self.steps
+
+    def sample(
+        self, denoiser: Denoiser, noise: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """See :meth:`Solver.sample`."""
+        x = denoiser.path.start * noise
+        for step in range(self.steps):
+            t, s = step / self.steps, (step + 1) / self.steps
+            x = x + (s - t) * denoiser.mean(x, t, s)
+        return x
+
+
 class DormandPrince(OdeSolver):
     """Adaptive solver of order 5(4), from ``torchdiffeq``.
 

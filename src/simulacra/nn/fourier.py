@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from simulacra.nn.time_features import TimeFeatures
 
 
-class FourierFeatures(nn.Module):
+class FourierFeatures(TimeFeatures):
     """Features of a number in [0, 1].
 
     Args:
@@ -28,13 +30,13 @@ class FourierFeatures(nn.Module):
             "frequencies", math.pi * torch.arange(1, frequencies + 1), persistent=False
         )
 
-    def forward(self, t: Tensor) -> Tensor:
+    def features(self, t: Tensor) -> Tensor:
         """``(*)`` to ``(*, 2 K)``."""
         angle = t[..., None] * self.frequencies
         return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
-class Sinusoids(nn.Module):
+class Sinusoids(TimeFeatures):
     r"""Features :math:`(\cos m w_i t, \sin m w_i t)` of a number in [0, 1], with
     :math:`w_i = 10^{-4 i / K}` and a scale ``m``, without which they hardly change.
 
@@ -55,7 +57,7 @@ class Sinusoids(nn.Module):
         self.width = width
         self.register_buffer("frequencies", scale * 10.0 ** (-4 * place), persistent=False)
 
-    def forward(self, t: Tensor) -> Tensor:
+    def features(self, t: Tensor) -> Tensor:
         """``(*)`` to ``(*, width)``."""
         angle = t[..., None] * self.frequencies
         return torch.cat([angle.cos(), angle.sin()], dim=-1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simulacra.core.ranges import Count, Positive
+from simulacra.nn.time_features import TimeFeatures
 
 SLOPE = 0.01
 
@@ -47,7 +48,7 @@ class ConcatSquash(nn.Module):
         return torch.addcmul(shift[:, None], F.linear(x, self.point.weight), gate[:, None])
 
 
-class GaussianFourier(nn.Module):
+class GaussianFourier(TimeFeatures):
     r"""A layer on features of a number, :math:`(\cos 2\pi w_k t, \sin 2\pi w_k t)` with fixed
     :math:`w_k \sim N(0, s^2)`.
 
@@ -70,13 +71,13 @@ class GaussianFourier(nn.Module):
         self.register_buffer("weights", 2 * math.pi * std * torch.randn(frequencies))
         self.layer = nn.Linear(2 * frequencies, outputs)
 
-    def forward(self, t: Tensor) -> Tensor:
+    def features(self, t: Tensor) -> Tensor:
         """``(B,)`` to ``(B, outputs)``."""
         angle = t[:, None] * self.weights
         return F.leaky_relu(self.layer(torch.cat([angle.cos(), angle.sin()], 1)), SLOPE)
 
 
-class BetaFeatures(nn.Module):
+class BetaFeatures(TimeFeatures):
     r"""Features :math:`(\beta, \sin \beta, \cos \beta)` of the noise that a discrete chain adds at a
     time, see :class:`simulacra.dynamics.paths.BetaPath`.
 
@@ -91,7 +92,7 @@ class BetaFeatures(nn.Module):
         self.width = 3
         self.steps, self.ends = steps, (math.sqrt(low), math.sqrt(high))
 
-    def forward(self, t: Tensor) -> Tensor:
+    def features(self, t: Tensor) -> Tensor:
         """Times ``(B,)``, 1 at data, to ``(B, 3)``."""
         first, last = self.ends
         place = ((1 - t) * self.steps - 1).clamp_min(0) / max(self.steps - 1, 1)

@@ -66,6 +66,12 @@ class ScoreBlock(nn.Module):
         return silu(self.dropout(self.norm(self.second(h))))
 
 
+class ConditionFeatures(GaussianFourier):
+    """The features of a time, for a number of the context."""
+
+    of_time = False
+
+
 class ScoreUNet(Parted, nn.Module):
     """See the module's docstring.
 
@@ -104,7 +110,7 @@ class ScoreUNet(Parted, nn.Module):
         self.stride = tuple(stride)[:axes]
         self.time = GaussianFourier(frequencies, STD, known)
         self.given = nn.ModuleList(
-            GaussianFourier(frequencies, STD, known) for _ in range(layout.context)
+            ConditionFeatures(frequencies, STD, known) for _ in range(layout.context)
         )
         self.known = nn.Linear(2 * known if layout.context else known, known)
 

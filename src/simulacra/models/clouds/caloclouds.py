@@ -32,12 +32,12 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Latent, Layout, Spec
-from simulacra.dynamics.clouds import cloud_loss
+from simulacra.dynamics.clouds import CloudNetwork, cloud_loss
 from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
 from simulacra.models.clouds.cloud import MakeTransform, trimmed
-from simulacra.models.clouds.cloud_diffusion import CloudDiffusion, MakeNet, bound
+from simulacra.models.clouds.cloud_diffusion import CloudDiffusion, MakeNet
 from simulacra.models.clouds.latent_vector import NormalLatentVector, divergence, encoded, joined
 from simulacra.models.clouds.layered_cloud import LayeredCloud
 from simulacra.training.optim import Optim
@@ -89,7 +89,7 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
         context = self.context(latent.x["event"], latent.cond)
         mean, log_variance = self.encoder(points, mask, context)
         z = encoded(mean, log_variance, generator)
-        network = bound(self.net, joined(context, z))
+        network = CloudNetwork(self.net, joined(context, z))
         parts = {
             "points": cloud_loss(
                 network, points, mask, self.process, self.ranked, latent.weight, generator

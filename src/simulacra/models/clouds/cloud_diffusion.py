@@ -7,7 +7,6 @@ given; any solver with any number of steps samples a trained model.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +57,7 @@ class CloudDiffusion(CloudModel):
     ) -> None:
         super().__init__(spec=spec, given=given, transform=transform, numbers=numbers)
         self.net = net(self.features, self.context_width)
+        process.equip(self.net)
         self.process = process
         self.ranked = self.transform.energy if ranked else None
         self.solver = solver
@@ -70,7 +70,7 @@ class CloudDiffusion(CloudModel):
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Sum of both losses, and each of them."""
         points, mask = trimmed(latent)
-        network = bound(self.net, self.context(latent.x["event"], latent.cond))
+        network = CloudNetwork(self.net, self.context(latent.x["event"], latent.cond))
         distance = cloud_loss(
             network, points, mask, self.process, self.ranked, latent.weight, generator
         )
@@ -86,7 +86,7 @@ class CloudDiffusion(CloudModel):
         for chosen, longest in by_length(mask, self.together):
             real = mask[chosen, :longest]
             network = self.network(None if context is None else context[chosen])
-            denoiser = self.process.denoiser(partial(network, mask=real))
+            denoiser = self.process.denoiser(network.at(real))
             weight = real[..., None].to(noise.dtype)
             made = self.solver.sample(denoiser, noise[chosen, :longest] * weight, generator)
             points[chosen, :longest] = made * weight
@@ -94,14 +94,4 @@ class CloudDiffusion(CloudModel):
 
     def network(self, context: Tensor | None) -> CloudNetwork:
         """The network that samples, for the contexts of a batch."""
-        return bound(self.net, context)
-
-
-def bound(net: nn.Module, context: Tensor | None) -> CloudNetwork:
-    """A network for the contexts of a batch."""
-    return partial(_call, net, context)
-
-
-def _call(net: nn.Module, context: Tensor | None, x: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-    value: Tensor = net(x, t, mask, context)
-    return value
+        return CloudNetwork(self.net, context)

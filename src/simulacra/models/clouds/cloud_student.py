@@ -7,7 +7,6 @@ teacher's weights and learns as its :class:`~simulacra.dynamics.students.Distill
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
 from simulacra.dynamics.students import Distillation
 from simulacra.models.clouds.cloud import MakeTransform, trimmed
-from simulacra.models.clouds.cloud_diffusion import CloudDiffusion, MakeNet, bound
+from simulacra.models.clouds.cloud_diffusion import CloudDiffusion, MakeNet
 from simulacra.training.generative import GenerativeModule, Objective
 from simulacra.training.optim import Optim
 from simulacra.training.teacher import Student, Teacher, copy_weights
@@ -92,7 +91,7 @@ class CloudStudent(Student, CloudDiffusion):
 
     def network(self, context: Tensor | None) -> CloudNetwork:
         """The network that samples: the average, where there is one."""
-        return bound(self.net if self.target is None else self.target, context)
+        return CloudNetwork(self.net if self.target is None else self.target, context)
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Distance between what student and teacher say."""
@@ -103,10 +102,10 @@ class CloudStudent(Student, CloudDiffusion):
         noise = draws.normal(points.shape, points, generator)
         counts = counted(mask, latent.weight, points)
         context = self.context(latent.x["event"], latent.cond)
-        teacher = taught.process.denoiser(partial(taught.network(context), mask=mask))
+        teacher = taught.process.denoiser(taught.network(context).at(mask))
         student, average = (
-            self.process.denoiser(partial(network, mask=mask))
-            for network in (bound(self.net, context), self.network(context))
+            self.process.denoiser(network.at(mask))
+            for network in (CloudNetwork(self.net, context), self.network(context))
         )
         data, noise = points * real, noise * real
         value = self.distillation.loss(student, average, teacher, data, noise, counts, generator)

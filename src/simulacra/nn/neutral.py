@@ -1,0 +1,11 @@
+"""Parts that change nothing before they are trained."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+class Neutral(nn.Module):
+    """A part whose first weights leave a network what it is without the part, so that the weights of one that
+    lacks it are a start for one that has it.
+    """
