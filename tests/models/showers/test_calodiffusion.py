@@ -1,0 +1,114 @@
+"""CaloDiffusion: sizes as published, what rolls, and a batch that it learns by heart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from simulacra.core import Spec, regular_grid
+from simulacra.dynamics.denoiser import Hybrid, Noise, Preconditioned
+from simulacra.dynamics.diffusion_density import DiffusionDensity
+from simulacra.models.showers.calodiffusion import CaloDiffusion
+from simulacra.training.checkpoint import build
+from support import composed, spec_of
+from toy_showers import TOY, toy
+
+PROCESSES = {"noise_chain": Noise, "hybrid_chain": Hybrid, "preconditioned": Preconditioned}
+EDGES = [[float(k) for k in range(n + 1)] for n in (8, 5)]
+CYLINDER = TOY.with_(
+    shape=(3, 8, 5),
+    geometry=regular_grid(3, (EDGES[0], EDGES[1]), ("alpha", "r"), periodic=0),
+)
+
+
+def model(name: str, spec: Spec, process: str, *changes: str, seed: int = 0) -> CaloDiffusion:
+    options = [f"model.{change}" for change in changes]
+    config = composed(
+        *("model", f"model={name}", "model/size=tiny"),
+        *(f"model/process@model.cells.process={process}", *options),
+    )
+    torch.manual_seed(seed)
+    made = build(config, spec)
+    assert isinstance(made, CaloDiffusion)
+    return made
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "angle", "thousands", "evaluations"),
+    [  # arXiv:2308.03876 and its public code
+        ("ds1_photons", "published", True, 518, 398),
+        ("ds1_pions", "published", True, 518, 398),
+        ("ds2", "published", False, 518, 398),
+        ("ds3", "published_fine", False, 1220, 400),
+    ],
+)
+def test_published_sizes_have_the_published_numbers_of_parameters_and_steps(
+    data: str, size: str, angle: bool, thousands: float, evaluations: int
+) -> None:
+    config = composed(
+        "model", "model=calodiffusion", f"model/size={size}", f"model.cells.net.angle={angle}"
+    )
+    with torch.device("meta"):
+        module = build(config, spec_of(data, None))
+    assert module.energies is None
+    count = sum(p.numel() for p in module.parameters())
+    assert count == pytest.approx(1e3 * thousands, rel=0.02)
+    assert module.cells.solver.evaluations == evaluations
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_the_process_is_chosen_by_one_override_for_cells_and_energies(process: str) -> None:
+    module = model("calodiffusion2", TOY, process)
+    for part in module.parts().values():
+        assert isinstance(part, DiffusionDensity)
+        assert isinstance(part.process.predicts, PROCESSES[process])
+    assert set(module.parts()) == {"cells", "energies"}
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_rolling_the_angle_of_the_noise_rolls_the_shower(process: str) -> None:
+    walk = ("cells.solver.eta=0", "cells.solver.steps=3")
+    cells = model("calodiffusion2", CYLINDER, process, *walk).cells
+    assert isinstance(cells, DiffusionDensity)
+    noise = torch.randn(2, 120, generator=generator())
+    context = torch.randn(2, 4, generator=generator(1))
+
+    def turned(x: Tensor, axis: int) -> Tensor:
+        return x.unflatten(1, (3, 8, 5)).roll(3, axis).flatten(1)
+
+    @torch.no_grad()
+    def drawn(start: Tensor) -> Tensor:
+        return cells.solver.sample(cells.process.denoiser(cells.network(context)), start)
+
+    made = drawn(noise)
+    assert float((drawn(turned(noise, 2)) - turned(made, 2)).abs().max()) < 1e-4
+    assert float((drawn(turned(noise, 3)) - turned(made, 3)).abs().max()) > 1e-2
+
+
+def overfitted(name: str, process: str, seed: int) -> float:
+    """Loss of the cells of one batch, at fixed times and noise, after 100 steps over that before."""
+    widths = ("cells.net.widths=[16,16]", "cells.net.known=16", "cells.net.frequencies=8")
+    module = model(name, TOY, process, *widths, seed=seed)
+    batch = toy(32, seed)
+    module.fit_transform([batch])
+    values, context, _ = module.described(module.encode(batch, generator(seed)))["cells"]
+    optimizer = torch.optim.Adam(module.cells.parameters(), lr=4e-3)
+    losses = []
+    for _ in range(101):
+        optimizer.zero_grad()
+        loss = module.cells.loss(values, context, None, generator(seed))
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses[-1] / losses[0]
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("process", PROCESSES)
+def test_one_batch_is_learnt_by_heart(process: str) -> None:
+    assert overfitted("calodiffusion2", process, seed=0) < 0.5
