@@ -39,15 +39,40 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(B, M, W)``; ``mask`` ``(B, N)`` marks the real keys (None: all)."""
-        query = self._split(self.query(x))
+        pair = self.project(keys)
+        if mask is None:
+            return self.attend(x, pair)
+        some = mask.any(1)
+        allowed = (mask | ~some[:, None])[:, None, None]  # (B, 1, 1, N), at least one key
+        return self.attend(x, pair, allowed) * some[:, None, None].to(x.dtype)
+
+    def project(self, keys: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys ``(B, N, K)`` as :meth:`attend` takes them, and may take them again: two tensors
+        ``(B, heads, N, W / heads)``.
+        """
         key, value = (self._split(part) for part in self.key_value(keys).chunk(2, -1))
-        allowed = some = None
-        if mask is not None:
-            some = mask.any(1)
-            allowed = (mask | ~some[:, None])[:, None, None]  # (B, 1, 1, N), at least one key
-        found = F.scaled_dot_product_attention(query, key, value, allowed)
+        return key, value
+
+    def attend(
+        self,
+        x: Tensor,
+        pair: tuple[Tensor, Tensor],
+        allowed: Tensor | None = None,
+        causal: bool = False,
+    ) -> Tensor:
+        """Queries ``(B, M, W)`` to projected keys.
+
+        Args:
+            x: Queries.
+            pair: Projected keys.
+            allowed: Which keys a query sees, bool, broadcast to ``(B, heads, M, N)`` (None: all).
+            causal: Whether query ``m`` sees the first ``m + 1`` keys alone.
+        """
+        found = F.scaled_dot_product_attention(
+            self._split(self.query(x)), *pair, allowed, is_causal=causal
+        )
         made: Tensor = self.output(found.transpose(1, 2).flatten(2))
-        return made if some is None else made * some[:, None, None].to(made.dtype)
+        return made
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, M, W)`` to ``(B, heads, M, W / heads)``."""
