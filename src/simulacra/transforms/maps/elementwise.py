@@ -147,7 +147,8 @@ class Logit(Map):
 
     def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """Undo :meth:`forward`; results are clipped to [0, 1]."""
-        return ((torch.sigmoid(y) - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1)
+        p = 1 / (1 + torch.exp(-y))  # a runtime's sigmoid may have no digits left near 0
+        return ((p - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1)
 
 
 class Log(Map):
