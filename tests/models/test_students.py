@@ -36,6 +36,7 @@ MINE = [
     ("icaloflow_student", "icaloflow", "ds2", "model.cells.flow.blocks=3"),
     ("table_fm_student", "table_fm", "table", "model.net.hidden=24"),
     ("caloscore2_student", "caloscore2", "ds1_photons", "model.cells.net.widths=[4,12]"),
+    ("calodit_cm", "calodit", "ds2", "model.cells.net.width=24"),
 ]
 
 
