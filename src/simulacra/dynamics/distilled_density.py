@@ -1,8 +1,8 @@
-"""A density by diffusion that learns from another one, already trained, to draw in few steps.
+"""Densities by diffusion that learn from another one, already trained, to draw in few steps.
 
-It has the network of a trained :class:`~simulacra.dynamics.diffusion_density.DiffusionDensity`, whatever is
-described, be it cells of a shower, layer energies or rows of a table, and learns as its
-:class:`~simulacra.dynamics.students.Distillation` says.
+Each has the network of a trained :class:`~simulacra.dynamics.diffusion_density.DiffusionDensity`, whatever is
+described, be it cells of a shower, layer energies or rows of a table. The network of a
+:class:`DistilledDensity` learns as its :class:`~simulacra.dynamics.students.Distillation` says.
 """
 
 from __future__ import annotations
@@ -20,31 +20,15 @@ from simulacra.dynamics.solvers import Solver
 from simulacra.dynamics.students import Distillation
 
 
-class DistilledDensity(DiffusionDensity):
-    """See the module's docstring.
+class TaughtDensity(DiffusionDensity):
+    """A density that has the network of a trained one."""
 
-    Args:
-        layout: What is described.
-        net: Makes the network, as the teacher's.
-        process: How the teacher learnt.
-        distillation: How the student learns.
-        solver: Solver for sampling.
-    """
+    _teacher: Callable[[], DiffusionDensity] | None = None
 
-    target: nn.Module | None
-
-    def __init__(
-        self,
-        layout: Layout,
-        net: MakeNet,
-        process: Diffusion,
-        distillation: Distillation,
-        solver: Solver,
-    ) -> None:
-        super().__init__(layout, net, distillation.process(process), solver)
-        self.taught_process, self.distillation = process, distillation
-        self.target = distillation.average(self.net)
-        self._teacher: Callable[[], DiffusionDensity] | None = None
+    @property
+    def taught_process(self) -> Diffusion:
+        """How the teacher learnt."""
+        return self.process
 
     def learn_from(self, ask: Callable[[], DiffusionDensity]) -> None:
         """Name the teacher.
@@ -68,8 +52,50 @@ class DistilledDensity(DiffusionDensity):
                 "process or network of student and teacher differ: their settings must be the same"
             )
         self.net.load_state_dict(theirs)
+
+    def used_parameters(self) -> list[nn.Parameter]:
+        """Those that sample."""
+        return list(self.parameters())
+
+    def follow(self) -> None:
+        """Move the average after an optimizer step; nothing where there is none."""
+
+
+class DistilledDensity(TaughtDensity):
+    """See the module's docstring.
+
+    Args:
+        layout: What is described.
+        net: Makes the network, as the teacher's.
+        process: How the teacher learnt.
+        distillation: How the student learns.
+        solver: Solver for sampling.
+    """
+
+    target: nn.Module | None
+
+    def __init__(
+        self,
+        layout: Layout,
+        net: MakeNet,
+        process: Diffusion,
+        distillation: Distillation,
+        solver: Solver,
+    ) -> None:
+        super().__init__(layout, net, distillation.process(process), solver)
+        self._taught_process, self.distillation = process, distillation
+        self.target = distillation.average(self.net)
+
+    @property
+    def taught_process(self) -> Diffusion:
+        """See :class:`TaughtDensity`."""
+        return self._taught_process
+
+    def adopt(self, teacher: DiffusionDensity) -> None:
+        """See :meth:`TaughtDensity.adopt`; the average starts there too."""
+        super().adopt(teacher)
         if self.target is not None:
-            self.target.load_state_dict(theirs)
+            self.target.load_state_dict(teacher.net.state_dict())
 
     def loss(
         self,

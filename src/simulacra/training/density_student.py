@@ -1,6 +1,6 @@
 """Students of models that are composed of densities: what draws by diffusion learns to do so in few steps.
 
-Each :class:`~simulacra.dynamics.distilled_density.DistilledDensity` of the student learns from the teacher's
+Each :class:`~simulacra.dynamics.distilled_density.TaughtDensity` of the student learns from the teacher's
 density of the same name; all others are the teacher's own and are not trained again.
 """
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from simulacra.dynamics.density import Density
 from simulacra.dynamics.diffusion_density import DiffusionDensity
-from simulacra.dynamics.distilled_density import DistilledDensity
+from simulacra.dynamics.distilled_density import TaughtDensity
 from simulacra.training.generative import GenerativeModule, Objective
 from simulacra.training.teacher import Student, Teacher, copy_weights
 
@@ -32,7 +32,7 @@ class DensityStudent(Student):
         """
         self.teacher = None if teacher is None else Teacher(teacher)
         for name, density in self.densities().items():
-            if isinstance(density, DistilledDensity):
+            if isinstance(density, TaughtDensity):
                 density.learn_from(partial(self._taught, name))
             else:
                 density.requires_grad_(False)
@@ -46,7 +46,7 @@ class DensityStudent(Student):
         """See :class:`~simulacra.training.teacher.Student`."""
         for name, density in self.densities().items():
             theirs = teacher.get_submodule(name)
-            if isinstance(density, DistilledDensity):
+            if isinstance(density, TaughtDensity):
                 assert isinstance(theirs, DiffusionDensity)
                 density.adopt(theirs)
             else:
@@ -55,10 +55,10 @@ class DensityStudent(Student):
     def _taught(self, name: str) -> DiffusionDensity:
         return cast(DiffusionDensity, self.taught_by().get_submodule(name))
 
-    def distilled(self) -> Iterator[DistilledDensity]:
+    def taught(self) -> Iterator[TaughtDensity]:
         """Those densities that learn."""
         for density in self.densities().values():
-            if isinstance(density, DistilledDensity):
+            if isinstance(density, TaughtDensity):
                 yield density
 
     def student(self, own: Mapping[str, Objective]) -> dict[str, Objective]:
@@ -71,7 +71,7 @@ class DensityStudent(Student):
         """Those of the networks that sample, and of the densities that are the teacher's."""
         found: list[nn.Parameter] = []
         for density in self.densities().values():
-            if isinstance(density, DistilledDensity):
+            if isinstance(density, TaughtDensity):
                 found += density.used_parameters()
             else:
                 found += density.parameters()
@@ -79,5 +79,5 @@ class DensityStudent(Student):
 
     def follow(self) -> None:
         """Move the averages."""
-        for density in self.distilled():
+        for density in self.taught():
             density.follow()
