@@ -14,7 +14,7 @@ from simulacra.core import Layout, UserError
 from simulacra.dynamics.bound import Bound
 from simulacra.dynamics.clouds import CloudNetwork, cloud_loss
 from simulacra.dynamics.denoiser import Velocity
-from simulacra.dynamics.diffusion import LogitNormal, MeanSquare, flow_matching
+from simulacra.dynamics.diffusion import Diffusion, LogitNormal, MeanSquare, Uniform, flow_matching
 from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.mean_flow import (
     Goal,
@@ -28,7 +28,7 @@ from simulacra.dynamics.mean_flow import (
     split_mean_flow,
 )
 from simulacra.dynamics.paths import OptimalTransportPath, along
-from simulacra.dynamics.solvers import RK4, Euler, Heun, Mean, Midpoint
+from simulacra.dynamics.solvers import RK4, Euler, Heun, Mean, Midpoint, Solver
 from simulacra.nn.epic import EPiC
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.timed_mlp import TimedMLP
@@ -37,7 +37,7 @@ from simulacra.nn.transformers import NormFormer
 MEAN, WIDTH = 0.7, 0.5
 STRAIGHT = OptimalTransportPath(0.0)
 GOALS = [Slope(), Slope(own=False), Split()]
-PROCESSES = [mean_flow(), mean_flow(own=False), mean_flow(power=1.0), split_mean_flow()]
+PROCESSES = [mean_flow(power=0.0), mean_flow(own=False, power=0.0), mean_flow(), split_mean_flow()]
 NAMES = ["improved", "first", "tamed", "split"]
 
 
@@ -110,7 +110,7 @@ def pull(process: MeanFlow, mean: Callable[[Tensor, Tensor], Tensor]) -> float:
 
 @pytest.mark.parametrize(
     "process",
-    [mean_flow(), mean_flow(own=False), split_mean_flow()],
+    [mean_flow(power=0.0), mean_flow(own=False, power=0.0), split_mean_flow()],
     ids=["improved", "first", "split"],
 )
 def test_the_loss_is_smallest_at_the_exact_mean_velocity(process: MeanFlow) -> None:
@@ -254,6 +254,64 @@ def test_events_count_by_their_weights_and_large_distances_are_tamed() -> None:
     torch.testing.assert_close(process.tamed(distance, counts), weight)
     masked = process.tamed(distance, torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
     torch.testing.assert_close(masked, torch.tensor([1 / 3.01, 1 / 0.01]))
+
+
+def ring(angle: Tensor, context: Tensor, g: torch.Generator) -> Tensor:
+    """A ring that grows and moves with the context ``(B, 1)``."""
+    along_it = torch.stack([angle.cos(), angle.sin()], 1)
+    blur = 0.1 * torch.randn(len(angle), 2, generator=g)
+    return (1 + context / 2) * along_it + blur + torch.cat([context, 0 * context], 1)
+
+
+def drawn(context: Tensor, g: torch.Generator) -> Tensor:
+    return ring(2 * torch.pi * torch.rand(len(context), generator=g), context, g)
+
+
+def sliced(part: DiffusionDensity) -> float:
+    """Sliced W1 to the truth, mean over three contexts; that of truth to truth is 0.02."""
+    angle = torch.pi * torch.arange(32) / 32
+    directions, g = torch.stack([angle.cos(), angle.sin()]), generator(9)
+    values = []
+    for number in (-1.0, 0.0, 1.0):
+        context = torch.full((3000, 1), number)
+        with torch.no_grad():
+            pair = (part.sample(3000, context, g), drawn(context, g))
+        one, two = ((points @ directions).sort(0).values for points in pair)
+        values.append(float((one - two).abs().mean()))
+    return sum(values) / 3
+
+
+def trained(process: Diffusion, steps: int, solver: Solver, seed: int = 0) -> DiffusionDensity:
+    torch.manual_seed(seed)
+    net = partial(TimedMLP, hidden=64, blocks=3, frequencies=4)
+    part, g = DiffusionDensity(Layout(2, 1), net, process, solver), generator(seed)
+    optimizer = torch.optim.Adam(part.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        context = 2 * torch.rand(256, 1, generator=g) - 1
+        optimizer.zero_grad()
+        part.loss(drawn(context, g), context, None, g).backward()
+        nn.utils.clip_grad_norm_(part.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return part
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("process", "steps"),
+    [(mean_flow(), 1000), (split_mean_flow(), 1600)],
+    ids=["slope", "split"],
+)
+def test_one_step_comes_closer_than_one_of_a_plain_flow_at_equal_cost(
+    process: MeanFlow, steps: int
+) -> None:
+    """Over three seeds the plain flow has 0.54 to 0.55 (0.59 to 0.60 with as many processor seconds), the
+    slope 0.12 to 0.14, the split 0.09 to 0.12.
+    """
+    plain = sliced(trained(flow_matching(), 500, Euler(1)))
+    mean = sliced(trained(replace(process, times=Uniform()), steps, Mean(1)))
+    assert plain > 3 * mean
 
 
 def test_a_density_of_mean_velocities_samples_in_one_step_and_by_any_solver() -> None:

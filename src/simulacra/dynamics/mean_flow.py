@@ -86,7 +86,9 @@ class Slope(Goal):
 
     Note:
         Fused attention has no forward-mode derivative, so that of plain matrix products is used. Dropout has
-        one mask for a value and its derivative.
+        one mask for a value and its derivative. Features of the time that change very fast, such as
+        :class:`~simulacra.nn.fourier.Sinusoids` of a thousand steps, have derivatives that blow up small
+        errors: they need a ``power``, or intervals that are split.
     """
 
     own: bool = True
@@ -167,7 +169,7 @@ class MeanFlow(Diffusion):
     """
 
     goal: Goal = Slope()
-    share: Share = 0.25
+    share: Share = 0.5
     power: NotNegative = 0.0
 
     def equip(self, net: nn.Module) -> None:
@@ -244,11 +246,11 @@ class MeanDenoiser(Denoiser):
 @constructor
 def mean_flow(
     sigma_min: Dropout = 1e-4,
-    share: Share = 0.25,
+    share: Share = 0.75,
     mean: float = 0.4,
     width: Positive = 1.0,
     own: bool = True,
-    power: NotNegative = 0.0,
+    power: NotNegative = 1.0,
 ) -> MeanFlow:
     """Mean velocities on the straight path by their slope.
 
@@ -268,7 +270,7 @@ def mean_flow(
 @constructor
 def split_mean_flow(
     sigma_min: Dropout = 1e-4,
-    share: Share = 0.25,
+    share: Share = 0.5,
     mean: float = 0.4,
     width: Positive = 1.0,
     power: NotNegative = 0.0,

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from simulacra.core.errors import UserError
 from simulacra.nn.neutral import Neutral
 
-FREQUENCIES = 8
+FREQUENCIES = 2
+"""``K``; what is learnt from its own slope has less noise the slower it can change."""
 
 
 class TimeFeatures(nn.Module, ABC):

@@ -51,7 +51,7 @@ def test_networks_of_cells_have_the_numbers_of_parameters_of_their_cards(
 
 
 def test_the_paper_of_data_set_3_predicts_data_and_compares_velocities() -> None:
-    config = composed("model", "model=caloart", "model/size=published_ds3")
+    config = composed("model", "experiment=caloart_ds3_published")
     with torch.device("meta"):
         process = build(config, spec_of("ds3", None)).cells.process
     t = torch.tensor([0.25, 0.5, 0.9996])
