@@ -17,8 +17,8 @@ TRAINED = ("optim.optimizer.lr=3e-3", "optim.scheduler=null")
 
 def vit() -> ShowerModel:
     return made(
-        "vit", TOY, *NET, *TRAINED, "energies.net.hidden=64", "energies.net.blocks=2",
-        "energies.net.frequencies=4", "cells.solver.steps=8",
+        "vit", TOY, *NET, *TRAINED, "energies.net.width=16", "energies.net.hidden=32",
+        "cells.solver.steps=8",
     )  # fmt: skip
 
 
@@ -36,6 +36,7 @@ def caloart() -> ShowerModel:
     [
         ("caloart", "ds2", "published", 11.9),  # counted for the card of arXiv:2605.12011
         ("caloart", "ds2", "small", 0.55),
+        ("vit", "ds2", "published", 26.0),  # for the card of arXiv:2601.05289
         ("vit", "ds2", "small", 0.75),
     ],
 )
