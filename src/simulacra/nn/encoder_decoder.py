@@ -177,7 +177,7 @@ class EncoderDecoder(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, N)`` at numbers ``(B,)`` that tell the time, given ``(B, C)``, to ``(B, N)``."""
-        memory = self.encoder(len(x), context)
+        memory = self.encoder(x.shape[0], context)
         h = self.tokens(x) + self.when(self.time(t))[:, None]
         for layer in _each(self.layers):
             h = layer(h, layer.other.project(memory), causal=False)
@@ -219,7 +219,7 @@ class CausalDecoder(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """All numbers ``(B, N)``, given ``(B, C)``, to vectors ``(B, N, W)``."""
-        memory = self.encoder(len(x), context)
+        memory = self.encoder(x.shape[0], context)
         h = self.tokens(torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1))
         for layer in _each(self.layers):
             h = layer(h, layer.other.project(memory), causal=True)

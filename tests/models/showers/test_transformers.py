@@ -83,11 +83,11 @@ def test_showers_beyond_the_veto_are_drawn_again_and_none_is_dropped(
 @pytest.mark.parametrize(
     ("model", "steps", "most"),
     [
-        # Seeds 0 to 4: untrained 1.21 to 1.24, trained 0.25 to 0.28, shuffled 6.7 to 7.8.
-        (vit, 200, 0.35),
+        # Seeds 0 to 4: untrained 1.21 to 1.23, trained 0.28 to 0.31, shuffled 6.7 to 7.8.
+        (vit, 200, 0.42),
         # Seeds 0 to 4: untrained 9.3 to 10.1, trained 1.11 to 1.25, shuffled 7.3 to 8.8.
         (calodit, 400, 1.7),
-        # Seeds 0 and 1: untrained 7.3 to 7.8, trained 0.79 to 0.91, shuffled 8.1 to 8.8.
+        # Seeds 0 to 4: untrained 7.2 to 7.8, trained 0.79 to 1.01, shuffled 7.9 to 8.9.
         (caloart, 400, 1.3),
     ],
 )

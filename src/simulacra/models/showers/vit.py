@@ -11,7 +11,7 @@ Reference: arXiv:2601.05289; CaloDREAM, arXiv:2405.09629, section 3; code luigif
 Note:
     Differences from the reference: layer energies enter the second flow as logarithms; the losses of both
     flows are added and trained together, for as many steps (the paper's energies: 250,000 of 256 showers).
-    The published sizes have 26.0 M parameters for the cells of data set 2 and 0.60 M for its energies.
+    The published sizes have 26.0 M parameters for the cells of data set 2 and 0.75 M for its energies.
 """
 
 from __future__ import annotations
