@@ -7,6 +7,7 @@ import pytest
 from simulacra.cli.main import COMMANDS, in_place, main
 from simulacra.core import UserError
 from simulacra.evaluation.config import choices, folder, without_nothing
+from support import config_names
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -62,7 +63,7 @@ def test_a_choice_that_is_no_name_is_refused_in_one_sentence(
         main(line.split())
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "what is chosen for model is one of caloclouds, " in said
+    assert f"what is chosen for model is one of {config_names('model')[0]}, " in said
 
 
 def groups() -> list[str]:

@@ -25,7 +25,8 @@ from simulacra.core.instantiate import Trust, check
 from simulacra.data.base import EventDataModule, View
 from simulacra.dynamics.denoiser import Prediction
 from simulacra.dynamics.density import Density
-from simulacra.dynamics.diffusion import Distance, Times
+from simulacra.dynamics.diffusion import Diffusion, Distance, Times
+from simulacra.dynamics.mean_flow import Goal
 from simulacra.dynamics.paths import Path as NoisePath
 from simulacra.dynamics.solvers import Solver
 from simulacra.dynamics.splines import Spline
@@ -49,6 +50,7 @@ BASES: dict[type, str] = {
         (
             Module, EventDataModule, View, Format, ObservableSet, Tracker, Transform, Map, Calibration,
             ZeroFill, Density, Spline, Solver, NoisePath, Prediction, Times, Distance, Distillation,
+            Diffusion, Goal,
         ),
         "simulacra.",
     ),
