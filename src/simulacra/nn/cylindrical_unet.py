@@ -4,11 +4,14 @@ Cells stand on the common grid of all layers (:mod:`simulacra.nn.common_grid`); 
 angle and see zeros beyond the other ends. Maps of depth and radius, or of both axes of a box, tell where a
 cell lies. The grid is a matter of the network alone, so that noise is added to the cells themselves.
 
-Reference: CaloDiffusion, arXiv:2308.03876, section 3.
+References: CaloDiffusion, arXiv:2308.03876, section 3; CaloDREAM, arXiv:2405.09629, whose U-Net has other
+    levels.
 
 Note:
-    Differs from the reference: the time is told by Fourier features in place of a linear layer of one number,
-    and maps run from -1 to 1.
+    Differs from the references: the time is told by Fourier features in place of a linear layer of one
+    number, and maps run from -1 to 1. CaloDREAM's has one block a level where two stand here, norms over the
+    batch in place of norms over channels of an event, maps before every convolution, sums with what was kept
+    on the way down, and neither shortcuts nor attention.
 """
 
 from __future__ import annotations
@@ -37,6 +40,9 @@ class CylindricalUNet(nn.Module):
         angle: Whether a map tells the place along the periodic axis, too: rolling the cells then no longer
             rolls the output.
         copied: Whether layers of other binnings come to the grid by their values, not by their sums.
+        kernels: Cells along depth, rows and columns of the convolutions between levels, from the finest; the
+            last goes on.
+        strides: Cells that they join along depth, rows and columns, likewise.
 
     Raises:
         UserError: If it is not known where the numbers lie.
@@ -52,6 +58,8 @@ class CylindricalUNet(nn.Module):
         frequencies: Count,
         angle: bool,
         copied: bool,
+        kernels: Sequence[Sequence[Count]] = ((3, 4, 4),),
+        strides: Sequence[Sequence[Count]] = ((2, 2, 2),),
     ) -> None:
         super().__init__()
         if layout.geometry is None:
@@ -76,7 +84,7 @@ class CylindricalUNet(nn.Module):
             else None
         )
         width = known if self.given is None else 2 * known
-        self.net = TimedUNet(1 + len(axes), width, widths, periodic)
+        self.net = TimedUNet(1 + len(axes), width, widths, periodic, kernels, strides)
 
     def forward(self, x: Tensor, t: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, V)`` at numbers ``(B,)`` that tell the time, given ``(B, C)``, to ``(B, V)``."""
@@ -84,7 +92,7 @@ class CylindricalUNet(nn.Module):
         if self.given is not None:
             known = torch.cat([known, self.given(context)], 1)
         grid = self.grid(x)[:, None]
-        maps = self.maps.to(grid).expand(len(x), -1, -1, -1, -1)
+        maps = self.maps.to(grid).expand(x.shape[0], -1, -1, -1, -1)
         return self.grid.back(self.net(torch.cat([grid, maps], 1), known))
 
 

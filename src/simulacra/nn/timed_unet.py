@@ -6,10 +6,9 @@ A block adds the condition after its first convolution,
 
 with convolutions :math:`K` of kernel 3, norms :math:`N` of eight groups, :math:`\phi(x) = x\,\sigma(x)`, an
 embedding :math:`e` of time and context, and a shortcut :math:`S` that is the identity where channels agree.
-Each level has two blocks and a linear attention among its cells; between levels convolutions of kernel
-(3, 4, 4) and stride (2, 2, 2) join cells, and transposed ones split them again, whatever their number.
-Rolling the input along a periodic axis, by as many cells as the coarsest level joins, rolls the output, where
-that number divides the axis.
+Each level has two blocks and a linear attention among its cells; between levels strided convolutions join
+cells, and transposed ones split them again, whatever their number. Rolling the input along a periodic axis,
+by as many cells as the coarsest level joins, rolls the output, where that number divides the axis.
 
 Reference: CaloDiffusion, arXiv:2308.03876, section 3.2; linear attention after arXiv:1812.01243.
 """
@@ -28,7 +27,6 @@ from simulacra.nn.padded_conv import PaddedConv, PaddedConvUp
 from simulacra.nn.recompute import Block
 
 GROUPS = 8
-KERNEL, STRIDE = (3, 4, 4), (2, 2, 2)
 
 
 class TimedBlock(Block):
@@ -108,13 +106,21 @@ class TimedUNet(nn.Module):
         known: Width of the embedding of time and context.
         widths: Channels of the first convolution and of each level, multiples of eight.
         periodic: Axis that closes on itself, or None.
+        kernels: Cells along each axis of the convolutions between levels, from the finest; the last goes on.
+        strides: Cells that they join along each axis, likewise.
 
     Raises:
         UserError: If a width is no multiple of eight, or there is no level.
     """
 
     def __init__(
-        self, inputs: int, known: int, widths: Sequence[int], periodic: int | None
+        self,
+        inputs: int,
+        known: int,
+        widths: Sequence[int],
+        periodic: int | None,
+        kernels: Sequence[Sequence[int]],
+        strides: Sequence[Sequence[int]],
     ) -> None:
         super().__init__()
         if len(widths) < 2 or any(width % GROUPS or width < 1 for width in widths):
@@ -130,9 +136,11 @@ class TimedUNet(nn.Module):
             self.downs.append(Level(before, after, known, periodic))
             self.ups.append(Level(2 * after, before, known, periodic))
             if number < len(pairs) - 1:
-                self.join.append(PaddedConv(after, after, KERNEL, STRIDE, periodic))
+                form = _at(kernels, number), _at(strides, number)
+                self.join.append(PaddedConv(after, after, *form, periodic))
             if number > 0:
-                self.split.append(PaddedConvUp(before, before, KERNEL, STRIDE, periodic))
+                form = _at(kernels, number - 1), _at(strides, number - 1)
+                self.split.append(PaddedConvUp(before, before, *form, periodic))
         last = widths[-1]
         self.middle = Level(last, last, known, periodic)
         self.final = TimedBlock(widths[0], widths[0], known, periodic)
@@ -154,3 +162,7 @@ class TimedUNet(nn.Module):
                 x = self.split[level - 1](x, skips[level - 1].shape[2:])
         made: Tensor = self.head(self.final(x, known))[:, 0]
         return made
+
+
+def _at(forms: Sequence[Sequence[int]], number: int) -> Sequence[int]:
+    return forms[min(number, len(forms) - 1)]

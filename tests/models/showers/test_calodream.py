@@ -16,6 +16,7 @@ from toy_showers import TOY, smoke_scores, toy
 
 PARALLEL = "model/base@model.energies=parallel_energies"
 RESIDUAL = "model/base@model.cells.net=residual"
+CONVOLUTIONS = "model/base@model.cells.net=cylindrical"
 
 
 def model(spec: Spec, size: str, *overrides: str) -> CaloDREAM:
@@ -35,7 +36,21 @@ def test_the_published_networks_have_the_published_numbers_of_parameters():
     assert count(module.cells) == pytest.approx(1_072_812, rel=0.02)  # the same
 
 
-@pytest.mark.parametrize("overrides", [(), (PARALLEL,), (RESIDUAL,)])
+def test_the_u_net_has_the_published_levels_of_data_set_3():
+    with torch.device("meta"):
+        net = model(spec_of("ds3", None), "published", CONVOLUTIONS).cells.net.net
+    assert net.first.weight.shape[:2] == (32, 3)  # cells, maps of depth and radius
+    assert [level.first.first.weight.shape[0] for level in net.downs] == [32, 64, 128]
+    assert [(conv.kernel, conv.stride) for conv in net.join] == [
+        ((3, 5, 3), (3, 3, 3)),
+        ((3, 4, 2), (3, 3, 2)),
+    ]
+    assert [(up.kernel, up.stride) for up in net.split] == [
+        (conv.kernel, conv.stride) for conv in net.join
+    ]
+
+
+@pytest.mark.parametrize("overrides", [(), (PARALLEL,), (RESIDUAL,), (CONVOLUTIONS,)])
 def test_layers_of_a_sample_hold_the_energies_that_were_drawn(overrides: tuple[str, ...]):
     module = model(TOY, "tiny", *overrides).fit_transform([toy(128, 0)])
     cond = toy(32, 1).conditions()
