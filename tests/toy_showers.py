@@ -116,19 +116,20 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def train(module: GenerativeModule, batch: Batch, steps: int, seed: int) -> None:
-    """Optimizer steps on the one objective of a module, with cosine decay."""
-    (objective,) = module.objectives().values()
-    optimizer = objective.optim.optimizer(objective.parameters)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    """Optimizer steps on the objectives of a module, one phase after the other, with cosine decay."""
     generator = torch.Generator().manual_seed(seed)
     module.train()
-    for _ in range(steps):
-        index = torch.randint(len(batch), (128,), generator=generator)
-        optimizer.zero_grad()
-        objective.loss(module.encode(batch[index], generator), None)["loss"].backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+    for objective in module.objectives().values():
+        optimizer = objective.optim.optimizer(objective.parameters)
+        turns = objective.turns(steps)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(turns))
+        for _ in turns:
+            index = torch.randint(len(batch), (128,), generator=generator)
+            optimizer.zero_grad()
+            objective.loss(module.encode(batch[index], generator), None)["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(objective.parameters, 1.0)
+            optimizer.step()
+            schedule.step()
     module.eval()
 
 

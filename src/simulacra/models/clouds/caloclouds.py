@@ -38,8 +38,9 @@ from simulacra.dynamics.diffusion import Diffusion
 from simulacra.dynamics.solvers import Solver
 from simulacra.models.clouds.cloud import MakeTransform, trimmed
 from simulacra.models.clouds.cloud_diffusion import CloudDiffusion, MakeNet
-from simulacra.models.clouds.latent_vector import NormalLatentVector, divergence, encoded, joined
+from simulacra.models.clouds.latent_vector import NormalLatentVector, joined
 from simulacra.models.clouds.layered_cloud import LayeredCloud
+from simulacra.nn.bottleneck import divergence, encoded
 from simulacra.training.optim import Optim
 
 

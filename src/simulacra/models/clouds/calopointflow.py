@@ -35,8 +35,9 @@ from simulacra.dynamics.clouds import by_length
 from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.set_flows import SetFlow
 from simulacra.models.clouds.cloud import MakeTransform, trimmed
-from simulacra.models.clouds.latent_vector import LatentVector, encoded, joined
+from simulacra.models.clouds.latent_vector import LatentVector, joined
 from simulacra.models.clouds.layered_cloud import LayeredCloud
+from simulacra.nn.bottleneck import encoded
 from simulacra.training.generative import Objective
 from simulacra.training.optim import Optim
 

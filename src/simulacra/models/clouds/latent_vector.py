@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import draws
 from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count, NotNegative
 from simulacra.dynamics.density import MakeDensity
@@ -46,16 +45,6 @@ class NormalLatentVector(LatentVector):
     """
 
     kl: NotNegative
-
-
-def encoded(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A vector from its distribution."""
-    return mean + (0.5 * log_variance).exp() * draws.normal(mean.shape, mean, generator)
-
-
-def divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Of normal distributions ``(B, Z)`` from a standard normal, ``(B,)``."""
-    return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
 
 
 def joined(context: Tensor | None, z: Tensor) -> Tensor:

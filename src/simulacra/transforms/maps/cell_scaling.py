@@ -2,7 +2,8 @@
 
 Most cells of a shower are empty, and their number decides means and widths unless they are left out:
 :class:`AllCells` has one mean and one width for all cells, with or without the empty ones, :class:`EachCell`
-those of every cell by itself, where a cell that is hardly ever hit has a width that is bounded from below.
+those of every cell by itself, where a cell that is hardly ever hit has a width that is bounded from below;
+:class:`Unscaled` has none.
 """
 
 from __future__ import annotations
@@ -67,6 +68,23 @@ class EachCell(CellScaling):
         """See :class:`~simulacra.transforms.maps.elementwise.Streamed`."""
         super().set(moments)
         self.std.clamp_(min=self.least)
+
+
+class Unscaled(CellScaling):
+    """Cells as they are.
+
+    Args:
+        cells: ``V``.
+    """
+
+    def __init__(self, cells: int) -> None:
+        super().__init__(1)
+
+    def collect(self, moments: Moments, y: Tensor, hit: Tensor) -> None:
+        """Nothing is collected."""
+
+    def set(self, moments: Moments) -> None:
+        """Mean 0 and width 1 stay."""
 
 
 MakeScaling = Callable[[int], CellScaling]
