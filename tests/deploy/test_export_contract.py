@@ -14,7 +14,7 @@ from simulacra.deploy.export.formats import FORMATS
 from simulacra.deploy.export.write import write
 from simulacra.training.checkpoint import build
 from simulacra.training.generative import GenerativeModule
-from support import fits, models_of, trainable
+from support import composed, fits, models_of, trainable
 
 KINDS = (
     ("ds1_photons", None),
@@ -43,8 +43,12 @@ def pair(model: str) -> tuple[str, str | None]:
 def exported(model: str, toy: Callable[..., EventDataModule], folder: Path) -> GenerativeModule:
     """A generator with fitted transform and weights that are no longer those of its start."""
     events = toy(*pair(model))
+    return fitted(trainable(model, events, folder), events)
+
+
+def fitted(config: dict, events: EventDataModule) -> GenerativeModule:
+    """The same of a configuration."""
     torch.manual_seed(0)
-    config = trainable(model, events, folder)
     module = build(config, events.spec).fit_transform(events.fit_batches())
     for parameter in module.parameters():
         parameter.data.add_(0.02 * torch.randn_like(parameter))
@@ -70,6 +74,28 @@ def test_every_model_is_exported_or_says_why_not(
         assert "\n" not in str(said.value)
         assert not folder.exists()
         return
+    assert_written(module, folder)
+
+
+@pytest.mark.export
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(
+    ("experiment", "name"),
+    [
+        ("epic_fm_mean_jetnet30", "jetnet30"),
+        ("vit_mean_ds2", "ds2"),
+        ("calodream_mean_ds2", "ds2"),
+    ],
+)
+def test_models_of_mean_velocities_are_exported_as_well(
+    experiment: str, name: str, toy: Callable[..., EventDataModule], tmp_path: Path
+) -> None:
+    config = composed("model", f"experiment={experiment}", "model/size=tiny")
+    assert_written(fitted(config, toy(name)), tmp_path / "exported")
+
+
+def assert_written(module: GenerativeModule, folder: Path) -> None:
+    """A folder with all its files, whose network agrees with Python."""
     done = write(module, "plain", FORMATS["onnx"], folder, {})
     assert done.agreement.numbers > 0
     assert done.agreement.holds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -28,15 +29,15 @@ def decoder(layout: Layout, seed: int = 0) -> CausalDecoder:
     return CausalDecoder(layout, **SMALL).eval()
 
 
-def sequential(layout: Layout, **changes: int) -> Transfusion:
-    torch.manual_seed(0)
+def sequential(layout: Layout, seed: int = 0, **changes: int) -> Transfusion:
+    torch.manual_seed(seed)
     net = partial(NumberNet, **{"hidden": 32, "layers": 3, "frequencies": 4, **changes})
     past = partial(CausalDecoder, **SMALL)
     return Transfusion(layout, past, net, flow_matching(), Midpoint(8))
 
 
-def parallel(layout: Layout) -> DiffusionDensity:
-    torch.manual_seed(0)
+def parallel(layout: Layout, seed: int = 0) -> DiffusionDensity:
+    torch.manual_seed(seed)
     net = partial(EncoderDecoder, **SMALL, frequencies=4)
     return DiffusionDensity(layout, net, flow_matching(), Midpoint(8))
 
@@ -129,12 +130,11 @@ def chained(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.stack([first, second, third], 1), cond
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("make", [sequential, parallel])
-def test_known_conditionals_are_learnt(make) -> None:
-    density: Density = make(Layout(3, 1))
-    x, cond = chained(8000, 0)
-    steps, source = 900, generator(1)
+def learnt(make: Callable[..., Density], seed: int) -> dict[str, float]:
+    """A short training, and what is known of the numbers that are drawn afterwards."""
+    density = make(Layout(3, 1), seed=seed)
+    x, cond = chained(8000, seed)
+    steps, source = 900, generator(seed + 1)
     optimizer = torch.optim.AdamW(density.parameters(), lr=4e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     losses = []
@@ -146,19 +146,27 @@ def test_known_conditionals_are_learnt(make) -> None:
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
-    asked = chained(2000, 2)[1]
+    asked = chained(2000, seed + 2)[1]
     with torch.no_grad():
-        made = density.eval().sample(2000, asked, generator(3))
+        made = density.eval().sample(2000, asked, generator(seed + 3))
     first, second, third = made.unbind(1)
-    figures = {
+    return {
         "loss": sum(losses[-50:]) / sum(losses[:50]),
         "bias": float((first - asked[:, 0]).mean().abs()),
         "width": float((first - asked[:, 0]).std()),
         "between": float((second.abs() < 0.5).float().mean()),
         "product": float((third - first * second).std()),
     }
-    assert figures["loss"] < 0.7, figures
-    assert figures["bias"] < 0.06, figures
-    assert 0.24 < figures["width"] < 0.37, figures  # truth 0.3
-    assert figures["between"] < 0.1, figures  # truth 0
-    assert figures["product"] < 0.4, figures  # truth 0.2, without a look at the others 1.2
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("make", [sequential, parallel])
+def test_known_conditionals_are_learnt(make: Callable[..., Density]) -> None:
+    figures = learnt(make, seed=0)  # seeds 0 to 2, one after the other and all at once
+    assert figures["loss"] < 0.7, figures  # 0.45 to 0.50, 0.57 to 0.60
+    assert figures["bias"] < 0.03, figures  # 0.002 to 0.006, 0.006 to 0.011
+    assert 0.27 < figures["width"] < 0.33, figures  # 0.295 to 0.302; truth 0.3
+    assert figures["between"] < 0.02, figures  # 0.002 to 0.008; truth 0
+    assert figures["product"] < 0.3, (
+        figures
+    )  # 0.21 to 0.26; truth 0.2, without a look at the others 1.2

@@ -12,7 +12,15 @@ import torch
 from simulacra.core import IncompatibleError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.build import build_model
-from support import config_names, fits, grid, sets, spec_of, tiny, trainable
+from support import composed, config_names, fits, grid, sets, spec_of, tiny, trainable
+
+ONE_STEP = {
+    "epic_fm_mean_jetnet30": "epic_fm",
+    "epic_fm_split_jetnet30": "epic_fm",
+    "vit_mean_ds2": "vit",
+    "calodream_mean_ds2": "calodream",
+}
+"""Experiments of mean velocities, each with its model."""
 
 
 def split(wanted: bool) -> list:
@@ -20,15 +28,17 @@ def split(wanted: bool) -> list:
     return [pytest.param(*row, id="-".join(filter(None, row))) for row in rows]
 
 
-@pytest.mark.grid
-@pytest.mark.parametrize(("model", "name", "view"), split(True))
-def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
-    model: str, name: str, view: str | None, toy: Callable[..., EventDataModule], tmp_path: Path
-) -> None:
-    small = ["data.batch_size=2", "data.eval_batch_size=2", "data.limit=4"]
-    events = toy(name, view, *small, *(f"{key}.validation=0" for key in sets(name)))
+SMALL = ("data.batch_size=2", "data.eval_batch_size=2", "data.limit=4")
+
+
+def few(toy: Callable[..., EventDataModule], name: str, view: str | None) -> EventDataModule:
+    """Four toy events for training."""
+    return toy(name, view, *SMALL, *(f"{key}.validation=0" for key in sets(name)))
+
+
+def assert_trains_samples_and_writes(model: dict, events: EventDataModule, folder: Path) -> None:
     torch.manual_seed(0)
-    module = build_model({"model": trainable(model, events, tmp_path)}, events.spec)
+    module = build_model({"model": model}, events.spec)
     module.fit_transform(events.fit_batches())
     trainer = pl.Trainer(
         max_steps=2 * len(module.objectives()),
@@ -39,7 +49,7 @@ def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
         enable_model_summary=False,
         limit_val_batches=0,
         use_distributed_sampler=False,
-        default_root_dir=tmp_path,
+        default_root_dir=folder,
     )
     trainer.fit(module, datamodule=events)
     assert trainer.global_step >= 2
@@ -48,7 +58,7 @@ def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
     events.judged.spec.validate(generated)
     if events.judged.spec != events.format.spec:
         return  # a view with no way back: its events are judged as they are, no public file holds them
-    path = tmp_path / "generated.hdf5"
+    path = folder / "generated.hdf5"
     events.format.write(path, generated)
     read = events.format.read(path)
     assert read.x.shape == generated.x.shape
@@ -57,6 +67,36 @@ def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
     torch.testing.assert_close(read.x[..., columns], generated.x[..., columns], rtol=1e-5, atol=0)
     events.format.write(path, read)
     assert torch.equal(events.format.read(path).x, read.x)
+
+
+@pytest.mark.grid
+@pytest.mark.parametrize(("model", "name", "view"), split(True))
+def test_a_fitting_pair_trains_two_steps_samples_and_writes_physical_units(
+    model: str, name: str, view: str | None, toy: Callable[..., EventDataModule], tmp_path: Path
+) -> None:
+    events = few(toy, name, view)
+    assert_trains_samples_and_writes(trainable(model, events, tmp_path), events, tmp_path)
+
+
+@pytest.mark.grid
+@pytest.mark.parametrize(
+    ("experiment", "name", "view"),
+    [
+        pytest.param(experiment, *row[1:], id="-".join(filter(None, (experiment, *row[1:]))))
+        for experiment, model in ONE_STEP.items()
+        for row in grid()
+        if row[0] == model and fits(*row)
+    ],
+)
+def test_models_of_mean_velocities_do_as_well_as_plain_ones(
+    experiment: str,
+    name: str,
+    view: str | None,
+    toy: Callable[..., EventDataModule],
+    tmp_path: Path,
+) -> None:
+    model = composed("model", f"experiment={experiment}", "model/size=tiny")
+    assert_trains_samples_and_writes(model, few(toy, name, view), tmp_path)
 
 
 @pytest.mark.grid

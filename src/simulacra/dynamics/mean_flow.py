@@ -88,7 +88,10 @@ class Slope(Goal):
         Fused attention has no forward-mode derivative, so that of plain matrix products is used. Dropout has
         one mask for a value and its derivative. Features of the time that change very fast, such as
         :class:`~simulacra.nn.fourier.Sinusoids` of a thousand steps, have derivatives that blow up small
-        errors: they need a ``power``, or intervals that are split.
+        errors: such networks learn from split intervals. One step on a ring has a sliced W1 of 1.4 by the
+        slope, 0.48 with a power of 0.5 and 0.13 by split intervals; 0.095 by the slope with sinusoids of ten
+        steps. Slower sinusoids do not cure a transformer of showers (distances of 0.45, 0.38 and 0.58 with
+        1000, 100 and 10 steps and that power, 0.32 by split intervals; one seed each).
     """
 
     own: bool = True
@@ -237,7 +240,7 @@ class MeanDenoiser(Denoiser):
     def mean(self, x: Tensor, t: float, s: float) -> Tensor:
         """See :meth:`Denoiser.mean`."""
         times = torch.tensor([t, s - t], device=x.device, dtype=x.dtype)
-        return self._mean(x, times.expand(len(x), 2))
+        return self._mean(x, times.expand(x.shape[0], 2))
 
     def _instant(self, x: Tensor, t: Tensor) -> Tensor:
         return mean_velocity(self._mean, x, t, torch.zeros_like(t))
@@ -247,10 +250,10 @@ class MeanDenoiser(Denoiser):
 def mean_flow(
     sigma_min: Dropout = 1e-4,
     share: Share = 0.75,
-    mean: float = 0.4,
-    width: Positive = 1.0,
+    mean: float = 0.0,
+    width: Positive = 1.8,
     own: bool = True,
-    power: NotNegative = 1.0,
+    power: NotNegative = 0.5,
 ) -> MeanFlow:
     """Mean velocities on the straight path by their slope.
 
@@ -262,17 +265,21 @@ def mean_flow(
         own: Whether the slope goes along the network's own velocity (improved form, arXiv:2512.02012) or
             along that of the path (first form, arXiv:2505.13447).
         power: Of an event's own mean distance that its distance is divided by.
+
+    Note:
+        Means and shares are ours. Times of width 1, as in the papers, hardly ever make an interval from noise
+        to data, which is the one that a single step takes: on a ring its sliced W1 is 0.18, and 0.10 with 1.8
+        and a smaller power; much wider ones let the slope diverge, and split intervals do well with 2.5.
     """
-    times = LogitNormal(mean, width)
-    return _straight(sigma_min, times, Slope(own), share, power)
+    return _straight(sigma_min, LogitNormal(mean, width), Slope(own), share, power)
 
 
 @constructor
 def split_mean_flow(
     sigma_min: Dropout = 1e-4,
-    share: Share = 0.5,
-    mean: float = 0.4,
-    width: Positive = 1.0,
+    share: Share = 0.75,
+    mean: float = 0.0,
+    width: Positive = 2.5,
     power: NotNegative = 0.0,
 ) -> MeanFlow:
     """Mean velocities on the straight path by split intervals, see :func:`mean_flow`; arXiv:2507.16884."""

@@ -1,7 +1,8 @@
 r"""Ways to go on with a trained model on other data without moving all of its weights.
 
-They hold for the parts that ``init`` takes from a checkpoint; what is new is trained as a whole. Frozen
-weights, and running statistics beside them, stay bitwise as they are.
+They hold for the parts that ``init`` takes from a checkpoint; what is new is trained as a whole, and so are
+neutral parts (:class:`~simulacra.nn.neutral.Neutral`), which a checkpoint may lack. Frozen weights, and
+running statistics beside them, stay bitwise as they are.
 
 Low-rank adaptation moves a weight :math:`W` to :math:`W + (\alpha/r) B A`, with :math:`A` random and
 :math:`B = 0` at first, so that training begins with the very model of the checkpoint. A checkpoint of such a
@@ -24,6 +25,7 @@ from torch.nn.utils import parametrize
 from simulacra.core import UserError
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Count, Positive
+from simulacra.nn.neutral import neutral_entries
 from simulacra.nn.sets import WeightNormLinear
 from simulacra.training.module import Module
 from simulacra.training.parts import Part, Parts
@@ -56,9 +58,9 @@ class Adaptation(ABC):
             module: With the weights of the checkpoint; a module that goes on takes its own afterwards.
             parts: Those that come from the checkpoint.
         """
-        held = Parts(module)
+        held, spared = Parts(module), neutral_entries(module)
         for name, parameter in module.named_parameters():
-            if held.of(name) in parts and not self.moves(name):
+            if held.of(name) in parts and name not in spared and not self.moves(name):
                 parameter.requires_grad_(False)
         module.resting = tuple(_running(module, held, parts))
         self.grow(module, parts)

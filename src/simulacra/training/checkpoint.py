@@ -25,7 +25,7 @@ from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.archive import read_archive
 from simulacra.core.instantiate import TRUSTED, Trust, instantiate
 from simulacra.core.strict import read as typed
-from simulacra.nn.neutral import Neutral
+from simulacra.nn.neutral import neutral_entries
 from simulacra.training.adaptation import Adaptation, Full, merge
 from simulacra.training.module import Module
 from simulacra.training.parts import PARTS, TRANSFORM, Part, Parts
@@ -325,22 +325,12 @@ def fine_tune(
         state = load(path, allow=allow).state_dict()
     mine = module.state_dict()
     taken = {name: value for name, value in state.items() if held.of(name) in wanted}
-    spared = _neutral(module) - taken.keys()
+    spared = neutral_entries(module) - taken.keys()
     own = {
         name: value for name, value in mine.items() if held.of(name) not in wanted or name in spared
     }
     load_weights(module, {**taken, **own}, str(path))
     _say_taken(str(path), held, taken, own)
-
-
-def _neutral(module: Module) -> set[str]:
-    """Entries of parts that change nothing before they are trained."""
-    return {
-        f"{name}.{entry}"
-        for name, part in module.named_modules()
-        if isinstance(part, Neutral)
-        for entry in part.state_dict()
-    }
 
 
 @rank_zero_only

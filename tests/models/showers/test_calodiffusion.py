@@ -109,6 +109,13 @@ def overfitted(name: str, process: str, seed: int) -> float:
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("process", PROCESSES)
-def test_one_batch_is_learnt_by_heart(process: str) -> None:
-    assert overfitted("calodiffusion2", process, seed=0) < 0.5
+@pytest.mark.parametrize(
+    ("process", "most"),
+    [  # seeds 0 to 2; and where the network sees zeros in place of points
+        ("noise_chain", 0.25),  # 0.02 to 0.13; 0.68
+        ("hybrid_chain", 0.06),  # 0.018 to 0.024; 0.12
+        ("preconditioned", 0.14),  # 0.06 to 0.08; 0.21
+    ],
+)
+def test_one_batch_is_learnt_by_heart(process: str, most: float) -> None:
+    assert overfitted("calodiffusion2", process, seed=0) < most

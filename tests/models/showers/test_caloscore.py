@@ -17,7 +17,8 @@ from simulacra.dynamics.samplers import DDIM
 from simulacra.dynamics.students import Halving
 from simulacra.nn.film_mlp import FilmMLP
 from simulacra.training.checkpoint import build
-from support import composed, spec_of
+from support import composed, made, spec_of
+from toy_showers import TOY, smoke_scores
 
 
 def parameters(model: str, data: str, size: str) -> int:
@@ -63,45 +64,64 @@ def test_version_one_has_the_weights_of_its_published_levels(
     assert parameters("caloscore", data, size) == blocks + known + widths[0] + 1
 
 
-@pytest.mark.smoke
-def test_a_chain_of_students_ends_with_one_step_that_leads_where_the_first_teacher_does() -> None:
+def clumps(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Two clumps, one twice as likely, that move with the condition."""
+    context = torch.randn(n, 1, generator=g)
+    side = torch.where(torch.rand(n, 1, generator=g) < 1 / 3, -1.0, 1.0)
+    place = torch.cat([side, 0.5 * context], 1)
+    return place + 0.2 * torch.randn(n, 2, generator=g), context
+
+
+def fit(part: DiffusionDensity, steps: int, rate: float, seed: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(part.net.parameters(), rate)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        part.loss(*clumps(128, g), None, g).backward()
+        optimizer.step()
+
+
+def drawn(part: DiffusionDensity, steps: int) -> Tensor:
+    g = torch.Generator().manual_seed(2)
+    _, context = clumps(2000, g)
+    part.solver = DDIM(steps)
+    with torch.no_grad():
+        return part.sample(2000, context, g)
+
+
+def halved(seed: int) -> dict[str, float]:
+    """How far one step leads from where eight of the first teacher do: its own, and the last student's."""
     net = partial(FilmMLP, hidden=32, blocks=2, known=16, dropout=0.0)
     layout, process = Layout(2, 1), angular_velocity()
-
-    def events(n: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Two clumps, one twice as likely, that move with the condition."""
-        context = torch.randn(n, 1, generator=g)
-        side = torch.where(torch.rand(n, 1, generator=g) < 1 / 3, -1.0, 1.0)
-        place = torch.cat([side, 0.5 * context], 1)
-        return place + 0.2 * torch.randn(n, 2, generator=g), context
-
-    def fit(part: DiffusionDensity, steps: int, rate: float) -> None:
-        g, optimizer = (
-            torch.Generator().manual_seed(1),
-            torch.optim.Adam(part.net.parameters(), rate),
-        )
-        for _ in range(steps):
-            optimizer.zero_grad()
-            part.loss(*events(128, g), None, g).backward()
-            optimizer.step()
-
-    def drawn(part: DiffusionDensity, steps: int) -> Tensor:
-        g = torch.Generator().manual_seed(2)
-        _, context = events(2000, g)
-        part.solver = DDIM(steps)
-        with torch.no_grad():
-            return part.sample(2000, context, g)
-
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     teacher: DiffusionDensity = DiffusionDensity(layout, net, process, DDIM(8))
-    fit(teacher, 400, 5e-3)
+    fit(teacher, 400, 5e-3, seed + 1)
     goal, untaught = drawn(teacher, 8), drawn(teacher, 1)
     for steps in (4, 2, 1):
         student = DistilledDensity(layout, net, process, Halving(steps), DDIM(steps))
         student.learn_from(lambda taught=teacher: taught)
         student.adopt(teacher)
-        fit(student, 200, 2e-3)
+        fit(student, 200, 2e-3, seed + 1)
         teacher = student
-    taught = drawn(teacher, 1)
-    before, after = ((made - goal).square().mean().sqrt() for made in (untaught, taught))
-    assert after < 0.6 * before, (float(before), float(after))
+    ends = {"untaught": untaught, "taught": drawn(teacher, 1)}
+    return {name: float((end - goal).square().mean().sqrt()) for name, end in ends.items()}
+
+
+@pytest.mark.smoke
+def test_a_chain_of_students_ends_with_one_step_that_leads_where_the_first_teacher_does() -> None:
+    # Seeds 0 to 4: untaught 0.65 to 0.75, taught 0.016 to 0.030; students that do not learn 0.75.
+    found = halved(seed=0)
+    assert found["taught"] < 0.1 * found["untaught"], found
+
+
+@pytest.mark.smoke
+def test_a_short_training_of_version_two_learns_the_toy_showers_and_uses_the_condition() -> None:
+    # Seeds 0 and 1: untrained 0.55 to 0.56, trained 0.31, shuffled 7.2 to 7.7.
+    module = made(
+        "caloscore2", TOY, "cells.net.known=16", "energies.net.hidden=32", "energies.net.known=16",
+        "cells.solver.steps=4", "optim.optimizer.lr=6e-3", "optim.scheduler=null",
+    )  # fmt: skip
+    scores = smoke_scores(module, seed=0, steps=150)
+    assert scores["trained"] < 0.38, scores
+    assert scores["trained"] < 0.7 * scores["untrained"], scores
+    assert scores["shuffled"] > 3 * scores["trained"], scores
