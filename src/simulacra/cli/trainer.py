@@ -22,6 +22,7 @@ OWN = (
     "strategy",
     "backend",
     "compile",
+    "channels_last",
     "recompute",
     "threads",
     "gradient_clip_val",
@@ -41,8 +42,8 @@ def build_trainer(
 
     Args:
         config: The ``trainer`` part of the configuration: Lightning's arguments and our own
-            (``strategy`` with its ``backend``, ``compile``, ``recompute``, ``threads``,
-            ``skip_nonfinite``).
+            (``strategy`` with its ``backend``, ``compile``, ``channels_last``,
+            ``recompute``, ``threads``, ``skip_nonfinite``).
         module: What is trained.
         callbacks: Callbacks.
         loggers: Trackers; may be empty.
@@ -60,6 +61,8 @@ def build_trainer(
     module.clip = config["gradient_clip_val"]
     module.skips.allowed = config["skip_nonfinite"]
     module.accumulate = config["accumulate_grad_batches"] if several else 1
+    if config["channels_last"]:
+        module.channels_last()
     if config["recompute"]:
         module.recompute()
     if config["compile"]:

@@ -89,6 +89,7 @@ class Trainer(TypedDict):
     enable_progress_bar: bool
     enable_model_summary: bool
     compile: bool
+    channels_last: bool
     recompute: bool
     threads: Count | None
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from simulacra.core import Batch, IncompatibleError, Latent, Spec, UserError
 from simulacra.core.constructors import role
 from simulacra.nn import variational
+from simulacra.nn.memory_layout import channels_last
 from simulacra.nn.recompute import recompute_blocks
 from simulacra.training.objective import Objective
 from simulacra.training.record import Record
@@ -203,7 +204,20 @@ class Module(Stepping, ABC):
         """Compile every sub-network in place; names in the state dict stay as they are."""
         for name, child in self.named_children():
             if name != "transform":
-                child.compile()
+                compile_called(child)
+
+    def channels_last(self) -> None:
+        """Lay the weights of convolutions with their channels last in memory, see
+        :mod:`simulacra.nn.memory_layout`.
+
+        Raises:
+            UserError: If there is no convolution of images or volumes.
+        """
+        if not channels_last(self):
+            raise UserError(
+                f"no network of {type(self).__name__} has convolutions of images or volumes: set "
+                "trainer.channels_last=false"
+            )
 
     def recompute(self) -> None:
         """Compute inner values of the networks' blocks a second time on the way back, to save memory.
@@ -232,3 +246,14 @@ class Module(Stepping, ABC):
             }
             self.log_dict(logs, batch_size=len(batch), sync_dist=True)
         return next(iter(losses.values()))["loss"].detach()
+
+
+def compile_called(part: nn.Module) -> None:
+    """Compile the outermost parts that are called: one without a ``forward``, such as a density that is asked
+    for its loss, consists of them.
+    """
+    if type(part).forward is nn.Module.forward:
+        for child in part.children():
+            compile_called(child)
+    else:
+        part.compile()
