@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from simulacra import data
 from simulacra.core import Batch, Spec, UserError
 from simulacra.data.base import EventDataModule
-from simulacra.evaluation.config import register
+from simulacra.evaluation.config import load_choices, register, target
 from simulacra.training.checkpoint import build, load
 from simulacra.training.module import Module
 from simulacra.training.teacher import Student
@@ -51,21 +51,30 @@ def made(model: str, spec: Spec, *changes: str, size: str = "tiny", seed: int = 
 
 
 @cache
+def family_of(model: str) -> type[Module]:
+    """The class of a model."""
+    return get_class(target("model", model))
+
+
+@cache
+def data_configs() -> dict[str, dict]:
+    """Configurations of all data sets by name; callers must not change them."""
+    return load_choices("data", config_names("data"))
+
+
+@cache
 def spec_of(name: str, view: str | None) -> Spec:
     """What a data set shows through a view; opens no file."""
-    config = composed("data", f"data={name}")
+    config = data_configs()[name]
     return data.build(config if view is None else {**config, "view": view}).spec
 
 
 def trainable(model: str, events: EventDataModule, folder: Path) -> dict:
     """A model at its smallest size, with an untrained teacher, saved in ``folder``, if it learns from one."""
-    config = tiny(model)
-    family = get_class(config["_target_"])
+    config, family = tiny(model), family_of(model)
     if not issubclass(family, Student):
         return config
-    teachers = [
-        n for n in config_names("model") if get_class(tiny(n)["_target_"]) is family.learns_from
-    ]
+    teachers = [n for n in config_names("model") if family_of(n) is family.learns_from]
     example = trainable(teachers[0], events, folder)
     path = save(build(example, events.spec).fit_transform(events.fit_batches()), example, folder)
     return {**config, "teacher": str(path)}
@@ -83,12 +92,12 @@ def save(module: Module, config: dict, folder: Path, data: dict | None = None) -
 
 def fits(model: str, name: str, view: str | None) -> bool:
     """Whether a model can represent a data set through a view."""
-    return get_class(tiny(model)["_target_"]).unfit(spec_of(name, view)) is None
+    return family_of(model).unfit(spec_of(name, view)) is None
 
 
 def sets(name: str) -> list[str]:
     """Keys under which the files of a data set are configured, those of all of a pair or a mixture."""
-    config, found = composed("data", f"data={name}"), []
+    config, found = data_configs()[name], []
     for key in config.get("sets") or ():
         whole = "_target_" in config[key]
         found += [f"data.{key}"] if whole else [f"data.{key}.{member}" for member in config[key]]
@@ -97,13 +106,12 @@ def sets(name: str) -> list[str]:
 
 def models_of(task: type[Module]) -> list[str]:
     """Models of the configuration tree that are of a kind of task."""
-    return [n for n in config_names("model") if issubclass(get_class(tiny(n)["_target_"]), task)]
+    return [n for n in config_names("model") if issubclass(family_of(n), task)]
 
 
 def grid() -> list[tuple[str, str, str | None]]:
     """Every model, data set and view; the data set of any detector is that of one that is there, too."""
-    names = (name for name in config_names("data") if name != "produced")
-    views = {name: composed("data", f"data={name}").get("views") or {} for name in names}
+    views = {n: c.get("views") or {} for n, c in data_configs().items() if n != "produced"}
     return [
         (model, name, view)
         for model in config_names("model")

@@ -17,9 +17,9 @@ from simulacra.core import Batch
 from simulacra.core.plausible import Plausibility, remarks
 from simulacra.data.base import EventDataModule
 from simulacra.formats.calochallenge import CaloChallenge, ds1_photons
-from support import composed, config_names, sets
+from support import config_names, data_configs, sets
 
-EMBEDDED = {name: composed("data", f"data={name}") for name in config_names("data")}
+EMBEDDED = data_configs()
 WITH_EVENTS = [
     name
     for name, config in EMBEDDED.items()

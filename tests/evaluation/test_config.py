@@ -13,7 +13,15 @@ from omegaconf import OmegaConf
 from simulacra.core import UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.dynamics.solvers import Solver
-from simulacra.evaluation.config import choices, compose, folder, load_choice, register
+from simulacra.evaluation.config import (
+    choices,
+    compose,
+    folder,
+    load_choice,
+    load_choices,
+    register,
+    target,
+)
 from simulacra.evaluation.saved import load, relocate, resolve, save
 from simulacra.evaluation.schema import Train
 
@@ -28,20 +36,41 @@ def composed(asked: Iterable[list[str]]) -> Iterator[dict[str, Any]]:
             yield resolve(hydra_compose("train", [*overrides, "paths.run=/x"]), Train)
 
 
-@pytest.mark.parametrize(
-    "group", ["trainer", "callbacks", "logger", "evaluation", "debug", "experiment"]
-)
+@pytest.mark.parametrize("group", ["trainer", "callbacks", "logger", "evaluation", "debug"])
 def test_every_choice_of_a_group_composes(group: str) -> None:
     for config in composed([f"{group}={name}"] for name in choices(group)):
         assert config["paths"]["run"] == "/x"
 
 
-@pytest.mark.parametrize("size", ["tiny", "small"])
-def test_every_model_has_a_size_for_tests_and_one_for_two_cores(size: str) -> None:
-    names = choices("model")
-    made = composed([f"model={name}", f"model/size={size}"] for name in names)
-    for name, config in zip(names, made, strict=True):
-        assert (config["model"]["name"], config["model"]["size"]) == (name, size)
+@pytest.mark.parametrize(
+    "published", [False, pytest.param(True, marks=pytest.mark.grid, id="published")]
+)
+def test_every_experiment_composes(published: bool) -> None:
+    names = [name for name in choices("experiment") if name.endswith("_published") == published]
+    for config in composed([f"experiment={name}"] for name in names):
+        assert config["paths"]["run"] == "/x"
+
+
+def test_every_model_has_a_size_for_two_cores() -> None:
+    for name, config in load_choices("model", choices("model")).items():  # at this size
+        assert config["name"] == name
+
+
+@pytest.mark.parametrize("group", ["model", "data"])
+def test_the_class_of_a_choice_is_that_of_its_composition(group: str) -> None:
+    for name, config in load_choices(group, choices(group)).items():
+        assert target(group, name) == config["_target_"]
+
+
+@pytest.mark.parametrize("own", ["", "_target_: ${.kind}\nkind: mine.Table\n"])
+def test_a_class_that_a_file_leaves_to_others_is_composed(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    text = f"defaults: [table@_here_, _self_]\nname: mine\n{own}"
+    (tmp_path / "conf" / "data" / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    assert target("data", "mine") == ("mine.Table" if own else target("data", "table"))
 
 
 def test_names_of_data_sets_are_literals_equal_to_the_file() -> None:
@@ -66,7 +95,8 @@ def test_the_sweep_of_cloud_and_grid_gives_each_model_its_view() -> None:
 
 
 def test_every_student_learns_from_the_teacher_of_its_sweep() -> None:
-    students = [name for name in choices("model") if "teacher" in load_choice("model", name)]
+    models = load_choices("model", choices("model"))
+    students = [name for name, config in models.items() if "teacher" in config]
     assert {"caloflow_student", "caloclouds2_cm", "pc_droid_cm"} < set(students)
     for config in composed([f"model={name}", "+teacher=/first/job"] for name in students):
         assert config["model"]["teacher"] == "/first/job"

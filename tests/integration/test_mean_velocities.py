@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,40 @@ import torch
 from torch import Tensor
 
 from simulacra.cli.train import prepare
+from simulacra.core.plain_yaml import read_yaml
 from simulacra.data.base import EventDataModule
 from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.solvers import Euler, Mean, Solver
 from simulacra.evaluation import build, saved
-from simulacra.evaluation.config import compose
+from simulacra.evaluation.config import compose, folder
 from simulacra.evaluation.schema import Train
 from simulacra.models.clouds.cloud_diffusion import CloudDiffusion
 from simulacra.nn.time_features import LengthFeatures
 from simulacra.training.generative import GenerativeModule
 from support import save
 
-EXPERIMENTS = [
-    ("jetnet30", "epic_fm_jetnet30", "epic_fm_mean_jetnet30"),
-    ("ds2", "vit_ds2", "vit_mean_ds2"),
-]
+EXPERIMENTS = {
+    "jetnet30": ("epic_fm_jetnet30", "epic_fm_mean_jetnet30"),
+    "ds2": ("vit_ds2", "vit_mean_ds2"),
+}
+"""Data sets, each with a plain run and one of mean velocities."""
 
 
-def prepared(folder: Path, events: EventDataModule, *asked: str) -> tuple[Any, dict[str, Any]]:
-    """A generator as the command has it when training begins, and its configuration."""
-    run = ("model/size=tiny", "logger=none", f"paths.run={folder}", *asked)
-    config = saved.resolve(compose("train", list(run)), Train)
+@cache
+def settings(experiment: str) -> dict[str, Any]:
+    """Its configuration at the smallest size."""
+    run = [f"experiment={experiment}", "model/size=tiny", "logger=none", "paths.run=/x"]
+    return saved.resolve(compose("train", run), Train)
+
+
+def prepared(experiment: str, events: EventDataModule, **changed: Any) -> GenerativeModule:
+    """A generator as the command has it when training begins."""
+    config = {**settings(experiment), **changed}
     torch.manual_seed(config["seed"])
     module = build.build_model(config, events.spec)
     prepare(module, events, config, fresh=True)
     assert isinstance(module, GenerativeModule)
-    return module.eval(), config
+    return module.eval()
 
 
 def drawn(module: GenerativeModule, events: EventDataModule, solver: Solver) -> Tensor:
@@ -47,26 +56,32 @@ def drawn(module: GenerativeModule, events: EventDataModule, solver: Solver) -> 
     return module.sample(cond, generator=torch.Generator().manual_seed(2)).x
 
 
-@pytest.mark.parametrize("adapt", ["full", "bias", "lora"])
-@pytest.mark.parametrize(("name", "plain", "mean"), EXPERIMENTS)
-def test_it_begins_as_the_plain_model_and_learns_what_lengths_change(
-    name: str,
-    plain: str,
-    mean: str,
-    adapt: str,
+@pytest.fixture(scope="module", params=EXPERIMENTS)
+def plain(
+    request: pytest.FixtureRequest,
     toy: Callable[..., EventDataModule],
-    tmp_path: Path,
-) -> None:
-    events = toy(name)
-    before, config = prepared(tmp_path / "plain", events, f"experiment={plain}", "seed=1")
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[str, EventDataModule, Path, list[Tensor]]:
+    """A run of mean velocities, its data, the checkpoint of a plain run, what that makes in 1 and 3 steps."""
+    experiment, mean = EXPERIMENTS[request.param]
+    events = toy(request.param)
+    module = prepared(experiment, events, seed=1)
     with torch.no_grad():
-        for parameter in before.parameters():  # heads start at zero
+        for parameter in module.parameters():  # heads start at zero
             parameter.add_(0.05 * torch.randn_like(parameter))
-    path = save(before, config["model"], tmp_path)
-    after, _ = prepared(
-        tmp_path / "mean", events, f"experiment={mean}", f"init={path}", f"adapt={adapt}", "seed=2"
-    )
-    assert torch.equal(drawn(after, events, Mean(1)), drawn(before, events, Euler(1)))
+    path = save(module, settings(experiment)["model"], tmp_path_factory.mktemp("plain"))
+    return mean, events, path, [drawn(module, events, Euler(steps)) for steps in (1, 3)]
+
+
+@pytest.mark.parametrize("adapt", ["full", "bias", "lora"])
+def test_it_begins_as_the_plain_model_and_learns_what_lengths_change(
+    plain: tuple[str, EventDataModule, Path, list[Tensor]], adapt: str
+) -> None:
+    experiment, events, path, (once, thrice) = plain
+    way = read_yaml(folder("conf") / "adapt" / f"{adapt}.yaml")
+    init = {**settings(experiment)["init"], "checkpoint": str(path)}
+    after = prepared(experiment, events, init=init, adapt=way, seed=2)
+    assert torch.equal(drawn(after, events, Mean(1)), once)
     lengths = [part.weight for part in after.modules() if isinstance(part, LengthFeatures)]
     assert lengths
     assert all(weight.requires_grad for weight in lengths)
@@ -74,5 +89,5 @@ def test_it_begins_as_the_plain_model_and_learns_what_lengths_change(
         for weight in lengths:
             weight.add_(1.0)
     # over no time the mean is the velocity, whatever has been learnt of lengths
-    assert torch.equal(drawn(after, events, Euler(3)), drawn(before, events, Euler(3)))
-    assert not torch.equal(drawn(after, events, Mean(1)), drawn(before, events, Euler(1)))
+    assert torch.equal(drawn(after, events, Euler(3)), thrice)
+    assert not torch.equal(drawn(after, events, Mean(1)), once)

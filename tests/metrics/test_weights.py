@@ -27,7 +27,7 @@ from simulacra.evaluation.build import build_scores
 from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.metrics.engine.score import Figure, NotRun, Score, judged
 from simulacra.physics.base import ObservableSet
-from support import CONF, composed, config_names, spec_of
+from support import CONF, data_configs, spec_of
 
 MANY = 3000
 EVENTS = {"ild_cloud": 1200, "jetclass": 60, "pxd_small": 400, "lemurs": 450, "showerdata": 900}
@@ -100,8 +100,7 @@ def data_sets() -> dict[str, str]:
     """The smallest data set with the same observables, by data set, but for detectors of one's own: toys in
     their few cells tell networks too little.
     """
-    found = {n: composed("data", f"data={n}") for n in config_names("data")}
-    public = {n: one for n, one in found.items() if "formats.produced." not in str(one)}
+    public = {n: one for n, one in data_configs().items() if "formats.produced." not in str(one)}
     kinds = {n: type(data.build(one).observables) for n, one in public.items()}
     ordered = sorted(
         kinds,
@@ -128,7 +127,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Batc
     @cache
     def make(name: str) -> tuple[Batch, ObservableSet]:
         folder = tmp_path_factory.mktemp(name)
-        module = data.build({**composed("data", f"data={name}"), "root": str(folder)})
+        module = data.build({**data_configs()[name], "root": str(folder)})
         module.write_toy(folder, EVENTS.get(name, MANY))
         batch = Batch.cat([module.batch(MANY, part) for part in ("train", "test")])
         order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.utils import get_class
 from pytorch_lightning.loggers import Logger
 
 from simulacra import data
 from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.instantiate import TRUSTED, Trust, instantiate
 from simulacra.data.base import EventDataModule
-from simulacra.evaluation import config as tree
+from simulacra.evaluation.fitting import data_for, models_for
 from simulacra.metrics.classifiers.posterior import Posterior
 from simulacra.metrics.engine.events import Events
 from simulacra.metrics.engine.score import Score
@@ -112,31 +111,6 @@ def build_model(config: Config, spec: Spec, trust: Trust = TRUSTED) -> Module:
         raise IncompatibleError(
             f"{error}; models that fit {spec.name}: {models}; data for {name}: {sets}"
         ) from error
-
-
-def models_for(spec: Spec) -> list[str]:
-    """Names of the models in the configuration tree that can represent a data set."""
-    found = []
-    for name, config in tree.load_choices("model", tree.choices("model")).items():
-        family = get_class(str(config["_target_"]))
-        if issubclass(family, Module) and family.unfit(spec) is None:
-            found.append(name)
-    return found
-
-
-def data_for(model: str) -> list[str]:
-    """Data sets, with their views, that a model of the configuration tree can represent."""
-    if model not in tree.choices("model"):
-        return []
-    family = get_class(str(tree.load_choice("model", model)["_target_"]))
-    assert issubclass(family, Module)
-    found = []
-    for name, config in tree.load_choices("data", tree.choices("data")).items():
-        for view in (None, *(config.get("views") or ())):
-            spec = data.build(config if view is None else {**config, "view": view}).spec
-            if family.unfit(spec) is None:
-                found.append(name if view is None else f"{name} with data.view={view}")
-    return found
 
 
 def build_callbacks(config: Config, trust: Trust = TRUSTED) -> list[pl.Callback]:

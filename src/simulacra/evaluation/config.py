@@ -126,10 +126,15 @@ def added() -> tuple[str, ...]:
 
 def choices(group: str) -> list[str]:
     """Names in a group of the package, of the current folder and of folders that the command line adds."""
-    folders = {folder("conf"), Path.cwd() / "conf", *map(Path, added())}
+    folders = _folders()
     if group == SWEEPS:
-        folders = {folder(SWEEPS).parent, Path.cwd()}
+        folders = [folder(SWEEPS).parent, Path.cwd()]
     return sorted({path.stem for base in folders for path in (base / group).glob("*.yaml")})
+
+
+def _folders() -> list[Path]:
+    """Where configurations may lie; of files of one name the first counts."""
+    return [folder("conf"), Path.cwd() / "conf", *map(Path, added())]
 
 
 def without_nothing(arguments: Sequence[str], command: str) -> list[str]:
@@ -180,25 +185,52 @@ def _optional(command: str) -> set[str]:
     return {str(group) for group, name in pairs if name is None}
 
 
+def target(group: str, name: str) -> str:
+    """The class that a choice of the groups ``data`` or ``model`` names.
+
+    It is read from the choice's own file, which is hundreds of times faster than to compose the choice with
+    all the files it is made of; a choice that leaves its class to one of these is composed.
+    """
+    files = (base / group / f"{name}.yaml" for base in _folders())
+    own = _target(next(path for path in files if path.is_file()))
+    return str(load_choice(group, name)["_target_"]) if own is None else own
+
+
+@cache
+def _target(path: Path) -> str | None:
+    """The class that a file names by itself."""
+    own = OmegaConf.to_container(OmegaConf.load(path))
+    found = own.get("_target_") if isinstance(own, dict) else None
+    return found if isinstance(found, str) and "$" not in found else None
+
+
 def load_choice(group: str, name: str) -> dict[str, Any]:
     """One choice of the groups ``data`` or ``model`` by itself, resolved; callers must not change it."""
     return load_choices(group, (name,))[name]
 
 
-def load_choices(group: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Some choices by name, composed together, which takes little longer than one of them."""
+Place = tuple[Path | None, tuple[str, ...]]
+"""What choices depend on: the current folder, if it has configurations, and folders of the command line."""
+
+
+def place() -> Place:
+    """The present one."""
     here = Path.cwd()
-    own = here if any((here / part).is_dir() for part in ("conf", SWEEPS)) else None
-    return _choices(group, tuple(names), own, added())
+    return here if any((here / part).is_dir() for part in ("conf", SWEEPS)) else None, added()
+
+
+def load_choices(
+    group: str, names: Sequence[str], at: Place | None = None
+) -> dict[str, dict[str, Any]]:
+    """Some choices by name, composed together, which takes little longer than one of them."""
+    return _choices(group, tuple(names), at or place())
 
 
 @cache
-def _choices(
-    group: str, names: tuple[str, ...], here: Path | None, folders: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
+def _choices(group: str, names: tuple[str, ...], at: Place) -> dict[str, dict[str, Any]]:
     """Composed once for all folders without configurations of their own."""
-    paths = ",".join(quoted(f"file://{folder}") for folder in folders)
-    more = [f"hydra.searchpath=[{paths}]"] if folders else []
+    paths = ",".join(quoted(f"file://{folder}") for folder in at[1])
+    more = [f"hydra.searchpath=[{paths}]"] if paths else []
     asked = [f"+{group}@all.{name}={name}" for name in names]
     chosen = compose("choices", [*asked, "+model/size=small", *more]).get("all", {})
     return cast(dict[str, dict[str, Any]], OmegaConf.to_container(chosen, resolve=True))
