@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from simulacra.core import Batch, Conditions, Field, Geometry, Layer, Spec, regular_grid
+from simulacra.models.showers.shower_model import ShowerModel
 from simulacra.training.generative import GenerativeModule
 
 
@@ -147,3 +148,23 @@ def smoke_scores(module: GenerativeModule, seed: int, steps: int) -> dict[str, f
     train(module, batch, steps, seed)
     order = torch.randperm(len(truth), generator=torch.Generator().manual_seed(seed))
     return {"untrained": untrained, "trained": score(cond), "shuffled": score(cond[order])}
+
+
+def by_heart(module: ShowerModel, seed: int, steps: int = 100, rate: float = 4e-3) -> float:
+    """Loss of the cells of one batch, at fixed times and noise, after a training on it over that before."""
+
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(seed)
+
+    batch = toy(32, seed)
+    module.fit_transform([batch])
+    values, context, _ = module.described(module.encode(batch, generator()))["cells"]
+    optimizer = torch.optim.Adam(module.cells.parameters(), lr=rate)
+    losses = []
+    for _ in range(steps + 1):
+        optimizer.zero_grad()
+        loss = module.cells.loss(values, context, None, generator())
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    return losses[-1] / losses[0]

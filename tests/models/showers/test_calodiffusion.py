@@ -12,7 +12,7 @@ from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.models.showers.calodiffusion import CaloDiffusion
 from simulacra.training.checkpoint import build
 from support import composed, spec_of
-from toy_showers import TOY, toy
+from toy_showers import TOY, by_heart
 
 PROCESSES = {"noise_chain": Noise, "hybrid_chain": Hybrid, "preconditioned": Preconditioned}
 EDGES = [[float(k) for k in range(n + 1)] for n in (8, 5)]
@@ -90,24 +90,6 @@ def test_rolling_the_angle_of_the_noise_rolls_the_shower(process: str) -> None:
     assert float((drawn(turned(noise, 3)) - turned(made, 3)).abs().max()) > 1e-2
 
 
-def overfitted(name: str, process: str, seed: int) -> float:
-    """Loss of the cells of one batch, at fixed times and noise, after 100 steps over that before."""
-    widths = ("cells.net.widths=[16,16]", "cells.net.known=16", "cells.net.frequencies=8")
-    module = model(name, TOY, process, *widths, seed=seed)
-    batch = toy(32, seed)
-    module.fit_transform([batch])
-    values, context, _ = module.described(module.encode(batch, generator(seed)))["cells"]
-    optimizer = torch.optim.Adam(module.cells.parameters(), lr=4e-3)
-    losses = []
-    for _ in range(101):
-        optimizer.zero_grad()
-        loss = module.cells.loss(values, context, None, generator(seed))
-        loss.backward()
-        optimizer.step()
-        losses.append(float(loss.detach()))
-    return losses[-1] / losses[0]
-
-
 @pytest.mark.smoke
 @pytest.mark.parametrize(
     ("process", "most"),
@@ -118,4 +100,5 @@ def overfitted(name: str, process: str, seed: int) -> float:
     ],
 )
 def test_one_batch_is_learnt_by_heart(process: str, most: float) -> None:
-    assert overfitted("calodiffusion2", process, seed=0) < most
+    widths = ("cells.net.widths=[16,16]", "cells.net.known=16", "cells.net.frequencies=8")
+    assert by_heart(model("calodiffusion2", TOY, process, *widths), seed=0) < most
