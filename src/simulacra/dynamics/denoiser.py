@@ -147,8 +147,13 @@ class Score(Prediction):
     :math:`x_t / \sqrt{a^2 + s^2}`, which for data of unit variance has unit variance on every path. The path
     must start with some signal.
 
+    Args:
+        bound: Largest expected data: where the signal is weak, an error of the score is blown up.
+
     Reference: Song et al. 2020, arXiv:2011.13456, equation 7; CaloScore, arXiv:2206.11898, equation 6.
     """
+
+    bound: float = math.inf
 
     def inputs(self, x: Tensor, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
         """See :meth:`Prediction.inputs`."""
@@ -162,12 +167,12 @@ class Score(Prediction):
     def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.data`."""
         a, s = path.scales(t)
-        return (x + s * found) / a
+        return ((x + s * found) / a).clamp(-self.bound, self.bound)
 
     def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.velocity`; no division by the noise."""
-        (a, s), (da, ds) = path.scales(t), path.slopes(t)
-        return da / a * (x + s * found) - ds * found
+        da, ds = path.slopes(t)
+        return da * self.data(found, x, t, path) - ds * found
 
 
 @dataclass(frozen=True)
