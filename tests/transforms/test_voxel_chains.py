@@ -11,7 +11,7 @@ import torch
 from simulacra.core import Batch, Conditions, Field, Latent, UserError
 from simulacra.transforms.layer_shares import LayerShareTransform
 from simulacra.transforms.maps.cell_scaling import AllCells, EachCell
-from simulacra.transforms.maps.layer_numbers import BoundedLogits, FilledLogits
+from simulacra.transforms.maps.layer_numbers import BoundedLogits, FilledLogits, LogRatios
 from simulacra.transforms.voxels import VoxelTransform
 from simulacra.transforms.whole_showers import IncidentLogits, OffsetLogs, WholeShowerTransform
 from toy_showers import TOY, distance, features, toy
@@ -36,6 +36,7 @@ CHAINS: dict[str, Callable[[], VoxelTransform]] = {
     "shares": shares,
     "noisy shares": lambda: shares(cut=2e-5, noise=2e-5),
     "filled": lambda: shares(fractions=FilledLogits(1.0)),
+    "ratios": lambda: shares(fractions=LogRatios(1.0)),
     "each cell": lambda: shares(scaling=partial(EachCell, least=0.3)),
     "logits": logits,
     "logs": lambda: logits(values=OffsetLogs(0.02)),
@@ -178,7 +179,7 @@ def test_noise_in_empty_cells_is_drawn_in_training_alone_and_leaves_hits():
 
 
 def test_energies_beyond_the_veto_are_found_and_scaled_down():
-    for numbers in (BoundedLogits(3.0, 1e-6, 1e-6), FilledLogits(1.0)):
+    for numbers in (BoundedLogits(3.0, 1e-6, 1e-6), FilledLogits(1.0), LogRatios(1.0)):
         transform, batch = shares(fractions=numbers, veto=0.9), showers()
         transform.fit([batch])
         energies = transform.eval()(batch).x["energies"]
@@ -190,6 +191,23 @@ def test_energies_beyond_the_veto_are_found_and_scaled_down():
         # a layer that falls below the floor is empty
         torch.testing.assert_close(found, total.clamp(max=0.9), rtol=1e-3, atol=3e-2)
     assert shares().vetoed(energies) is None
+
+
+def test_errors_of_ratios_do_not_pile_up_over_the_layers():
+    """As those of fractions do, see :mod:`simulacra.transforms.maps.layer_numbers`."""
+    generator = torch.Generator().manual_seed(0)
+    depth = torch.arange(45.0)
+    layers = 1e5 * torch.exp(-(depth - 10).abs() / 1.5).expand(2000, 45)
+    incident, floor = layers.sum(1, keepdim=True), torch.tensor(1e-9)
+    off = {}
+    for numbers in (FilledLogits(1.0), LogRatios(1.0)):
+        numbers.see(layers, incident)
+        found = numbers(layers, incident, floor)
+        noisy = found + 0.1 * torch.randn(found.shape, generator=generator)
+        off[type(numbers)] = (numbers.inverse(noisy, incident, floor) / layers).log()[:, -1].std()
+    assert numbers.reference == 10
+    assert off[LogRatios] < 0.2
+    assert off[FilledLogits] > 1.7 * off[LogRatios]
 
 
 def test_whole_showers_beyond_the_veto_are_not_finite():

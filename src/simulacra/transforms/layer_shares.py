@@ -88,7 +88,9 @@ class LayerShareTransform(VoxelTransform):
         self.fit_floor(batches)
         device = self.floor.device
         for batch in batches:
-            self.fractions.see(self._response(batch.to(device)))
+            x = self.resolved(batch.to(device))
+            incident = self.incident(batch.cond[self.energy.name].to(device), x)
+            self.fractions.see(self.geometry.layer_sums(x), incident)
         generator = torch.Generator(device=device).manual_seed(0)
         moments = {name: Moments() for name in ("energies", "layers", "cells")}
         for batch in batches:
@@ -151,10 +153,6 @@ class LayerShareTransform(VoxelTransform):
         """The first number of an event at the veto."""
         assert self.veto is not None
         return self.fractions.total(like.new_tensor(self.veto))
-
-    def _response(self, batch: Batch) -> Tensor:
-        x = self.resolved(batch)
-        return x.sum(-1) / self.incident(batch.cond[self.energy.name], x)[:, 0]
 
     def _raw(
         self, batch: Batch, generator: torch.Generator | None
