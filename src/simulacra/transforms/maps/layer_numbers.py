@@ -129,12 +129,12 @@ class LogRatios(LayerNumbers):
 
     def inverse(self, numbers: Tensor, incident: Tensor, floor: Tensor) -> Tensor:
         """See :meth:`LayerNumbers.inverse`."""
-        total, others = numbers.split([1, numbers.shape[-1] - 1], dim=-1)
+        total, others = numbers.double().split([1, numbers.shape[-1] - 1], dim=-1)
         place = torch.arange(numbers.shape[-1], device=numbers.device)
         where = torch.where(place == self.reference, 0, place + (place < self.reference))
         ratios = torch.cat([torch.zeros_like(total), others], dim=-1).index_select(-1, where)
         logs = total + torch.log(incident / floor) + torch.log_softmax(ratios, dim=-1)
-        return self.fill.inverse(logs, floor)
+        return self.fill.inverse(logs.to(numbers.dtype), floor)
 
     def total(self, response: Tensor) -> Tensor:
         """See :meth:`LayerNumbers.total`."""
