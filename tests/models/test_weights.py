@@ -88,7 +88,7 @@ def test_weights_count_events(
     module = build(config, data.spec).fit_transform(data.fit_batches()).eval()
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.add_(0.03 * torch.randn(parameter.shape))
+            parameter.add_(0.1 * torch.randn(parameter.shape))
     events = data.batch(6)
     same_noise(monkeypatch)
     plain = losses(module, events)

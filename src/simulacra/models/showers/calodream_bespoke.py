@@ -12,55 +12,19 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from simulacra.core import Latent, Spec
-from simulacra.dynamics.density import MakeDensity
+from simulacra.core import Latent
 from simulacra.models.showers.calodream import CaloDREAM
-from simulacra.models.showers.shower_model import MakeTransform, ShowerModel
-from simulacra.training.density_student import DensityStudent
-from simulacra.training.generative import Objective
-from simulacra.training.optim import Optim
+from simulacra.models.showers.shower_student import ShowerStudent
 
 
-class CaloDREAMBespoke(DensityStudent, ShowerModel):
-    """Cells by a :class:`~simulacra.dynamics.bespoke_density.BespokeDensity`.
-
-    Args:
-        spec: Layers or grid with a geometry and an incident energy.
-        given: Fields the generator is given (None: all conditions).
-        teacher: Checkpoint of the trained teacher, read when training begins (None: it can be sampled, but
-            not trained).
-        transform: Makes the transform, as the teacher's.
-        energies: Makes the density of the layer energies, the teacher's.
-        cells: Makes the density of the cells, with the teacher's network.
-        optim: What moves the solver.
-    """
+class CaloDREAMBespoke(ShowerStudent):
+    """Cells by a :class:`~simulacra.dynamics.bespoke_density.BespokeDensity`."""
 
     learns_from = CaloDREAM
-    inherits = DensityStudent.same("transform", "energies", "cells.net", "cells.process")
-
-    def __init__(
-        self,
-        spec: Spec,
-        given: Sequence[str] | None,
-        teacher: str | None,
-        transform: MakeTransform,
-        energies: MakeDensity | None,
-        cells: MakeDensity,
-        optim: Optim,
-    ) -> None:
-        super().__init__(
-            spec, given, transform=transform, energies=energies, cells=cells, optim=optim
-        )
-        self.learn_from(teacher)
-
-    def objectives(self) -> dict[str, Objective]:
-        """One: the local error of the solver."""
-        return self.student(super().objectives())
+    inherits = ShowerStudent.same("transform", "energies", "cells.net", "cells.process")
 
     def _loss(self, latent: Latent, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Of the cells alone: the energies are not trained again."""

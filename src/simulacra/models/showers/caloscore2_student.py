@@ -14,52 +14,15 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from simulacra.core import Spec
-from simulacra.dynamics.density import MakeDensity
 from simulacra.models.showers.caloscore2 import CaloScore2
-from simulacra.models.showers.shower_model import MakeTransform
-from simulacra.training.density_student import DensityStudent
-from simulacra.training.generative import Objective
-from simulacra.training.optim import Optim
+from simulacra.models.showers.shower_student import ShowerStudent
 
 
-class CaloScore2Student(DensityStudent, CaloScore2):
-    """A :class:`~simulacra.dynamics.distilled_density.DistilledDensity` of each part.
-
-    Args:
-        spec: Layers or grid with a geometry and an incident energy.
-        given: Fields the generator is given (None: all conditions).
-        teacher: Checkpoint of the trained teacher, read when training begins (None: it can be sampled, but
-            not trained).
-        transform: Makes the transform, as the teacher's.
-        energies: Makes the density of the layer energies, with the teacher's network.
-        cells: Makes the density of the cells, with the teacher's network.
-        optim: What moves both.
-    """
+class CaloScore2Student(ShowerStudent, CaloScore2):
+    """A :class:`~simulacra.dynamics.distilled_density.DistilledDensity` of each part."""
 
     learns_from = CaloScore2
-    inherits = DensityStudent.same(
+    inherits = ShowerStudent.same(
         "transform", "energies.net", "energies.process", "cells.net", "cells.process"
     )
     chains = True
-
-    def __init__(
-        self,
-        spec: Spec,
-        given: Sequence[str] | None,
-        teacher: str | None,
-        transform: MakeTransform,
-        energies: MakeDensity,
-        cells: MakeDensity,
-        optim: Optim,
-    ) -> None:
-        super().__init__(
-            spec, given, transform=transform, energies=energies, cells=cells, optim=optim
-        )
-        self.learn_from(teacher)
-
-    def objectives(self) -> dict[str, Objective]:
-        """One: the distillation of both parts."""
-        return self.student(super().objectives())
