@@ -19,9 +19,9 @@ from simulacra.dynamics.samplers import DDIM
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.dynamics.students import Averaging, Distillation, Halving
 from simulacra.models.showers.shower_model import ShowerModel
+from simulacra.models.showers.shower_student import ShowerStudent
 from simulacra.nn.timed_mlp import TimedMLP
 from simulacra.training.checkpoint import build
-from simulacra.training.density_student import DensityStudent
 from simulacra.training.module import Module
 from simulacra.training.optim import Optim
 from simulacra.training.teacher import taught
@@ -128,18 +128,15 @@ class CellNet(nn.Module):
         return self.net(x, t, context)
 
 
-class ShowerStudent(DensityStudent, ShowerModel):
-    """Cells by diffusion, distilled; layer energies by the teacher's flow."""
-
-    learns_from = ShowerModel
-
-
 def shower(cells, student: bool):  # type: ignore[no-untyped-def]
+    """Cells by diffusion, which a student distils; layer energies by a flow, the teacher's."""
     torch.manual_seed(0)
     flow = partial(coupling_flow, blocks=2, spline=RationalQuadratic(4, 6.0), hidden=[16])
     optim = Optim(partial(torch.optim.Adam, lr=1e-3))
-    family = ShowerStudent if student else ShowerModel
-    return family(TOY, None, ShowerTransform, flow, cells, optim)
+    parts = (ShowerTransform, flow, cells, optim)
+    if student:
+        return ShowerStudent(TOY, None, None, *parts)
+    return ShowerModel(TOY, None, *parts)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +162,10 @@ def test_cells_of_a_shower_are_distilled_like_points_of_a_cloud(
         ),
         True,
     )
-    student.learn_from(None)
     monkeypatch.setattr(student, "taught_by", lambda: teacher)
     student.transform.load_state_dict(teacher.transform.state_dict())
     student.adopt(teacher)
-    objective = student.student(ShowerModel.objectives(student))["student"]
+    objective = student.objectives()["student"]
     assert {id(p) for p in objective.parameters} == {id(p) for p in student.cells.net.parameters()}
     latent = student.encode(toy(16, 1), torch.Generator().manual_seed(0))
     loss = objective.loss(latent, torch.Generator().manual_seed(0))["loss"]
