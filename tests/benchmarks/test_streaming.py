@@ -20,7 +20,7 @@ from simulacra.training.checkpoint import build
 from support import composed
 
 STEPS = 10
-EXPERIMENTS = ["calodiffusion2_ds3"]
+EXPERIMENTS = ["vit_ds3", "calodiffusion2_ds3"]
 
 
 def measure(experiment: str) -> dict[str, float]:
