@@ -18,6 +18,7 @@ from simulacra.dynamics.denoiser import (
     Noise,
     Preconditioned,
     Prediction,
+    ResidualVelocity,
     Score,
     Velocity,
 )
@@ -86,6 +87,8 @@ PREDICTIONS = [
     pytest.param(KARRAS, Noise(), id="karras-noise"),
     pytest.param(COSINE, Data(), id="cosine-data"),
     pytest.param(STRAIGHT, Velocity(), id="straight-velocity"),
+    pytest.param(STRAIGHT, ResidualVelocity(), id="straight-residual"),
+    pytest.param(KARRAS, ResidualVelocity(), id="karras-residual"),
     pytest.param(STRAIGHT, Noise(floor=1e-3), id="straight-noise"),
     pytest.param(STRAIGHT, Data(), id="straight-data"),
     *(pytest.param(path, Score(), id=f"{type(path).__name__}-score") for path in SCORE),
@@ -148,7 +151,9 @@ def test_error_falls_with_the_order_of_the_sampler(
     assert orders[-1] == pytest.approx(order, abs=0.35), (errors, orders)
 
 
-@pytest.mark.parametrize("predicts", [Velocity(), Noise(), Data()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "predicts", [Velocity(), ResidualVelocity(), Noise(), Data()], ids=lambda p: type(p).__name__
+)
 @pytest.mark.parametrize(("make", "order"), [(Euler, 1), (Heun, 2), (DDIM, 1), (KarrasHeun, 2)])
 def test_the_order_is_the_same_whatever_is_predicted(
     make: type[Solver], order: int, predicts: Prediction

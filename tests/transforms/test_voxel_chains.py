@@ -9,21 +9,36 @@ import pytest
 import torch
 
 from simulacra.core import Batch, Conditions, Field, Latent, UserError
+from simulacra.transforms.layer_logs import LayerLogTransform
 from simulacra.transforms.layer_shares import LayerShareTransform
+from simulacra.transforms.layered import LayeredTransform
 from simulacra.transforms.maps.cell_scaling import AllCells, EachCell
 from simulacra.transforms.maps.layer_numbers import BoundedLogits, FilledLogits, LogRatios
+from simulacra.transforms.maps.normal_scores import NormalScores
 from simulacra.transforms.voxels import VoxelTransform
 from simulacra.transforms.whole_showers import IncidentLogits, OffsetLogs, WholeShowerTransform
 from toy_showers import TOY, distance, features, toy
 
 OVERFLOW = Field("overflow", "MeV", dim=2)
 HITS = partial(AllCells, hits=True)
+SCORES = partial(NormalScores, knots=3, levels=12)
 
 
 def shares(event: tuple[Field, ...] = (), **changes: object) -> VoxelTransform:
     spec = TOY.with_(event=event)
     settings = {"fractions": BoundedLogits(None, 1e-6, 1e-6), "scaling": HITS, "alpha": 1e-6}
     return LayerShareTransform(spec, spec.conditions, **{**settings, "cut": 1e-6, **changes})
+
+
+def logs(event: tuple[Field, ...] = (), **changes: object) -> VoxelTransform:
+    spec = TOY.with_(event=event)
+    settings = {
+        "fractions": LogRatios(1.0),
+        "scaling": SCORES,
+        "energy_scaling": SCORES,
+        "logs": OffsetLogs(0.1),
+    }
+    return LayerLogTransform(spec, spec.conditions, **{**settings, **changes})
 
 
 def logits(event: tuple[Field, ...] = (), **changes: object) -> VoxelTransform:
@@ -38,7 +53,11 @@ CHAINS: dict[str, Callable[[], VoxelTransform]] = {
     "filled": lambda: shares(fractions=FilledLogits(1.0)),
     "ratios": lambda: shares(fractions=LogRatios(1.0)),
     "each cell": lambda: shares(scaling=partial(EachCell, least=0.3)),
+    "scores of shares": lambda: shares(scaling=SCORES),
+    "layered logs": logs,
+    "layered logs and events": lambda: logs(event=(OVERFLOW,)),
     "logits": logits,
+    "scores of logs": lambda: logits(values=OffsetLogs(0.1), scaling=SCORES),
     "logs": lambda: logits(values=OffsetLogs(0.02)),
     "noisy logs": lambda: logits(values=OffsetLogs(0.5, noise=0.8)),
     "joined events": lambda: shares(event=(OVERFLOW,)),
@@ -119,7 +138,7 @@ def test_any_latent_gives_a_valid_shower(fitted: VoxelTransform, scale: float):
     back = fitted.inverse(Latent(x), cond)
     fitted.spec.validate(back)
     assert not ((back.x > 0) & (back.x < 1.0)).any()
-    if isinstance(fitted, LayerShareTransform):
+    if isinstance(fitted, LayeredTransform):
         wanted, _ = fitted._physical(x["energies"], cond)
         sums = TOY.geometry.layer_sums(back.x.flatten(1))
         torch.testing.assert_close(sums, wanted, rtol=1e-4, atol=1e-3)
@@ -183,14 +202,15 @@ def test_energies_beyond_the_veto_are_found_and_scaled_down():
         transform, batch = shares(fractions=numbers, veto=0.9), showers()
         transform.fit([batch])
         energies = transform.eval()(batch).x["energies"]
+        cond = batch.conditions()
         total = batch.x.sum((1, 2, 3)) / batch.cond["incident_energy"][:, 0]
         clear = (total - 0.9).abs() > 0.03  # empty layers that are filled count in the total
-        assert torch.equal(transform.vetoed(energies)[clear], total[clear] > 0.9)
-        layers, _ = transform._physical(transform.limited(energies), batch.conditions())
+        assert torch.equal(transform.vetoed(energies, cond)[clear], total[clear] > 0.9)
+        layers, _ = transform._physical(transform.limited(energies, cond), cond)
         found = layers.sum(1) / batch.cond["incident_energy"][:, 0]
         # a layer that falls below the floor is empty
         torch.testing.assert_close(found, total.clamp(max=0.9), rtol=1e-3, atol=3e-2)
-    assert shares().vetoed(energies) is None
+    assert shares().vetoed(energies, cond) is None
 
 
 def test_errors_of_ratios_do_not_pile_up_over_the_layers():

@@ -7,6 +7,7 @@ On :math:`x_t = a x + s z` one prediction :math:`F` fixes the expected data :mat
 predicts          target of the regression               data
 ================  =====================================  ========================================
 velocity          :math:`a' x + s' z`                    :math:`(s F - s' x_t) / (s a' - s' a)`
+residual          velocity beyond that of normal data    from the velocity, as above
 noise             :math:`z`                              :math:`(x_t - s F) / a`
 data              :math:`x`                              :math:`F`
 score             :math:`-z`                             :math:`(x_t + s F) / a`
@@ -83,6 +84,40 @@ class Velocity(Prediction):
     def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.velocity`."""
         return found
+
+
+@dataclass(frozen=True)
+class ResidualVelocity(Prediction):
+    r"""Velocity beyond the one that independent normal data would have, in units of its width.
+
+    .. math:: v = \frac{a a' + s s'}{a^2 + s^2}\, x_t + \frac{|s a' - s' a|}{\sqrt{a^2 + s^2}}\, F.
+
+    So a network that says nothing yet moves noise to normal numbers of the right width, and what it has to
+    learn has unit width at every time. On a unit circle this is the angular velocity.
+
+    Reference: the idea is that of arXiv:2206.00364, table 1, for velocities on any path.
+    """
+
+    def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.target`."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        skip, width = self._factors(t, path)
+        return (da * data + ds * noise - skip * (a * data + s * noise)) / width
+
+    def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.data`."""
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        return (s * self.velocity(found, x, t, path) - ds * x) / (s * da - ds * a)
+
+    def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
+        """See :meth:`Prediction.velocity`."""
+        skip, width = self._factors(t, path)
+        return skip * x + width * found
+
+    def _factors(self, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+        (a, s), (da, ds) = path.scales(t), path.slopes(t)
+        square = a.square() + s.square()
+        return (a * da + s * ds) / square, (s * da - ds * a).abs() / square.sqrt()
 
 
 @dataclass(frozen=True)

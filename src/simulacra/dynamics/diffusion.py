@@ -31,6 +31,7 @@ from simulacra.dynamics.denoiser import (
     Noise,
     Preconditioned,
     Prediction,
+    ResidualVelocity,
     Velocity,
 )
 from simulacra.dynamics.paths import (
@@ -233,6 +234,14 @@ class Diffusion:
 def flow_matching(sigma_min: Dropout = 1e-4) -> Diffusion:
     """Velocity on the straight path, as in arXiv:2210.02747."""
     return Diffusion(OptimalTransportPath(sigma_min), Velocity(), Uniform(), MeanSquare())
+
+
+@constructor
+def residual_flow_matching(sigma_min: Dropout = 1e-4) -> Diffusion:
+    """The same in which the network predicts what the velocity of independent normal numbers leaves, for data
+    that are about normal one by one; :class:`~simulacra.dynamics.denoiser.ResidualVelocity`.
+    """
+    return Diffusion(OptimalTransportPath(sigma_min), ResidualVelocity(), Uniform(), MeanSquare())
 
 
 @constructor

@@ -109,13 +109,13 @@ class ShowerTransform(VoxelTransform):
         context = self.conditions.width + len(sizes)
         return Layout(sum(sizes), context, sizes, image, periodic, self.seen, self.geometry)
 
-    def vetoed(self, energies: Tensor) -> Tensor | None:
+    def vetoed(self, energies: Tensor, cond: Conditions) -> Tensor | None:
         """See :meth:`VoxelTransform.vetoed`."""
         if self.veto is None:
             return None
         return self.energies.inverse(energies)[:, 0] > math.log(self.veto)
 
-    def limited(self, energies: Tensor) -> Tensor:
+    def limited(self, energies: Tensor, cond: Conditions) -> Tensor:
         """See :meth:`VoxelTransform.limited`."""
         whole = self.energies.inverse(energies)
         total, rest = whole.split([1, whole.shape[1] - 1], dim=-1)

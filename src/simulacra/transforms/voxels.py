@@ -8,7 +8,7 @@ layer energies apart from the cells, :mod:`~simulacra.transforms.whole_showers` 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -80,13 +80,13 @@ class VoxelTransform(Transform):
     def context(self, energies: Tensor, cond: Conditions) -> Tensor | None:
         """The ``layers`` that belong to generated ``energies``: ``(B, C)``, or None where there are none."""
 
-    def vetoed(self, energies: Tensor) -> Tensor | None:
+    def vetoed(self, energies: Tensor, cond: Conditions) -> Tensor | None:
         """Which of generated ``energies`` ``(B, N)`` hold more than the veto allows, bool ``(B,)``; None
         where they cannot or there is no veto.
         """
         return None
 
-    def limited(self, energies: Tensor) -> Tensor:
+    def limited(self, energies: Tensor, cond: Conditions) -> Tensor:
         """Generated ``energies`` with totals that are scaled down to the veto where they lie beyond."""
         return energies
 
@@ -132,6 +132,10 @@ class VoxelTransform(Transform):
     def incident(self, energy: Tensor, like: Tensor) -> Tensor:
         """Incident energies ``(B, 1)`` in the unit of the cells."""
         return energy.to(like) * self.unit
+
+    def scale(self, cond: Mapping[str, Tensor], like: Tensor) -> Tensor:
+        """Logarithms of the incident energies ``(B, 1)``, in units of the floor."""
+        return torch.log(self.incident(cond[self.energy.name], like) / self.floor)
 
     def event_numbers(
         self, batch: Batch, like: Tensor, generator: torch.Generator | None

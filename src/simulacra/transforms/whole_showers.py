@@ -133,7 +133,7 @@ class WholeShowerTransform(VoxelTransform):
         spec: Grid or layers with a geometry and an incident energy.
         given: Fields that the generator is given.
         values: How cells become numbers.
-        scaling: Makes their standardisation.
+        scaling: Makes their standardisation; all cells are one group.
         floor: As in :class:`~simulacra.transforms.voxels.VoxelTransform`.
         veto: Largest generated ``E_tot / E_inc``: a shower beyond is not finite, so that sampling refuses it
             or, with ``redraw=ROUNDS``, draws it again and says how often (None: no limit).
@@ -154,7 +154,7 @@ class WholeShowerTransform(VoxelTransform):
         self.values = values
         self.numbers = sum(field.dim for field in self.made)
         self.energies = Standardise(self.numbers)
-        self.cells = scaling(self.geometry.n_voxels)
+        self.cells = scaling([self.geometry.n_voxels])
 
     def fit_statistics(self, batches: Batches) -> None:
         """Floor, largest total, then means and standard deviations, with noise of a fixed seed."""
@@ -165,20 +165,23 @@ class WholeShowerTransform(VoxelTransform):
             x = self.resolved(on_device)
             self.values.see(x.sum(-1) / self.incident(on_device.cond[self.energy.name], x)[:, 0])
         generator = torch.Generator(device=device).manual_seed(0)
-        energies, cells = Moments(), Moments()
+        energies = Moments()
         for batch in batches:
             on_device = batch.to(device)
             raw, numbers = self._raw(on_device, generator)
-            self.cells.collect(cells, raw, self.resolved(on_device) > 0)
+            empty = self.resolved(on_device) <= 0
+            self.cells.collect(raw, self.scale(on_device.cond, raw), ~empty, empty)
             energies.add(numbers)
-        self.cells.set(cells)
+        self.cells.settle()
         self.energies.set(energies)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """See :class:`~simulacra.transforms.base.Transform`."""
         raw, numbers = self._raw(batch, generator)
         energies = self.energies(numbers)
-        x = {"energies": energies, "cells": self.cells(raw)}
+        empty = self.resolved(batch) <= 0
+        cells = self.cells(raw, self.scale(batch.cond, raw), empty, generator)
+        x = {"energies": energies, "cells": cells}
         if self.numbers:
             x["layers"] = energies
         return Latent(x, self.condition(batch.conditions(self.conditions.names)))
@@ -187,7 +190,7 @@ class WholeShowerTransform(VoxelTransform):
         self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
     ) -> Batch:
         """See :class:`~simulacra.transforms.base.Transform`; what falls below the floor is empty."""
-        y = self.cells.inverse(latent.x["cells"])
+        y = self.cells.inverse(latent.x["cells"], self.scale(cond.values, latent.x["cells"]))
         incident = self.incident(cond.values[self.energy.name], y)
         x = self.values.inverse(y, incident, self.floor)
         x = torch.where(x < self.floor, 0.0, x)

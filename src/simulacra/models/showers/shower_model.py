@@ -119,7 +119,7 @@ class ShowerModel(GenerativeModule):
         """
         assert self.energies is not None
         energies = self.energies.sample(cond.n, self.transform.condition(cond), generator)
-        bad = self.transform.vetoed(energies)
+        bad = self.transform.vetoed(energies, cond)
         if bad is None:
             return energies
         if draws.unrolled():
@@ -133,8 +133,8 @@ class ShowerModel(GenerativeModule):
             wanted = cond[bad]
             again = self.energies.sample(wanted.n, self.transform.condition(wanted), generator)
             energies = energies.masked_scatter(bad[:, None], again)
-            bad = self.transform.vetoed(energies)
-        return self.transform.limited(energies)
+            bad = self.transform.vetoed(energies, cond)
+        return self.transform.limited(energies, cond)
 
     def log_prob(self, batch: Batch) -> Tensor:
         """Log density ``(B,)`` of layer energies, event numbers and cells, per unit of energy.
