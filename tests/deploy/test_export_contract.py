@@ -94,6 +94,22 @@ def test_models_of_mean_velocities_are_exported_as_well(
     assert_written(fitted(config, toy(name)), tmp_path / "exported")
 
 
+@pytest.mark.export
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("vit", ["model/base@model=layer_logs"]),
+        ("calodit", ["scaling@model.transform.scaling=normal_scores"]),
+    ],
+)
+def test_models_of_normal_scores_are_exported_as_well(
+    model: str, settings: list[str], toy: Callable[..., EventDataModule], tmp_path: Path
+) -> None:
+    config = composed("model", f"model={model}", "model/size=tiny", *settings)
+    assert_written(fitted(config, toy("ds2")), tmp_path / "exported")
+
+
 def assert_written(module: GenerativeModule, folder: Path) -> None:
     """A folder with all its files, whose network agrees with Python."""
     done = write(module, "plain", FORMATS["onnx"], folder, {})

@@ -26,6 +26,7 @@ from torch.special import ndtr, ndtri
 
 from simulacra.core import draws
 from simulacra.core.ranges import Count
+from simulacra.transforms.maps import normal
 from simulacra.transforms.maps.cell_scaling import CellScaling
 
 REACH = 3.0
@@ -188,15 +189,21 @@ class NormalScores(CellScaling):
 
 def _joined(score: Tensor, often: Tensor) -> Tensor:
     """Scores of hits among all events from those among the hits, which are so often; exact in both tails."""
-    above, below = often * ndtr(-score), (1 - often) + often * ndtr(score)
-    return torch.where(above < 0.5, -ndtri(above.clamp(min=TAIL)), ndtri(below.clamp(min=TAIL)))
+    above, below = often * normal.tail(score), (1 - often) + often * normal.tail(-score)
+    return _where(above, below)
 
 
 def _parted(z: Tensor, often: Tensor) -> tuple[Tensor, Tensor]:
     """The way back, and how much more likely a score beyond ``z`` is than a hit: an empty cell above 1."""
-    above, below = ndtr(-z) / often, (ndtr(z) - (1 - often)) / often
-    score = torch.where(above < 0.5, -ndtri(above.clamp(min=TAIL)), ndtri(below.clamp(min=TAIL)))
-    return score, above
+    above, rest = normal.tail(z) / often, (normal.tail(-z) - (1 - often)) / often
+    below = torch.where(z > 0, 1 - above, rest)  # the one that is not a small difference
+    return _where(above, below), above
+
+
+def _where(above: Tensor, below: Tensor) -> Tensor:
+    """The score that has the one probability above it and the other below, from the smaller of them."""
+    high, low = (normal.score(part.clamp(TAIL, 0.6)) for part in (above, below))
+    return torch.where(above < 0.5, high, -low)
 
 
 def _knots(energies: Tensor, count: int) -> Tensor:
