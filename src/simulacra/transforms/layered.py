@@ -96,8 +96,8 @@ class LayeredTransform(VoxelTransform):
             layers.add(raw["layers"])
             self.cells.collect(raw["cells"], raw["layers"], hit, empty)
             scale = self.scale(on_device.cond, raw["energies"])
-            none = torch.zeros_like(raw["energies"], dtype=torch.bool)
-            self.energies.collect(raw["energies"], scale, ~none, none)
+            dead = self._dead(raw["energies"], on_device)
+            self.energies.collect(raw["energies"], scale, ~dead, dead)
         self.layers.set(layers)
         self.cells.settle()
         self.energies.settle()
@@ -107,7 +107,9 @@ class LayeredTransform(VoxelTransform):
         raw, _, empty = self._raw(batch, generator)
         scale = self.scale(batch.cond, raw["energies"])
         x = {
-            "energies": self._described(raw["energies"], scale),
+            "energies": self.energies(
+                raw["energies"], scale, self._dead(raw["energies"], batch), generator
+            ),
             "cells": self.cells(raw["cells"], raw["layers"], empty, generator),
             "layers": self.layers(raw["layers"]),
         }
@@ -153,16 +155,20 @@ class LayeredTransform(VoxelTransform):
         """See :meth:`VoxelTransform.limited`."""
         scale = self.scale(cond.values, energies)
         total, rest = self.energies.inverse(energies, scale).split([1, self.numbers - 1], dim=-1)
-        return self._described(torch.cat([total.minimum(self._largest(total)), rest], -1), scale)
+        less = torch.cat([total.minimum(self._largest(total)), rest], dim=-1)
+        found = self.energies(less, scale, torch.zeros_like(less, dtype=torch.bool))
+        return torch.cat([found[:, :1], energies[:, 1:]], dim=-1)
 
     def _largest(self, like: Tensor) -> Tensor:
         """The first number of an event at the veto."""
         assert self.veto is not None
         return self.fractions.total(like.new_tensor(self.veto))
 
-    def _described(self, energies: Tensor, scale: Tensor) -> Tensor:
-        """Numbers of the shower as a whole ``(B, N)``, none of which is empty, scaled."""
-        return self.energies(energies, scale, torch.zeros_like(energies, dtype=torch.bool))
+    def _dead(self, numbers: Tensor, batch: Batch) -> Tensor:
+        """Which numbers of the showers as a whole ``(B, N)`` stand for layers without energy."""
+        dead = self.fractions.dead(self.geometry.layer_sums(self.resolved(batch)), self.floor)
+        event = torch.zeros_like(numbers[:, dead.shape[1] :], dtype=torch.bool)
+        return torch.cat([dead, event], dim=-1)
 
     def _raw(
         self, batch: Batch, generator: torch.Generator | None

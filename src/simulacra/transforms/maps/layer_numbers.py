@@ -12,6 +12,7 @@ hundredths of its width. :class:`LogRatios` has each layer by itself.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import torch
@@ -23,6 +24,8 @@ from simulacra.transforms.maps.dequantise import ZeroFill
 from simulacra.transforms.maps.elementwise import Logit
 from simulacra.transforms.maps.fractions import EnergyFractions, LogEnergyFractions
 
+PASSES = 2
+"""After the first pass, layers above the floor are all found; then their energies are right."""
 REACH = 1.2
 """Largest total that can be described, in units of the largest of the training events."""
 
@@ -50,6 +53,10 @@ class LayerNumbers(nn.Module, ABC):
     @abstractmethod
     def inverse(self, numbers: Tensor, incident: Tensor, floor: Tensor) -> Tensor:
         """Energies ``(B, L)``, 0 or at least the floor."""
+
+    def dead(self, layers: Tensor, floor: Tensor) -> Tensor:
+        """Which numbers stand for layers without energy and for nothing else, bool ``(B, L)``."""
+        return torch.zeros_like(layers, dtype=torch.bool)
 
     @abstractmethod
     def total(self, response: Tensor) -> Tensor:
@@ -122,9 +129,9 @@ class LogRatios(LayerNumbers):
     ) -> Tensor:
         """See :meth:`LayerNumbers.forward`."""
         logs = self.fill(layers, floor, generator)
-        total = torch.logsumexp(logs, -1, keepdim=True) - torch.log(incident / floor)
-        place = torch.arange(logs.shape[-1] - 1, device=logs.device)
-        others = logs.index_select(-1, place + (place >= self.reference))
+        alive = logs.masked_fill(self._without(layers < floor), -math.inf)
+        total = torch.logsumexp(alive, -1, keepdim=True) - torch.log(incident / floor)
+        others = self._others(logs)
         return torch.cat([total, others - logs.index_select(-1, self.reference[None])], dim=-1)
 
     def inverse(self, numbers: Tensor, incident: Tensor, floor: Tensor) -> Tensor:
@@ -133,12 +140,30 @@ class LogRatios(LayerNumbers):
         place = torch.arange(numbers.shape[-1], device=numbers.device)
         where = torch.where(place == self.reference, 0, place + (place < self.reference))
         ratios = torch.cat([torch.zeros_like(total), others], dim=-1).index_select(-1, where)
-        logs = total + torch.log(incident / floor) + torch.log_softmax(ratios, dim=-1)
+        total = total + torch.log(incident / floor)
+        logs = total + torch.log_softmax(ratios, dim=-1)
+        for _ in range(PASSES):  # what fills a layer is no part of the total
+            alive = ratios.masked_fill(self._without(logs < 0), -math.inf)
+            logs = total + ratios - torch.logsumexp(alive, -1, keepdim=True)
         return self.fill.inverse(logs.to(numbers.dtype), floor)
+
+    def _without(self, dead: Tensor) -> Tensor:
+        """Layers ``(B, L)`` that are dead, without ``r``."""
+        return dead & (torch.arange(dead.shape[-1], device=dead.device) != self.reference)
+
+    def dead(self, layers: Tensor, floor: Tensor) -> Tensor:
+        """See :meth:`LayerNumbers.dead`; of all layers but ``r``."""
+        others = self._others(layers < floor)
+        return torch.cat([torch.zeros_like(others[:, :1]), others], dim=-1)
 
     def total(self, response: Tensor) -> Tensor:
         """See :meth:`LayerNumbers.total`."""
         return torch.log(response)
+
+    def _others(self, layers: Tensor) -> Tensor:
+        """All layers but ``r``: ``(B, L)`` to ``(B, L - 1)``."""
+        place = torch.arange(layers.shape[-1] - 1, device=layers.device)
+        return layers.index_select(-1, place + (place >= self.reference))
 
 
 class BoundedLogits(LayerNumbers):
