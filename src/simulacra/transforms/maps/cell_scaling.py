@@ -28,6 +28,7 @@ class CellScaling(nn.Module, ABC):
     of their groups.
     """
 
+    @abstractmethod
     def collect(self, y: Tensor, energies: Tensor, hit: Tensor, empty: Tensor) -> None:
         """Take in training events; ``empty`` and ``hit``, bool ``(B, V)``, mark cells that are empty, and
         those that are neither empty nor saturated.
@@ -138,6 +139,9 @@ class Unscaled(CellScaling):
 
     def __init__(self, groups: Sequence[int]) -> None:
         super().__init__()
+
+    def collect(self, y: Tensor, energies: Tensor, hit: Tensor, empty: Tensor) -> None:
+        """Nothing is collected."""
 
     def forward(
         self,

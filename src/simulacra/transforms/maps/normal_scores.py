@@ -119,12 +119,12 @@ class NormalScores(CellScaling):
         z = ndtri(((1 - often) * noise).clamp(1e-7, 1 - 1e-7))
         hit = ~empty
         score = self._score(y[hit], table[hit], share[hit])
-        return z.masked_scatter(hit, _joined(score, often[hit]))
+        return z.masked_scatter(hit, _joined(score, often[hit]).to(z))
 
     def inverse(self, z: Tensor, energies: Tensor) -> Tensor:
         """See :meth:`CellScaling.inverse`."""
         table, share = self._between(energies)
-        score, ratio = _parted(z, self._at(self.often, table, share))
+        score, ratio = (part.to(z) for part in _parted(z, self._at(self.often, table, share)))
         place = (score + REACH) / self.width
         left = place.detach().floor().clamp(0, self.values.shape[-1] - 2)
         within = (place - left).clamp(0, 1)
@@ -189,12 +189,14 @@ class NormalScores(CellScaling):
 
 def _joined(score: Tensor, often: Tensor) -> Tensor:
     """Scores of hits among all events from those among the hits, which are so often; exact in both tails."""
+    score, often = score.double(), often.double()
     above, below = often * normal.tail(score), (1 - often) + often * normal.tail(-score)
     return _where(above, below)
 
 
 def _parted(z: Tensor, often: Tensor) -> tuple[Tensor, Tensor]:
     """The way back, and how much more likely a score beyond ``z`` is than a hit: an empty cell above 1."""
+    z, often = z.double(), often.double()
     above, rest = normal.tail(z) / often, (normal.tail(-z) - (1 - often)) / often
     below = torch.where(z > 0, 1 - above, rest)  # the one that is not a small difference
     return _where(above, below), above
