@@ -80,34 +80,22 @@ def test_every_model_is_exported_or_says_why_not(
 @pytest.mark.export
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("experiment", "name"),
+    ("experiment", "name", "settings"),
     [
-        ("epic_fm_mean_jetnet30", "jetnet30"),
-        ("vit_mean_ds2", "ds2"),
-        ("calodream_mean_ds2", "ds2"),
+        ("epic_fm_mean_jetnet30", "jetnet30", []),
+        ("vit_mean_ds2", "ds2", ["model/base@model=layer_shares"]),
+        ("calodream_mean_ds2", "ds2", ["model/base@model=noisy_shares"]),
     ],
 )
 def test_models_of_mean_velocities_are_exported_as_well(
-    experiment: str, name: str, toy: Callable[..., EventDataModule], tmp_path: Path
+    experiment: str,
+    name: str,
+    settings: list[str],
+    toy: Callable[..., EventDataModule],
+    tmp_path: Path,
 ) -> None:
-    config = composed("model", f"experiment={experiment}", "model/size=tiny")
+    config = composed("model", f"experiment={experiment}", "model/size=tiny", *settings)
     assert_written(fitted(config, toy(name)), tmp_path / "exported")
-
-
-@pytest.mark.export
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("model", "settings"),
-    [
-        ("vit", ["model/base@model=layer_logs"]),
-        ("calodit", ["scaling@model.transform.scaling=normal_scores"]),
-    ],
-)
-def test_models_of_normal_scores_are_exported_as_well(
-    model: str, settings: list[str], toy: Callable[..., EventDataModule], tmp_path: Path
-) -> None:
-    config = composed("model", f"model={model}", "model/size=tiny", *settings)
-    assert_written(fitted(config, toy("ds2")), tmp_path / "exported")
 
 
 def assert_written(module: GenerativeModule, folder: Path) -> None:

@@ -22,11 +22,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.special import ndtr, ndtri
+from torch.special import log_ndtr, ndtr, ndtri
 
 from simulacra.core import draws
 from simulacra.core.ranges import Count
-from simulacra.transforms.maps import normal
 from simulacra.transforms.maps.cell_scaling import CellScaling
 
 REACH = 3.0
@@ -190,22 +189,27 @@ class NormalScores(CellScaling):
 def _joined(score: Tensor, often: Tensor) -> Tensor:
     """Scores of hits among all events from those among the hits, which are so often; exact in both tails."""
     score, often = score.double(), often.double()
-    above, below = often * normal.tail(score), (1 - often) + often * normal.tail(-score)
+    above, below = often * _tail(score), (1 - often) + often * _tail(-score)
     return _where(above, below)
 
 
 def _parted(z: Tensor, often: Tensor) -> tuple[Tensor, Tensor]:
     """The way back, and how much more likely a score beyond ``z`` is than a hit: an empty cell above 1."""
     z, often = z.double(), often.double()
-    above, rest = normal.tail(z) / often, (normal.tail(-z) - (1 - often)) / often
+    above, rest = _tail(z) / often, (_tail(-z) - (1 - often)) / often
     below = torch.where(z > 0, 1 - above, rest)  # the one that is not a small difference
     return _where(above, below), above
 
 
+def _tail(z: Tensor) -> Tensor:
+    """Probability of a normal number above ``z``, with all digits on both sides."""
+    return log_ndtr(-z).exp()
+
+
 def _where(above: Tensor, below: Tensor) -> Tensor:
     """The score that has the one probability above it and the other below, from the smaller of them."""
-    high, low = (normal.score(part.clamp(TAIL, 0.6)) for part in (above, below))
-    return torch.where(above < 0.5, high, -low)
+    high, low = (ndtri(part.clamp(TAIL, 0.6)) for part in (above, below))
+    return torch.where(above < 0.5, -high, low)
 
 
 def _knots(energies: Tensor, count: int) -> Tensor:
