@@ -239,7 +239,8 @@ def flow_matching(sigma_min: Dropout = 1e-4) -> Diffusion:
 @constructor
 def residual_flow_matching(sigma_min: Dropout = 1e-4) -> Diffusion:
     """The same in which the network predicts what the velocity of independent normal numbers leaves, for data
-    that are about normal one by one; :class:`~simulacra.dynamics.denoiser.ResidualVelocity`.
+    that are about normal one by one; :class:`~simulacra.dynamics.denoiser.ResidualVelocity`. Mean velocities
+    begin from a network of :func:`flow_matching`, not from one of this.
     """
     return Diffusion(OptimalTransportPath(sigma_min), ResidualVelocity(), Uniform(), MeanSquare())
 
