@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from simulacra.core import Layout, UserError
 from simulacra.dynamics.bound import Bound
 from simulacra.dynamics.clouds import CloudNetwork, cloud_loss
-from simulacra.dynamics.denoiser import Velocity
+from simulacra.dynamics.denoiser import MeanPrediction, Network, ResidualVelocity, Velocity
 from simulacra.dynamics.diffusion import Diffusion, LogitNormal, MeanSquare, flow_matching
 from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.mean_flow import (
     Goal,
     MeanDenoiser,
     MeanFlow,
+    MeanVelocity,
     Slope,
     Split,
     mean_flow,
@@ -61,11 +62,25 @@ def velocity(x: Tensor, t: Tensor) -> Tensor:
     return MEAN + (t * WIDTH**2 - (1 - t)) / spread(t).square() * (x - t * MEAN)
 
 
-def exact(x: Tensor, times: Tensor) -> Tensor:
-    """Its mean velocity over times and lengths ``(B, 2)``, the velocity where the length is zero."""
-    t, length = (along(value, x) for value in times.unbind(-1))
+def exact(x: Tensor, t: Tensor, length: Tensor) -> Tensor:
+    """Its mean velocity over times and lengths ``(B,)``, the velocity where the length is zero."""
+    t, length = along(t, x), along(length, x)
     mean = (carried(x, t, t + length) - x) / torch.where(length == 0, 1.0, length)
     return torch.where(length == 0, velocity(x, t), mean)
+
+
+def network_of(mean: MeanVelocity, predicts: MeanPrediction) -> Network:
+    """The network that a mean velocity is predicted by: a prediction is linear in what is found."""
+
+    def network(x: Tensor, times: Tensor) -> Tensor:
+        t, length = times.unbind(-1)
+        begin, end = along(t, x), along(t + length, x)
+        none, one = (
+            predicts.mean(torch.full_like(x, said), x, begin, end, STRAIGHT) for said in (0.0, 1.0)
+        )
+        return (mean(x, t, length) - none) / (one - none)
+
+    return network
 
 
 def intervals(n: int = 50) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,53 +97,77 @@ def test_the_closed_form_is_the_velocity_that_a_solver_averages() -> None:
         one, begin, end = x[i : i + 1], float(t[i]), float(s[i])
         led = RK4(200)(one, velocity, begin, end)
         mean = (led - one) / (end - begin)
-        torch.testing.assert_close(
-            mean_velocity(exact, one, t[i : i + 1], (s - t)[i : i + 1]), mean
-        )
+        torch.testing.assert_close(exact(one, t[i : i + 1], (s - t)[i : i + 1]), mean)
 
 
 @pytest.mark.parametrize("goal", GOALS, ids=str)
 def test_the_goal_of_an_exact_velocity_is_the_exact_mean_velocity(goal: Goal) -> None:
     x, t, s = intervals()
     found = goal(exact, x, t, s, velocity(x, along(t, x)), generator())
-    torch.testing.assert_close(found, mean_velocity(exact, x, t, s - t), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(found, exact(x, t, s - t), rtol=1e-6, atol=1e-8)
 
 
-def pull(process: MeanFlow, mean: Callable[[Tensor, Tensor], Tensor]) -> float:
+def pull(process: MeanFlow, mean: MeanVelocity) -> float:
     """How strongly the loss of two kinds of change pulls a mean velocity away, over filled intervals."""
     data, noise = torch.randn(2, 20_000, 1, generator=generator(), dtype=torch.float64)
     factor = torch.ones((), dtype=torch.float64, requires_grad=True)
     shift = torch.zeros((), dtype=torch.float64, requires_grad=True)
 
-    def network(x: Tensor, times: Tensor) -> Tensor:
-        return factor * mean(x, times) + shift * times[:, 1:]
+    def changed(x: Tensor, t: Tensor, length: Tensor) -> Tensor:
+        return factor * mean(x, t, length) + shift * length[:, None]
 
     value = replace(process, share=1.0).loss(
-        Bound(network), MEAN + WIDTH * data, noise, None, generator(1)
+        Bound(network_of(changed, process.predicts)), MEAN + WIDTH * data, noise, None, generator(1)
     )
     return max(abs(float(grad)) for grad in torch.autograd.grad(value, (factor, shift)))
 
 
 @pytest.mark.parametrize(
     "process",
-    [mean_flow(power=0.0), mean_flow(own=False, power=0.0), split_mean_flow()],
-    ids=["improved", "first", "split"],
+    [
+        mean_flow(power=0.0),
+        mean_flow(own=False, power=0.0),
+        split_mean_flow(),
+        mean_flow(power=0.0, predicts=ResidualVelocity()),
+        split_mean_flow(predicts=ResidualVelocity()),
+    ],
+    ids=["improved", "first", "split", "improved_residual", "split_residual"],
 )
 def test_the_loss_is_smallest_at_the_exact_mean_velocity(process: MeanFlow) -> None:
     assert pull(process, exact) < 0.04
-    assert pull(process, lambda x, times: velocity(x, times[:, :1])) > 0.06
+    assert pull(process, lambda x, t, length: velocity(x, along(t, x))) > 0.06
 
 
+PREDICTIONS = [Velocity(), ResidualVelocity()]
+
+
+@pytest.mark.parametrize("predicts", PREDICTIONS, ids=["velocity", "residual"])
 @pytest.mark.parametrize("steps", [1, 2, 5])
-def test_steps_of_the_exact_mean_velocity_are_exact(steps: int) -> None:
+def test_steps_of_the_exact_mean_velocity_are_exact(steps: int, predicts: MeanPrediction) -> None:
     noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
-    denoiser = MeanDenoiser(exact, STRAIGHT)
+    denoiser = MeanDenoiser(network_of(exact, predicts), STRAIGHT, predicts)
     solver = Mean(steps)
     torch.testing.assert_close(solver.sample(denoiser, noise), MEAN + WIDTH * noise)
     assert solver.evaluations == steps
     assert not torch.allclose(Euler(steps).sample(denoiser, noise), MEAN + WIDTH * noise, atol=0.01)
     torch.testing.assert_close(
         Heun(200).sample(denoiser, noise), MEAN + WIDTH * noise, rtol=0, atol=1e-4
+    )
+
+
+def test_residual_mean_velocities_carry_noise_to_normal_numbers_in_one_step() -> None:
+    def nothing(x: Tensor, times: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    noise = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
+    denoiser = MeanDenoiser(nothing, STRAIGHT, ResidualVelocity())
+    for steps in (1, 3):
+        torch.testing.assert_close(Mean(steps).sample(denoiser, noise), noise)
+    x, t, _ = intervals()
+    over_none = mean_velocity(nothing, ResidualVelocity(), STRAIGHT)(x, t, 0 * t)
+    time = along(t, x)
+    torch.testing.assert_close(
+        over_none, ResidualVelocity().velocity(torch.zeros_like(x), x, time, STRAIGHT)
     )
 
 
@@ -141,9 +180,11 @@ def test_a_step_of_the_mean_needs_a_network_of_mean_velocities() -> None:
 
 
 def test_a_step_of_the_mean_is_traced_for_any_number_of_events() -> None:
+    network = network_of(exact, Velocity())
+
     class Step(nn.Module):
         def forward(self, noise: Tensor) -> Tensor:
-            return Mean(1).sample(MeanDenoiser(exact, STRAIGHT), noise)
+            return Mean(1).sample(MeanDenoiser(network, STRAIGHT, Velocity()), noise)
 
     events = {0: torch.export.Dim("events", min=1, max=100)}
     noise = torch.randn(5, 1, generator=generator())
@@ -186,14 +227,14 @@ ATTENTION = partial(NormFormer, width=8, context=6, layers=2, heads=2, hidden=8,
     [vector_network, partial(cloud_network, EPIC), partial(cloud_network, ATTENTION)],
     ids=["vector", "epic", "attention"],
 )
-def test_the_slope_is_that_of_finite_differences(made) -> None:
+@pytest.mark.parametrize("predicts", PREDICTIONS, ids=["velocity", "residual"])
+def test_the_slope_is_that_of_finite_differences(predicts: MeanPrediction, made) -> None:
     network, x = made()
     t, length = torch.rand(2, 6, generator=generator(2), dtype=torch.float64)
     direction, h = torch.randn(x.shape, generator=generator(3), dtype=torch.float64), 1e-6
-    found = slope(network, x, t, length, direction)
-    ahead, behind = (
-        mean_velocity(network, x + step * direction, t + step, length - step) for step in (h, -h)
-    )
+    mean = mean_velocity(network, predicts, STRAIGHT)
+    found = slope(mean, x, t, length, direction)
+    ahead, behind = (mean(x + step * direction, t + step, length - step) for step in (h, -h))
     torch.testing.assert_close(found, (ahead - behind) / (2 * h), rtol=1e-6, atol=1e-7)
     assert bool((found.abs() > 0.1).any())
 
@@ -207,14 +248,12 @@ def test_a_network_that_takes_lengths_is_the_plain_one_before_training_and_over_
     assert lost.missing_keys == ["time.length.weight"]
     x, context = (torch.randn(5, k, generator=generator(k)) for k in (3, 2))
     t, length = torch.rand(2, 5, generator=generator())
-    torch.testing.assert_close(
-        mean_velocity(Bound(net, context), x, t, length), plain(x, t, context)
-    )
+    said = mean_velocity(Bound(net, context), Velocity(), STRAIGHT)
+    torch.testing.assert_close(said(x, t, length), plain(x, t, context))
     with torch.no_grad():
         net.time.length.weight.normal_(generator=generator())
-    said = Bound(net, context)
-    assert not torch.allclose(mean_velocity(said, x, t, length), plain(x, t, context), atol=1e-3)
-    torch.testing.assert_close(mean_velocity(said, x, t, 0 * t), plain(x, t, context))
+    assert not torch.allclose(said(x, t, length), plain(x, t, context), atol=1e-3)
+    torch.testing.assert_close(said(x, t, 0 * t), plain(x, t, context))
 
 
 def test_a_network_without_features_of_the_time_takes_no_lengths() -> None:
@@ -343,14 +382,14 @@ def errors(part: DiffusionDensity) -> dict[str, float]:
     """Of mean velocities over any interval, and over the whole one, as shares of the exact ones."""
     x, t, s = intervals(4000)
     whole = torch.randn(4000, 1, generator=generator(2), dtype=torch.float64)
-    network, found = part.network(None), {}
+    mean, found = mean_velocity(part.network(None), Velocity(), STRAIGHT), {}
     for name, (seen, begin, end) in {
         "any": (x, t, s),
         "whole": (whole, torch.zeros_like(t), torch.ones_like(t)),
     }.items():
         with torch.no_grad():
-            said = mean_velocity(network, seen.float(), begin.float(), (end - begin).float())
-        wanted = mean_velocity(exact, seen, begin, end - begin)
+            said = mean(seen.float(), begin.float(), (end - begin).float())
+        wanted = exact(seen, begin, end - begin)
         found[name] = float(((said - wanted).square().mean() / wanted.square().mean()).sqrt())
     return found
 

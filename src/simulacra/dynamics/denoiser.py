@@ -67,8 +67,16 @@ class Prediction(ABC):
         return self.data(one, none, t, path) - self.data(none, none, t, path)
 
 
+class MeanPrediction(Prediction):
+    """One that fixes mean velocities, too, where the network is told how long an interval is."""
+
+    @abstractmethod
+    def mean(self, found: Tensor, x: Tensor, t: Tensor, s: Tensor, path: Path) -> Tensor:
+        """Mean velocity from a time to a later one ``s``, where both are the same that of the instant."""
+
+
 @dataclass(frozen=True)
-class Velocity(Prediction):
+class Velocity(MeanPrediction):
     """Flow matching; arXiv:2210.02747, equation 21."""
 
     def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
@@ -85,15 +93,21 @@ class Velocity(Prediction):
         """See :meth:`Prediction.velocity`."""
         return found
 
+    def mean(self, found: Tensor, x: Tensor, t: Tensor, s: Tensor, path: Path) -> Tensor:
+        """See :meth:`MeanPrediction.mean`."""
+        return found
+
 
 @dataclass(frozen=True)
-class ResidualVelocity(Prediction):
+class ResidualVelocity(MeanPrediction):
     r"""Velocity beyond the one that independent normal data would have, in units of its width.
 
-    .. math:: v = \frac{a a' + s s'}{a^2 + s^2}\, x_t + \frac{|s a' - s' a|}{\sqrt{a^2 + s^2}}\, F.
+    .. math:: v = \frac{a a' + s s'}{w^2}\, x_t + \frac{|s a' - s' a|}{w}\, F, \qquad w^2 = a^2 + s^2.
 
     So a network that says nothing yet moves noise to normal numbers of the right width, and what it has to
-    learn has unit width at every time. On a unit circle this is the angular velocity.
+    learn has unit width at every time. On a unit circle this is the angular velocity. The mean velocity of
+    normal data from :math:`t` to :math:`r` is :math:`\frac{w_r - w_t}{(r - t)\, w_t}\, x_t`, so that one step
+    of such a network makes normal numbers as well.
 
     Reference: the idea is that of arXiv:2206.00364, table 1, for velocities on any path.
     """
@@ -101,7 +115,7 @@ class ResidualVelocity(Prediction):
     def target(self, t: Tensor, noise: Tensor, data: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.target`."""
         (a, s), (da, ds) = path.scales(t), path.slopes(t)
-        skip, width = self._factors(t, path)
+        skip, width = self._factors(t, t, path)
         return (da * data + ds * noise - skip * (a * data + s * noise)) / width
 
     def data(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
@@ -111,13 +125,24 @@ class ResidualVelocity(Prediction):
 
     def velocity(self, found: Tensor, x: Tensor, t: Tensor, path: Path) -> Tensor:
         """See :meth:`Prediction.velocity`."""
-        skip, width = self._factors(t, path)
+        return self.mean(found, x, t, t, path)
+
+    def mean(self, found: Tensor, x: Tensor, t: Tensor, s: Tensor, path: Path) -> Tensor:
+        """See :meth:`MeanPrediction.mean`; signal and noise are straight in time, or of unit variance."""
+        skip, width = self._factors(t, s, path)
         return skip * x + width * found
 
-    def _factors(self, t: Tensor, path: Path) -> tuple[Tensor, Tensor]:
-        (a, s), (da, ds) = path.scales(t), path.slopes(t)
-        square = a.square() + s.square()
-        return (a * da + s * ds) / square, (s * da - ds * a).abs() / square.sqrt()
+    def _factors(self, t: Tensor, s: Tensor, path: Path) -> tuple[Tensor, Tensor]:
+        """Of points and of what is predicted, over an interval."""
+        begin, end = (self._spread(time, path) for time in (t, s))
+        (a, b), (da, db) = path.scales(t), path.slopes(t)
+        # the square of the spread is one of times: its slope over an interval is that in the middle
+        (c, d), (dc, dd) = path.scales((t + s) / 2), path.slopes((t + s) / 2)
+        return 2 * (c * dc + d * dd) / (begin * (begin + end)), (b * da - db * a).abs() / begin
+
+    def _spread(self, t: Tensor, path: Path) -> Tensor:
+        a, s = path.scales(t)
+        return (a.square() + s.square()).sqrt()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,6 @@ from simulacra.dynamics.denoiser import (
     Noise,
     Preconditioned,
     Prediction,
-    ResidualVelocity,
     Velocity,
 )
 from simulacra.dynamics.paths import (
@@ -231,18 +230,18 @@ class Diffusion:
 
 
 @constructor
-def flow_matching(sigma_min: Dropout = 1e-4) -> Diffusion:
-    """Velocity on the straight path, as in arXiv:2210.02747."""
-    return Diffusion(OptimalTransportPath(sigma_min), Velocity(), Uniform(), MeanSquare())
+def flow_matching(
+    sigma_min: Dropout = 1e-4,
+    predicts: Prediction = Velocity(),  # noqa: B008
+) -> Diffusion:
+    """A network on the straight path, by default of velocities as in arXiv:2210.02747.
 
-
-@constructor
-def residual_flow_matching(sigma_min: Dropout = 1e-4) -> Diffusion:
-    """The same in which the network predicts what the velocity of independent normal numbers leaves, for data
-    that are about normal one by one; :class:`~simulacra.dynamics.denoiser.ResidualVelocity`. Mean velocities
-    begin from a network of :func:`flow_matching`, not from one of this.
+    Args:
+        sigma_min: Width left around data at the end of the path.
+        predicts: What the network predicts; for data that are about normal one by one
+            :class:`~simulacra.dynamics.denoiser.ResidualVelocity`.
     """
-    return Diffusion(OptimalTransportPath(sigma_min), ResidualVelocity(), Uniform(), MeanSquare())
+    return Diffusion(OptimalTransportPath(sigma_min), predicts, Uniform(), MeanSquare())
 
 
 @constructor

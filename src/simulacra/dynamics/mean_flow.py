@@ -29,6 +29,7 @@ section 4; Guo et al. 2025, arXiv:2507.16884, equation 9. There time runs from d
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -40,15 +41,23 @@ from simulacra.core import counted_mean, draws
 from simulacra.core.constructors import constructor, role
 from simulacra.core.ranges import Dropout, NotNegative, Positive, Share
 from simulacra.dynamics.bound import Bound
-from simulacra.dynamics.denoiser import Denoiser, Network, Velocity
+from simulacra.dynamics.denoiser import Denoiser, MeanPrediction, Network, Velocity
 from simulacra.dynamics.diffusion import Diffusion, LogitNormal, MeanSquare
 from simulacra.dynamics.paths import OptimalTransportPath, Path, along
 from simulacra.nn.time_features import take_lengths
 
+MeanVelocity = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Of points ``(B, *)``, times ``(B,)`` and lengths ``(B,)`` to ``(B, *)``."""
 
-def mean_velocity(network: Network, x: Tensor, t: Tensor, length: Tensor) -> Tensor:
-    """What a network says of points ``(B, *)``, times ``(B,)`` and lengths ``(B,)``: ``(B, *)``."""
-    return network(x, torch.stack([t, length], -1))
+
+def mean_velocity(network: Network, predicts: MeanPrediction, path: Path) -> MeanVelocity:
+    """What a network of points and both time and length ``(B, 2)`` says of mean velocities."""
+
+    def mean(x: Tensor, t: Tensor, length: Tensor) -> Tensor:
+        found = network(x, torch.stack([t, length], -1))
+        return predicts.mean(found, x, along(t, x), along(t + length, x), path)
+
+    return mean
 
 
 @role
@@ -58,7 +67,7 @@ class Goal(ABC):
     @abstractmethod
     def __call__(
         self,
-        network: Network,
+        mean: MeanVelocity,
         x: Tensor,
         t: Tensor,
         s: Tensor,
@@ -68,7 +77,7 @@ class Goal(ABC):
         """Goals ``(B, *)``, called without gradients.
 
         Args:
-            network: Learns.
+            mean: Learns.
             x: Points ``(B, *)``.
             t: Beginning of each interval ``(B,)``.
             s: Its end ``(B,)``.
@@ -98,7 +107,7 @@ class Slope(Goal):
 
     def __call__(
         self,
-        network: Network,
+        mean: MeanVelocity,
         x: Tensor,
         t: Tensor,
         s: Tensor,
@@ -106,27 +115,23 @@ class Slope(Goal):
         generator: torch.Generator | None,
     ) -> Tensor:
         """See :meth:`Goal.__call__`."""
-        along_it = mean_velocity(network, x, t, torch.zeros_like(t)) if self.own else velocity
-        return velocity + along(s - t, x) * slope(network, x, t, s - t, along_it)
+        along_it = mean(x, t, torch.zeros_like(t)) if self.own else velocity
+        return velocity + along(s - t, x) * slope(mean, x, t, s - t, along_it)
 
 
-def slope(network: Network, x: Tensor, t: Tensor, length: Tensor, direction: Tensor) -> Tensor:
+def slope(mean: MeanVelocity, x: Tensor, t: Tensor, length: Tensor, direction: Tensor) -> Tensor:
     """Derivative ``(B, *)`` of the mean velocity by the beginning of its interval, whose end is fixed.
 
     Args:
-        network: The network.
+        mean: The mean velocity.
         x: Points ``(B, *)``.
         t: Beginning of each interval ``(B,)``.
         length: Its length ``(B,)``.
         direction: Derivative of the points ``(B, *)``.
     """
-
-    def found(x: Tensor, t: Tensor, length: Tensor) -> Tensor:
-        return mean_velocity(network, x, t, length)
-
     one = torch.ones_like(t)
     with sdpa_kernel(SDPBackend.MATH):
-        value: Tensor = jvp(found, (x, t, length), (direction, one, -one))[1]
+        value: Tensor = jvp(mean, (x, t, length), (direction, one, -one))[1]
     return value
 
 
@@ -136,7 +141,7 @@ class Split(Goal):
 
     def __call__(
         self,
-        network: Network,
+        mean: MeanVelocity,
         x: Tensor,
         t: Tensor,
         s: Tensor,
@@ -146,9 +151,9 @@ class Split(Goal):
         """See :meth:`Goal.__call__`."""
         share = draws.uniform(t.shape, t, generator)
         middle = t + share * (s - t)
-        first = mean_velocity(network, x, t, middle - t)
+        first = mean(x, t, middle - t)
         between = x + along(middle - t, x) * first
-        second = mean_velocity(network, between, middle, s - middle)
+        second = mean(between, middle, s - middle)
         return along(share, x) * first + along(1 - share, x) * second
 
 
@@ -160,7 +165,7 @@ class MeanFlow(Diffusion):
 
     Args:
         path: See :class:`Diffusion`, as the next four.
-        predicts: What the network predicts where the interval is empty, the velocity.
+        predicts: What the network predicts.
         times: Two of them are drawn per event and sorted.
         distance: What is minimised.
         compared: In what.
@@ -171,6 +176,7 @@ class MeanFlow(Diffusion):
             all.
     """
 
+    predicts: MeanPrediction
     goal: Goal = Slope()
     share: Share = 0.5
     power: NotNegative = 0.0
@@ -194,9 +200,10 @@ class MeanFlow(Diffusion):
         if len(filled):
             with torch.no_grad():
                 seen, begin, end, known = (value[filled] for value in (x, t, s, velocity))
-                wanted = self.goal(network.of(filled), seen, begin, end, known, generator)
+                mean = mean_velocity(network.of(filled), self.predicts, self.path)
+                wanted = self.goal(mean, seen, begin, end, known, generator)
             goal = velocity.index_copy(0, filled, wanted.to(velocity.dtype))
-        found = mean_velocity(network, x, t, s - t)
+        found = mean_velocity(network, self.predicts, self.path)(x, t, s - t)
         distance = self.distance(found, goal, along(t, data), self.path)
         if self.power > 0:
             distance = distance * along(self.tamed(distance.detach(), counts), data)
@@ -222,7 +229,7 @@ class MeanFlow(Diffusion):
 
     def denoiser(self, network: Network) -> Denoiser:
         """See :meth:`Diffusion.denoiser`."""
-        return MeanDenoiser(network, self.path)
+        return MeanDenoiser(network, self.path, self.predicts)
 
 
 class MeanDenoiser(Denoiser):
@@ -231,19 +238,21 @@ class MeanDenoiser(Denoiser):
     Args:
         network: The network, of points and both time and length ``(B, 2)``.
         path: Path that it was trained on.
+        predicts: What it predicts.
     """
 
-    def __init__(self, network: Network, path: Path) -> None:
-        super().__init__(self._instant, path, Velocity())
-        self._mean = network
+    def __init__(self, network: Network, path: Path, predicts: MeanPrediction) -> None:
+        super().__init__(self._instant, path, predicts)
+        self._network = network
+        self._mean = mean_velocity(network, predicts, path)
 
     def mean(self, x: Tensor, t: float, s: float) -> Tensor:
         """See :meth:`Denoiser.mean`."""
-        times = torch.tensor([t, s - t], device=x.device, dtype=x.dtype)
-        return self._mean(x, times.expand(x.shape[0], 2))
+        begin, length = torch.tensor([t, s - t], device=x.device, dtype=x.dtype)
+        return self._mean(x, begin.expand(x.shape[0]), length.expand(x.shape[0]))
 
     def _instant(self, x: Tensor, t: Tensor) -> Tensor:
-        return mean_velocity(self._mean, x, t, torch.zeros_like(t))
+        return self._network(x, torch.stack([t, torch.zeros_like(t)], -1))
 
 
 @constructor
@@ -254,6 +263,7 @@ def mean_flow(
     width: Positive = 1.8,
     own: bool = True,
     power: NotNegative = 0.5,
+    predicts: MeanPrediction = Velocity(),  # noqa: B008
 ) -> MeanFlow:
     """Mean velocities on the straight path by their slope.
 
@@ -265,13 +275,14 @@ def mean_flow(
         own: Whether the slope goes along the network's own velocity (improved form, arXiv:2512.02012) or
             along that of the path (first form, arXiv:2505.13447).
         power: Of an event's own mean distance that its distance is divided by.
+        predicts: What the network predicts; what a network predicts that it begins from.
 
     Note:
         Means and shares are ours. Times of width 1, as in the papers, hardly ever make an interval from noise
         to data, which is the one that a single step takes: on a ring its sliced W1 is 0.18, and 0.10 with 1.8
         and a smaller power; much wider ones let the slope diverge, and split intervals do well with 2.5.
     """
-    return _straight(sigma_min, LogitNormal(mean, width), Slope(own), share, power)
+    return _straight(sigma_min, LogitNormal(mean, width), Slope(own), share, power, predicts)
 
 
 @constructor
@@ -281,15 +292,21 @@ def split_mean_flow(
     mean: float = 0.0,
     width: Positive = 2.5,
     power: NotNegative = 0.0,
+    predicts: MeanPrediction = Velocity(),  # noqa: B008
 ) -> MeanFlow:
     """Mean velocities on the straight path by split intervals, see :func:`mean_flow`; arXiv:2507.16884."""
-    return _straight(sigma_min, LogitNormal(mean, width), Split(), share, power)
+    return _straight(sigma_min, LogitNormal(mean, width), Split(), share, power, predicts)
 
 
 def _straight(
-    sigma_min: float, times: LogitNormal, goal: Goal, share: float, power: float
+    sigma_min: float,
+    times: LogitNormal,
+    goal: Goal,
+    share: float,
+    power: float,
+    predicts: MeanPrediction,
 ) -> MeanFlow:
     return MeanFlow(
-        OptimalTransportPath(sigma_min), Velocity(), times, MeanSquare(),
+        OptimalTransportPath(sigma_min), predicts, times, MeanSquare(),
         goal=goal, share=share, power=power,
     )  # fmt: skip
