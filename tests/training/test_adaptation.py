@@ -17,7 +17,8 @@ from simulacra.core import IncompatibleError, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.nn.mlp import MLP
 from simulacra.training.adaptation import Biases, LoRA, LowRank, merge
-from simulacra.training.checkpoint import adapted, build, fine_tune, load
+from simulacra.training.checkpoint import adapted, build, load
+from simulacra.training.fine_tuning import fine_tune
 from simulacra.training.module import Module
 from simulacra.training.parts import PARTS, Parts
 from support import composed, made, save, tiny
@@ -186,6 +187,26 @@ def test_a_head_of_another_width_is_no_hindrance_where_it_is_not_taken(
     )
     with pytest.raises(IncompatibleError, match="entries differ"):  # nothing is left out of a part
         fine_tune(fitted("table_fm", events), shallow, ["backbone"])
+
+
+def test_networks_that_predict_something_else_are_a_start_without_their_heads(
+    toy: Toy, tmp_path: Path
+) -> None:
+    events, residual = toy("table"), "model/prediction@model.process.predicts=residual"
+    theirs = fitted("table_fm", events)
+    path = save(theirs, tiny("table_fm"), tmp_path)
+    other = build(composed("model", "model=table_fm", "model/size=tiny", residual), events.spec)
+    before = other.fit_transform(events.fit_batches()).state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    for parts in (None, ["head"]):
+        with pytest.raises(IncompatibleError, match="Velocity, here ResidualVelocity is asked for"):
+            fine_tune(other, path, parts)
+    assert all(torch.equal(value, before[name]) for name, value in other.state_dict().items())
+    fine_tune(other, path, ["backbone", "embedders"])
+    held = Parts(other)
+    kept = {name for name, value in other.state_dict().items() if torch.equal(value, before[name])}
+    assert {name for name in before if held.of(name) == "head"} <= kept
+    assert not kept >= {name for name in before if held.of(name) == "backbone"}
 
 
 def test_parts_that_a_model_has_not_are_named(toy: Toy, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from simulacra.core import Batch
 from simulacra.models.showers.caloinn import CaloINN
 from simulacra.training.adaptation import Adaptation, Biases, Full, LoRA
-from simulacra.training.checkpoint import fine_tune
+from simulacra.training.fine_tuning import fine_tune
 from simulacra.training.parts import PARTS
 from support import made, save, tiny
 from toy_showers import TOY, distance, features, toy, train

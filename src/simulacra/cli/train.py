@@ -34,6 +34,7 @@ from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
 from simulacra.tracking.runs import earlier
 from simulacra.training import checkpoint
+from simulacra.training.fine_tuning import fine_tune
 from simulacra.training.module import Module
 from simulacra.training.teacher import taught
 
@@ -131,7 +132,7 @@ def prepare(
         module.fit_transform(datamodule.fit_batches())
         init = config["init"]
         if init["checkpoint"] is not None:
-            checkpoint.fine_tune(
+            fine_tune(
                 module, init["checkpoint"], init["parts"], init["statistics"], config["allow"]
             )
     adaptation, parts = checkpoint.adapted(config, trust)

@@ -8,16 +8,13 @@ its configuration.
 from __future__ import annotations
 
 import copy
-import logging
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
@@ -25,13 +22,10 @@ from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.archive import read_archive
 from simulacra.core.instantiate import TRUSTED, Trust, instantiate
 from simulacra.core.strict import read as typed
-from simulacra.nn.neutral import neutral_entries
 from simulacra.training.adaptation import Adaptation, Full, merge
 from simulacra.training.module import Module
-from simulacra.training.parts import PARTS, TRANSFORM, Part, Parts
+from simulacra.training.parts import PARTS, Part
 from simulacra.training.record import FORMAT_VERSION, Record
-
-log = logging.getLogger(__name__)
 
 FACTOR, SLACK = 4, 10**6
 """A module may make weights, while it is built, that it does not keep: so many times as many, and more."""
@@ -285,64 +279,3 @@ def adapted(config: Mapping[str, Any], trust: Trust = TRUSTED) -> tuple[Adaptati
         )
     parts = init.get("parts") if isinstance(init, Mapping) else None
     return found, PARTS if parts is None else parts
-
-
-def fine_tune(
-    module: Module,
-    path: str | Path,
-    parts: Sequence[Part] | None = None,
-    statistics: bool = False,
-    allow: Sequence[str] = (),
-) -> None:
-    """Start from weights of a checkpoint of the same kind of data; one line says what is taken.
-
-    A neutral part that the checkpoint lacks keeps its first weights.
-
-    Args:
-        module: With a fitted transform.
-        path: The checkpoint.
-        parts: What is taken; None: all.
-        statistics: Whether the transform takes its statistics from the checkpoint, too.
-        allow: As for :func:`load`.
-
-    Raises:
-        IncompatibleError: If the kinds differ, or names or shapes of what is taken.
-        UserError: If the module has no such part.
-    """
-    contents = read(path)
-    theirs = Spec.from_dict(contents["simulacra"]["spec"])
-    if theirs.kind != module.spec.kind:
-        raise IncompatibleError(
-            f"{path} was trained on {theirs.kind} data, {module.spec.name} is {module.spec.kind} data"
-        )
-    held, wanted = Parts(module), list[str](PARTS if parts is None else parts)
-    if parts is not None:
-        held.check(parts)
-    if statistics:
-        wanted.append(TRANSFORM)
-    state = contents["state_dict"]
-    if contents["simulacra"]["config"].get("adapt") is not None:
-        state = load(path, allow=allow).state_dict()
-    mine = module.state_dict()
-    taken = {name: value for name, value in state.items() if held.of(name) in wanted}
-    spared = neutral_entries(module) - taken.keys()
-    own = {
-        name: value for name, value in mine.items() if held.of(name) not in wanted or name in spared
-    }
-    load_weights(module, {**taken, **own}, str(path))
-    _say_taken(str(path), held, taken, own)
-
-
-@rank_zero_only
-def _say_taken(
-    path: str, held: Parts, taken: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
-) -> None:
-    """One line on where the weights are from."""
-    texts = []
-    for state in (taken, own):
-        counts: Counter[str] = Counter(dict.fromkeys((*PARTS, TRANSFORM), 0))
-        for name, value in state.items():
-            counts[held.of(name)] += value.numel()
-        some = [f"{part} ({count:,} numbers)" for part, count in counts.items() if count]
-        texts.append(", ".join(some) or "nothing")
-    log.info("from %s: %s; left as it was made: %s", path, *texts)

@@ -11,7 +11,8 @@ from jet_toys import generator, jet_spec, jets
 from simulacra.core import IncompatibleError
 from simulacra.evaluation.build import build_model
 from simulacra.models.clouds.cloud_diffusion import CloudDiffusion
-from simulacra.training.checkpoint import fine_tune, load
+from simulacra.training.checkpoint import load
+from simulacra.training.fine_tuning import fine_tune
 from support import composed, save
 
 ASKED = ("model=epic_fm", "model/size=tiny")
