@@ -71,6 +71,32 @@ def test_the_nearest_to_a_hit_of_empty_cells_has_the_largest_number() -> None:
     assert float(made[0, 1]) > float(made[0, 2])  # at the same score the rarer cell is farther away
 
 
+def test_tables_are_made_of_hits_alone() -> None:
+    y, energies, empty = events(4000)
+    found = []
+    for low in (-2.0, -1e4):
+        scaling = NormalScores(GROUPS, 4, 12)
+        scaling.collect(torch.where(empty, low, y), energies, ~empty, empty)
+        scaling.settle()
+        found.append(scaling.eval())
+    torch.testing.assert_close(found[0].values, found[1].values)
+    z = found[0](y, energies, empty)
+    hit = ~empty
+    torch.testing.assert_close(found[0].inverse(z, energies)[hit], y[hit], rtol=1e-3, atol=1e-3)
+
+
+def test_the_table_of_a_rare_cell_has_the_width_of_its_group() -> None:
+    y, energies, empty = events(4000)
+    empty[1:, 2] = True  # hit once
+    empty[0, 2] = False
+    scaling = NormalScores(GROUPS, 4, 12)
+    scaling.collect(y, energies, ~empty, empty)
+    scaling.settle()
+    widths = scaling.values[:, :, -1] - scaling.values[:, :, 0]
+    assert float((widths[:, 2] / widths[:, 0]).min()) > 0.5
+    assert float((widths[:, 2] / widths[:, 0]).max()) < 2
+
+
 def test_beyond_the_ends_a_table_goes_on_as_a_line() -> None:
     scaling = fitted()
     y = torch.tensor([-3.0, 8.0, 60.0]).repeat_interleave(5).view(3, 5)

@@ -13,7 +13,8 @@ numbers, already has every cell's distribution at every energy, how often it is 
 what cells have to do with each other.
 
 A table is made of the hits whose energy is nearer to its knot than to the next ones, weighted likewise, moved
-along the cell's mean as if they had the energy of the knot. Beyond its ends it goes on as a straight line.
+along the cell's mean as if they had the energy of the knot; where they are few, it tends to what hits of the
+whole group are around the means of their cells. Beyond its ends it goes on as a straight line.
 """
 
 from __future__ import annotations
@@ -28,12 +29,14 @@ from simulacra.core import draws
 from simulacra.core.ranges import Count
 from simulacra.transforms.maps.cell_scaling import CellScaling
 
-REACH = 3.0
+REACH = 3.5
 """Largest normal score of a table."""
-SLOPE = 0.5
+SLOPE = 1.0
 """Smallest slope of a table beyond its ends, in units of the cells' numbers per normal score."""
 STEP = 1e-4
 """What entries of a table differ by at least, in units of the cells' numbers."""
+PRIOR = 10.0
+"""Hits of its whole group that a cell's table is made of beside its own."""
 RARE = 1e-5
 """Smallest share of hits, and of empty cells where there are any."""
 TAIL = 1e-30
@@ -239,17 +242,33 @@ def _tables(y: Tensor, hit: Tensor, weights: Tensor, shares: Tensor) -> Tensor:
     square = (hit.T @ pairs).unflatten(1, (knots, knots)) + steps.T @ steps
     square = square + 1e-6 * torch.eye(knots).to(y)
     means = torch.linalg.solve(square, (hit * y).T @ weights)  # (n, K)
-    rest, order = (y - weights @ means.T).T.contiguous().sort(1)
+    rest = torch.where(hit > 0, y - weights @ means.T, torch.inf).T.contiguous()
+    rest, order = rest.sort(1)  # hits first
     hits = hit.T.gather(1, order)
+    rest = rest.masked_fill(hits == 0, 0.0)
+    every, of = rest[hits > 0].sort()
     found = []
     for mean, weight in zip(means.T, (weights + 1e-3 / len(weights)).T, strict=True):
         each = weight[order] * hits
-        sums = each.cumsum(1)
-        middles = (sums - 0.5 * each) / sums[:, -1:].clamp(min=TAIL)
-        right = torch.searchsorted(middles, shares.expand(len(rest), -1).contiguous())
-        ends = [(right - 1).clamp(min=0), right.clamp(max=rest.shape[1] - 1)]
-        before, after = (middles.gather(1, end) for end in ends)
-        low, high = (rest.gather(1, end) for end in ends)
-        between = ((shares - before) / (after - before).clamp(min=1e-12)).clamp(0, 1)
-        found.append(mean[:, None] + low + between * (high - low))
+        own = _quantiles(rest, each, hits.sum(1), shares)
+        common = _quantiles(
+            every[None], each[hits > 0][of][None], every.new_full((1,), len(every)), shares
+        )
+        known = each.sum(1, keepdim=True)
+        found.append(mean[:, None] + torch.lerp(common, own, known / (known + PRIOR)))
     return torch.stack(found)
+
+
+def _quantiles(values: Tensor, weights: Tensor, counts: Tensor, shares: Tensor) -> Tensor:
+    """Quantiles ``(n, Q)`` of rows of ordered values ``(n, N)``, of which the first ones count ``(n,)``."""
+    if not values.shape[1]:
+        return values.new_zeros(len(values), len(shares))
+    sums = weights.cumsum(1)
+    middles = (sums - 0.5 * weights) / sums[:, -1:].clamp(min=TAIL)
+    right = torch.searchsorted(middles, shares.expand(len(values), -1).contiguous())
+    last = (counts[:, None].long() - 1).clamp(min=0)
+    ends = [(right - 1).clamp(min=0), right.minimum(last)]
+    before, after = (middles.gather(1, end) for end in ends)
+    low, high = (values.gather(1, end) for end in ends)
+    between = ((shares - before) / (after - before).clamp(min=1e-12)).clamp(0, 1)
+    return low + between * (high - low)
