@@ -24,24 +24,28 @@ torch.set_num_threads(1)
 
 TOY_EVENTS = {"pxd": 3}  # one dense event is 31 MB
 DEFAULT_TOY_EVENTS = 40
+SOME = {"faults": 10, "grid": 3}
+"""Of how many tests with a mark ``--some`` runs one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("faults", "tests with the mark faults")
-    group.addoption("--tenth", action="store_true", help="run a tenth of them, always the same")
+    group = parser.getgroup("faults", "long series of like tests")
+    group.addoption(
+        "--some", action="store_true", help="run a tenth of the faults, a third of the grid"
+    )
     group.addoption("--faults-report", metavar="FILE", help="write what the campaign found as JSON")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--tenth"):
-        left = [
-            item
-            for item in items
-            if item.get_closest_marker("faults") and zlib.crc32(item.name.encode()) % 10
-        ]
-        dropped = set(left)
+    if config.getoption("--some"):
+        dropped = {item for item in items if any(_left_out(item, *each) for each in SOME.items())}
         items[:] = [item for item in items if item not in dropped]
-        config.hook.pytest_deselected(items=left)
+        config.hook.pytest_deselected(items=list(dropped))
+
+
+def _left_out(item: pytest.Item, mark: str, of: int) -> bool:
+    """Whether a test with a mark is not the one among so many that stands for them, always the same."""
+    return item.get_closest_marker(mark) is not None and zlib.crc32(item.name.encode()) % of > 0
 
 
 @pytest.fixture(autouse=True, scope="session")

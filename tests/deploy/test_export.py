@@ -125,6 +125,13 @@ def test_differences_count_cells_above_the_threshold_and_leave_out_those_at_it()
     assert not found.holds
     changed[5, 0], changed[7, 500] = 2.0, 3.0  # a cell that should be empty
     assert pairs.agreement(lambda _: [changed], kept, None).largest == math.inf
+    changed[7, 500], bright = 0.0, true.copy()
+    bright[:, 0], changed[:, 0] = 1e4, 1e4
+    changed[:, 1], bright[:, 1] = 2.5, 2.0  # relative to a hundredth of the largest
+    kept = pairs.Pairs((), (bright,), np.full(16, 1.0, np.float32))
+    assert pairs.agreement(lambda _: [changed], kept, None).largest == pytest.approx(0.005)
+    changed[9, 1] = 0.0  # but not where it is empty
+    assert pairs.agreement(lambda _: [changed], kept, None).largest == 1
     free = pairs.Pairs(
         (), (-true,), np.zeros(16, np.float32)
     )  # no cells, but numbers of either sign

@@ -80,21 +80,21 @@ def test_every_model_is_exported_or_says_why_not(
 @pytest.mark.export
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
-    ("experiment", "name", "settings"),
+    ("experiment", "name"),
     [
-        ("epic_fm_mean_jetnet30", "jetnet30", []),
-        ("vit_mean_ds2", "ds2", ["model/base@model=layer_shares"]),
-        ("calodream_mean_ds2", "ds2", ["model/base@model=noisy_shares"]),
+        ("epic_fm_mean_jetnet30", "jetnet30"),
+        ("vit_ds2", "ds2"),
+        ("vit_mean_ds2", "ds2"),
+        ("calodit_ds2", "ds2"),
+        ("caloart_ds2", "ds2"),
+        ("calodream_mean_ds2", "ds2"),
+        ("caloscore2_ds2", "ds2"),
     ],
 )
-def test_models_of_mean_velocities_are_exported_as_well(
-    experiment: str,
-    name: str,
-    settings: list[str],
-    toy: Callable[..., EventDataModule],
-    tmp_path: Path,
+def test_models_of_mean_velocities_and_on_normal_scores_are_exported_as_well(
+    experiment: str, name: str, toy: Callable[..., EventDataModule], tmp_path: Path
 ) -> None:
-    config = composed("model", f"experiment={experiment}", "model/size=tiny", *settings)
+    config = composed("model", f"experiment={experiment}", "model/size=tiny")
     assert_written(fitted(config, toy(name)), tmp_path / "exported")
 
 

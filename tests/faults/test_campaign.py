@@ -1,6 +1,6 @@
 """Injected faults: whatever is broken, a command says so in one sentence, or does what is right.
 
-``pytest -n 2 -m faults tests/faults`` runs all of them, ``--tenth`` a fixed tenth, and
+``pytest -n 2 -m faults tests/faults`` runs all of them, ``--some`` a fixed tenth, and
 ``--faults-report FILE`` writes the counts and all that was found.
 
 3,350 cases in one run (22 minutes on two busy cores): 2,547 clear errors, 803 right results, no silent one,

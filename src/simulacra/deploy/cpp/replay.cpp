@@ -45,12 +45,18 @@ void compare(const Numbers& found, const Numbers& truth, const simulacra::Port& 
     if (truth[i] < 0) is_signed[i % columns] = true;
   }
   const double rows = double(truth.size()) / columns;
+  std::vector<double> faint(truth.size() / port.width(), 0.0);  // a hundredth of an event's largest energy
+  for (std::size_t i = 0; threshold && i < truth.size(); ++i) {
+    const std::size_t event = i / port.width();
+    if ((*threshold)[event] > 0) faint[event] = std::max(faint[event], 1e-2 * truth[i]);
+  }
   for (std::size_t i = 0; i < truth.size(); ++i) {
     const double a = found[i], b = truth[i], line = threshold ? (*threshold)[i / port.width()] : 0.0;
     const auto near = [line](double x) { return x > 0 && std::abs(x - line) <= 1e-3 * line; };
     if ((a == 0 && b == 0) || near(a) || near(b)) continue;
     if (line > 0 && a < line && b < line) continue;
     double scale = std::abs(b);
+    if (a != 0 && b != 0) scale = std::max(scale, faint[i / port.width()]);
     if (is_signed[i % columns]) scale = std::max(scale, std::sqrt(square[i % columns] / rows));
     const double difference = a == b ? 0.0 : std::abs(a - b) / scale;
     differences.push_back(std::isfinite(difference) ? difference : std::numeric_limits<double>::infinity());

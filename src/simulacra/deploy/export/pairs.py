@@ -30,6 +30,8 @@ MOST = 1e-4
 LARGEST = 1e-2
 """Largest of all of them."""
 NEARLY_ALL = 0.999
+FAINT = 1e-2
+"""Share of an event's largest energy: differences of fainter ones that are not zero are relative to it."""
 
 
 @dataclass(frozen=True)
@@ -149,15 +151,18 @@ def _differences(
     """
     a, b = found.astype(np.float64), true.astype(np.float64)
     kept = (a != 0) | (b != 0)
+    least: NDArray[np.float64] | float = 0.0
     if threshold is not None:
-        line = threshold.reshape(-1, *[1] * (b.ndim - 1))
+        line, axes = threshold.reshape(-1, *[1] * (b.ndim - 1)), tuple(range(1, b.ndim))
         kept &= (line == 0) | (a >= line) | (b >= line)
         for x in (a, b):
             kept &= ~((x > 0) & (np.abs(x - line) <= NEAR * line))
+        both = (line > 0) & (a != 0) & (b != 0)
+        least = np.where(both, FAINT * b.max(axis=axes, keepdims=True), 0.0)
     columns = tuple(range(b.ndim - 1))
     signed = (b < 0).any(axis=columns, keepdims=True)  # positions and the like
     typical = np.sqrt(np.square(b).mean(axis=columns, keepdims=True))
-    scale = np.where(signed, np.maximum(np.abs(b), typical), np.abs(b))
+    scale = np.maximum(np.abs(b), np.where(signed, typical, least))
     with np.errstate(divide="ignore", invalid="ignore"):
         difference = np.where(a == b, 0.0, np.abs(a - b) / scale)[kept]
     whole = bool((a == np.rint(a)).all() and (b == np.rint(b)).all())

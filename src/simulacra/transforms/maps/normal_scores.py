@@ -14,7 +14,8 @@ what cells have to do with each other.
 
 A table is made of the hits whose energy is nearer to its knot than to the next ones, weighted likewise, moved
 along the cell's mean as if they had the energy of the knot; where they are few, it tends to what hits of the
-whole group are around the means of their cells. Beyond its ends it goes on as a straight line.
+whole group are around the means of their cells. Beyond its ends it goes on as a straight line of its own mean
+slope.
 """
 
 from __future__ import annotations
@@ -75,9 +76,14 @@ class NormalScores(CellScaling):
         self._seen = 0
 
     @property
+    def levels(self) -> int:
+        """Entries of a table."""
+        return self.values.shape[-1]
+
+    @property
     def width(self) -> float:
         """Normal scores between two entries of a table."""
-        return 2 * REACH / (self.values.shape[-1] - 1)
+        return 2 * REACH / (self.levels - 1)
 
     def collect(self, y: Tensor, energies: Tensor, hit: Tensor, empty: Tensor) -> None:
         """See :meth:`CellScaling.collect`."""
@@ -94,7 +100,7 @@ class NormalScores(CellScaling):
         self._kept, self._seen = [], 0
         self.knots.copy_(_knots(energies, self.knots.shape[1]))
         weights = self._hats(energies.to(self.knots))
-        levels = self.values.shape[-1]
+        levels = self.levels
         shares = ndtr(torch.linspace(-REACH, REACH, levels)).to(self.values)
         start = 0
         for number, cells in enumerate(self.groups):
@@ -128,12 +134,13 @@ class NormalScores(CellScaling):
         table, share = self._between(energies)
         score, ratio = (part.to(z) for part in _parted(z, self._at(self.often, table, share)))
         place = (score + REACH) / self.width
-        left = place.detach().floor().clamp(0, self.values.shape[-1] - 2)
+        left = place.detach().floor().clamp(0, self.levels - 2)
         within = (place - left).clamp(0, 1)
         beyond = place - left - within
-        low, high = self._entries(table, share, left.nan_to_num().long())
-        rise = high - low
-        y = low + within * rise + beyond * rise.clamp(min=SLOPE * self.width)
+        at = left.nan_to_num().long()
+        low, high = self._entry(table, share, at), self._entry(table, share, at + 1)
+        first, last = (self._entry(table, share, 0 * at + end) for end in (0, self.levels - 1))
+        y = low + within * (high - low) + beyond * self._rise(first, last)
         return torch.where(ratio > 1, EMPTY - ratio.clamp(min=1).log(), y)
 
     def _score(self, y: Tensor, table: Tensor, share: Tensor) -> Tensor:
@@ -142,9 +149,8 @@ class NormalScores(CellScaling):
         tables = torch.lerp(rows[table], rows[table + cells], share[:, None])
         left = (tables[:, 1:-1] <= y[:, None]).sum(-1, keepdim=True)
         low, high = tables.gather(-1, left)[:, 0], tables.gather(-1, left + 1)[:, 0]
-        rise = high - low
-        within = ((y - low) / rise).clamp(0, 1)
-        beyond = (y - low - within * rise) / rise.clamp(min=SLOPE * self.width)
+        within = ((y - low) / (high - low)).clamp(0, 1)
+        beyond = (y - low - within * (high - low)) / self._rise(tables[:, 0], tables[:, -1])
         return (left[:, 0] + within + beyond) * self.width - REACH
 
     def _at(self, values: Tensor, table: Tensor, share: Tensor) -> Tensor:
@@ -152,15 +158,14 @@ class NormalScores(CellScaling):
         flat = values.flatten()
         return torch.lerp(flat[table], flat[table + len(self.group)], share)
 
-    def _entries(self, table: Tensor, share: Tensor, left: Tensor) -> tuple[Tensor, Tensor]:
-        """An entry of each table ``(B, V)``, and the next one."""
-        levels, entries = self.values.shape[-1], self.values.flatten()
-        at = table * levels + left
-        to = at + self.values[0].numel()  # the same cell at the next knot
-        return (
-            torch.lerp(entries[at], entries[to], share),
-            torch.lerp(entries[at + 1], entries[to + 1], share),
-        )
+    def _entry(self, table: Tensor, share: Tensor, number: Tensor) -> Tensor:
+        """An entry of each table ``(B, V)``."""
+        entries, at = self.values.flatten(), table * self.levels + number
+        return torch.lerp(entries[at], entries[at + self.values[0].numel()], share)
+
+    def _rise(self, first: Tensor, last: Tensor) -> Tensor:
+        """From one entry to the next beyond the ends of a table: that of the whole table."""
+        return ((last - first) / (self.levels - 1)).clamp(min=SLOPE * self.width)
 
     def _between(self, energies: Tensor) -> tuple[Tensor, Tensor]:
         """Number of each cell's table at the knot below, and how far the energy is to the next ``(B, V)``."""
