@@ -24,10 +24,11 @@ from simulacra.nn.time_features import LengthFeatures
 from simulacra.training.generative import GenerativeModule
 from support import save
 
-EXPERIMENTS = {
-    "jetnet30": ("epic_fm_jetnet30", "epic_fm_mean_jetnet30"),
-    "ds2": ("vit_ds2", "vit_mean_ds2"),
-}
+EXPERIMENTS = [
+    ("jetnet30", "epic_fm_jetnet30", "epic_fm_mean_jetnet30"),
+    ("ds2", "vit_ds2", "vit_mean_ds2"),
+    ("ds2", "caloart_ds2", "caloart_mean_ds2"),
+]
 """Data sets, each with a plain run and one of mean velocities."""
 
 
@@ -56,15 +57,15 @@ def drawn(module: GenerativeModule, events: EventDataModule, solver: Solver) -> 
     return module.sample(cond, generator=torch.Generator().manual_seed(2)).x
 
 
-@pytest.fixture(scope="module", params=EXPERIMENTS)
+@pytest.fixture(scope="module", params=EXPERIMENTS, ids=lambda row: row[2])
 def plain(
     request: pytest.FixtureRequest,
     toy: Callable[..., EventDataModule],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, EventDataModule, Path, Tensor]:
     """A run of mean velocities, its data, the checkpoint of a plain run, what that makes in three steps."""
-    experiment, mean = EXPERIMENTS[request.param]
-    events = toy(request.param)
+    data, experiment, mean = request.param
+    events = toy(data)
     module = prepared(experiment, events, seed=1)
     with torch.no_grad():
         for parameter in module.parameters():  # heads start at zero
