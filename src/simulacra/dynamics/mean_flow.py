@@ -275,7 +275,7 @@ def mean_flow(
         own: Whether the slope goes along the network's own velocity (improved form, arXiv:2512.02012) or
             along that of the path (first form, arXiv:2505.13447).
         power: Of an event's own mean distance that its distance is divided by.
-        predicts: What the network predicts; what a network predicts that it begins from.
+        predicts: What the network predicts, the same as one whose weights it begins from.
 
     Note:
         Means and shares are ours. Times of width 1, as in the papers, hardly ever make an interval from noise
