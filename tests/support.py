@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,16 +39,20 @@ def composed(group: str, *overrides: str) -> dict:
     return OmegaConf.to_container(config[group], resolve=True)
 
 
-def tiny(model: str) -> dict:
-    """A model at its smallest size."""
-    return composed("model", f"model={model}", "model/size=tiny")
+def tiny(model: str, *changes: str) -> dict:
+    """A model at its smallest size, its configuration changed."""
+    return composed("model", *sized(model, "tiny", changes))
+
+
+def sized(model: str, size: str, changes: Sequence[str]) -> list[str]:
+    """Overrides that give a model at a size, its configuration changed."""
+    return [f"model={model}", f"model/size={size}", *(f"model.{change}" for change in changes)]
 
 
 def made(model: str, spec: Spec, *changes: str, size: str = "tiny", seed: int = 0) -> Any:
     """A module of a size of a model whose configuration is changed, with weights from a seed."""
     torch.manual_seed(seed)
-    overrides = [f"model.{change}" for change in changes]
-    return build(composed("model", f"model={model}", f"model/size={size}", *overrides), spec)
+    return build(composed("model", *sized(model, size, changes)), spec)
 
 
 @cache

@@ -17,6 +17,7 @@ from toy_showers import TOY, distance, features, toy, train
 
 WAYS: dict[str, Adaptation] = {"full": Full(), "bias": Biases(), "lora": LoRA(4, 4.0)}
 FEW, STEPS = 100, 40
+WIDTHS = ("energies.hidden=[32]", "cells.hidden=[32]", "cells.affine=[32]")
 
 
 def other(n: int, seed: int) -> Batch:
@@ -28,8 +29,7 @@ def other(n: int, seed: int) -> Batch:
 
 
 def model(events: Batch, seed: int) -> CaloINN:
-    widths = ("energies.hidden=[32]", "cells.hidden=[32]", "cells.affine=[32]")
-    module: CaloINN = made("caloinn", TOY, *widths, seed=seed)
+    module: CaloINN = made("caloinn", TOY, *WIDTHS, seed=seed)
     return module.fit_transform([events])
 
 
@@ -49,7 +49,7 @@ def results(seed: int, folder: Path) -> dict[str, tuple[float, float]]:
     source, events, truth = toy(4000, seed), other(FEW, 50 + seed), other(2000, 100 + seed)
     trained = model(source, seed)
     train(trained, source, 150, seed)
-    path = save(trained, tiny("caloinn"), folder)
+    path = save(trained, tiny("caloinn", *WIDTHS), folder)
 
     def judged(module: CaloINN) -> tuple[float, float]:
         x = module.eval().sample(truth.conditions(), generator=generator(seed)).x

@@ -13,7 +13,10 @@ from simulacra.dynamics.paths import Path, along
 from simulacra.dynamics.solvers import Solver
 from support import composed
 
-EXPERIMENTS = ("vit_ds2", "calodream_ds2", "calodit_ds2", "caloart_ds2", "caloscore_ds2")
+EXPERIMENTS = (
+    "vit_ds2", "calodream_ds2", "calodit_ds2", "caloart_ds2", "caloscore_ds2", "caloscore2_ds2",
+    "calodiffusion_ds1_photons", "calodiffusion2_ds2",
+)  # fmt: skip
 WIDTHS = (1.0, 0.5, 0.2, 0.1)  # of what cells have in common, in units of a cell's own
 
 
