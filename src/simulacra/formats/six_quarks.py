@@ -25,7 +25,7 @@ class SixQuarks(TableFiles):
     """Reader and writer of such tables."""
 
     def __init__(self) -> None:
-        super().__init__("ttbar", six_quark_columns())
+        super().__init__("events", six_quark_columns())
 
 
 def six_quark_columns() -> tuple[Column, ...]:
