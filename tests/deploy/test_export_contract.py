@@ -23,6 +23,7 @@ KINDS = (
     ("ild_10x10", "cloud"),
     ("jetnet30", None),
     ("jetclass", None),
+    ("jetnet30", "image"),
     ("pxd_small", None),
     ("table", None),
 )
