@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import UserError, draws
+from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count
 from simulacra.nn.splitting import Splitter, division, interleaved
 
@@ -47,6 +48,7 @@ class Level:
     logit: Tensor
 
 
+@constructor
 class Cascade(nn.Module):
     """See the module's docstring.
 
