@@ -251,7 +251,7 @@ def test_totals_beyond_the_training_events_stand_for_the_largest():
 def test_a_likelihood_is_refused_in_a_sentence(fitted: VoxelTransform):
     for call in (
         lambda: fitted.log_det(showers(2)),
-        lambda: fitted.log_slope(torch.zeros(2, 200)),
+        lambda: fitted.log_slope(Latent({"cells": torch.zeros(2, 200)})),
         fitted.log_scale,
     ):
         with pytest.raises(UserError, match="volume is not known"):

@@ -3,7 +3,7 @@
 from simulacra.core.batch import Batch, Conditions, Latent
 from simulacra.core.errors import FormatError, IncompatibleError, UserError
 from simulacra.core.geometry import Geometry, Layer, regular_grid
-from simulacra.core.layout import Layout
+from simulacra.core.layout import Layout, Levels
 from simulacra.core.spec import Field, Prior, Role, Spec
 from simulacra.core.weights import (
     check_weight,
@@ -23,6 +23,7 @@ __all__ = [
     "Latent",
     "Layer",
     "Layout",
+    "Levels",
     "Prior",
     "Role",
     "Spec",

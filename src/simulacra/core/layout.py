@@ -5,12 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from simulacra.core.geometry import Geometry
 
 Seen = Callable[[int, Tensor, Tensor], Tensor]
 """``seen(n, x, context)``: what later layers see of a generated layer ``n`` ``(B, V)``, e.g. after a cut."""
+Reach = Callable[[Tensor | None, int], Tensor]
+"""``reach(context, n)``: :math:`G` of each layer for contexts ``(B, C)`` of ``n`` events: ``(B, L)``."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    r"""Numbers that are levels :math:`0 \dots K - 1` of an energy, 0 for none.
+
+    With the logarithm ``G`` of the largest energy over the smallest, level :math:`q > 0` stands for energies
+    between :math:`e^{G((q - 1) / (K - 1) - 1)}` and :math:`e^{G(q / (K - 1) - 1)}` of the largest.
+
+    Args:
+        count: ``K``.
+        reach: ``G`` of each layer.
+    """
+
+    count: int
+    reach: Reach
+
+    def share(self, level: Tensor, reach: Tensor) -> Tensor:
+        """Energies in units of the largest at the middles of levels, on the scale of logarithms."""
+        middle = torch.exp(reach * ((level - 0.5) / (self.count - 1) - 1))
+        return torch.where(level > 0, middle, 0.0)
 
 
 @dataclass(frozen=True)
@@ -28,6 +52,7 @@ class Layout:
         periodic: Axis of the image that closes on itself, 0 rows or 1 columns, or None.
         seen: What later layers see of a generated one (None: the layer itself).
         geometry: Where the cells lie that the numbers belong to one by one, or None.
+        levels: What the numbers are where they are levels (None: any real numbers).
     """
 
     features: int
@@ -37,6 +62,7 @@ class Layout:
     periodic: int | None = None
     seen: Seen | None = None
     geometry: Geometry | None = None
+    levels: Levels | None = None
 
     @property
     def given(self) -> int:

@@ -162,9 +162,9 @@ class LayerImageTransform(ShowerTransform):
         context = self.conditions.width + len(sizes)
         return Layout(sum(sizes), context, sizes, self.padded, self.periodic)
 
-    def log_slope(self, cells: Tensor) -> Tensor:
+    def log_slope(self, latent: Latent) -> Tensor:
         """As in the base, padding included."""
-        return self.cells.log_slope(cells).sum(-1)
+        return self.cells.log_slope(latent.x["cells"]).sum(-1)
 
     def _pad(self, cells: Tensor, generator: torch.Generator | None) -> Tensor:
         """Cells ``(B, V)`` with more empty ones at the ends of rows and columns."""

@@ -168,11 +168,11 @@ class ShowerTransform(VoxelTransform):
         ]
         return torch.stack(logs).sum(0) - self.log_scale()
 
-    def log_slope(self, cells: Tensor) -> Tensor:
-        """Log-determinant ``(B,)`` from ``ln v`` to latent ``cells``, without the constants of
+    def log_slope(self, latent: Latent) -> Tensor:
+        """Log-determinant ``(B,)`` from ``ln v`` to the latent ``cells``, without the constants of
         :meth:`log_scale`.
         """
-        return cells.new_zeros(len(cells))
+        return latent.x["cells"].new_zeros(len(latent))
 
     def log_scale(self) -> Tensor:
         """Sum of the logarithms of the standard deviations that cells and energies are divided by."""

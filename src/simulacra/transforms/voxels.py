@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Layout, Spec, UserError
+from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec, UserError
 from simulacra.core.ranges import NotNegative
 from simulacra.core.units import factor
 from simulacra.transforms.base import Transform
@@ -99,8 +99,8 @@ class VoxelTransform(Transform):
         """
         raise self._unmeasured()
 
-    def log_slope(self, cells: Tensor) -> Tensor:
-        """Log-determinant ``(B,)`` from ``ln v`` to latent ``cells``, without the constants of
+    def log_slope(self, latent: Latent) -> Tensor:
+        """Log-determinant ``(B,)`` from ``ln v`` to the latent ``cells``, without the constants of
         :meth:`log_scale`.
 
         Raises:

@@ -155,7 +155,7 @@ class ShowerModel(GenerativeModule):
             name: part.log_prob(described[name][0], described[name][1])
             for name, part in self.parts().items()
         }
-        return {**values, "cells": values["cells"] + self.transform.log_slope(latent.x["cells"])}
+        return {**values, "cells": values["cells"] + self.transform.log_slope(latent)}
 
     def parts(self) -> dict[str, Density]:
         """The densities by name."""
@@ -192,7 +192,7 @@ class ShowerModel(GenerativeModule):
         exact = all(part.exact for part in self.parts().values())
         if not (exact and self.transform.measured):
             return values
-        slope = latent.mean(self.transform.log_slope(latent.x["cells"]))
+        slope = latent.mean(self.transform.log_slope(latent))
         nats = torch.stack([count * logged[name] for name, (_, count) in terms.items()]).sum()
         numbers = sum(count for _, count in terms.values())
         bits = (nats - slope + self.transform.log_scale()) / (numbers * math.log(2))
