@@ -26,6 +26,7 @@ from simulacra.data.base import EventDataModule, View
 from simulacra.dynamics.denoiser import Prediction
 from simulacra.dynamics.density import Density
 from simulacra.dynamics.diffusion import Diffusion, Distance, Times
+from simulacra.dynamics.likelihoods import Likelihood
 from simulacra.dynamics.mean_flow import Goal
 from simulacra.dynamics.paths import Path as NoisePath
 from simulacra.dynamics.solvers import Solver
@@ -50,7 +51,7 @@ BASES: dict[type, str] = {
         (
             Module, EventDataModule, View, Format, ObservableSet, Tracker, Transform, Map, Calibration,
             ZeroFill, Density, Spline, Solver, NoisePath, Prediction, Times, Distance, Distillation,
-            Diffusion, Goal,
+            Diffusion, Goal, Likelihood,
         ),
         "simulacra.",
     ),

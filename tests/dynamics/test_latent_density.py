@@ -12,7 +12,8 @@ from torch.nn.functional import binary_cross_entropy
 from simulacra.core import Layout, regular_grid
 from simulacra.dynamics.diffusion import flow_matching
 from simulacra.dynamics.diffusion_density import DiffusionDensity
-from simulacra.dynamics.latent_density import LatentDensity, bernoulli_divergence
+from simulacra.dynamics.latent_density import LatentDensity
+from simulacra.dynamics.likelihoods import BernoulliMean, bernoulli_divergence
 from simulacra.dynamics.running_scale import WINDOW, RunningScale
 from simulacra.dynamics.solvers import Midpoint
 from simulacra.nn.bottleneck import Bottleneck, Normal, Plain
@@ -32,6 +33,7 @@ def density(bottleneck: Bottleneck | None = None) -> LatentDensity:
             fine=True, known=8,
         ),
         bottleneck=Plain() if bottleneck is None else bottleneck,
+        likelihood=BernoulliMean,
         latent=partial(
             DiffusionDensity, net=partial(TimedMLP, hidden=16, blocks=1, frequencies=2),
             process=flow_matching(0.0), solver=Midpoint(steps=2),
@@ -95,7 +97,7 @@ def test_one_batch_is_coded_and_decoded_after_learning_it_by_heart():
     optimizer, losses = torch.optim.Adam(module.coder.parameters(), lr=1e-2), []
     for _ in range(100):
         optimizer.zero_grad()
-        loss = module.reconstruction(x, context)
+        loss = module.reconstruction(x, context)["loss"]
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
@@ -115,7 +117,7 @@ def test_each_phase_reaches_its_own_parameters_and_only_the_first_moves_the_stat
     x, context = normal(8, GEOMETRY.n_voxels), normal(8, 2, seed=1)
     module.fit([(x, context, None)])
     assert int(module.scale.seen) == 0
-    module.reconstruction(x, context, None, generator()).backward()
+    module.reconstruction(x, context, None, generator())["loss"].backward()
     assert reached(module) == {f"coder.{name}" for name, _ in module.coder.named_parameters()}
     assert int(module.scale.seen) == 1
     module.zero_grad()

@@ -30,7 +30,7 @@ def box(layers: int, rows: int, cols: int, periodic: int | None = 0) -> Geometry
 def coder(geometry: Geometry, levels: dict = ONE_LEVEL, fine: bool = True, numbers: int = 1):
     torch.manual_seed(0)
     layout = Layout(geometry.n_voxels, 2, geometry=geometry)
-    return CellCoder(layout, numbers, channels=2, fine=fine, known=8, **levels)
+    return CellCoder(layout, numbers, layout.features, channels=2, fine=fine, known=8, **levels)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -42,8 +42,8 @@ def test_the_volume_of_data_set_3_has_the_published_channels_and_strides():
     assert geometry is not None
     with torch.device("meta"):
         made = CellCoder(
-            Layout(geometry.n_voxels, 46, geometry=geometry), 1, 4, (64,), ((3, 4, 3),),
-            ((3, 2, 1),), True, 100,
+            Layout(geometry.n_voxels, 46, geometry=geometry), 1, geometry.n_voxels, 4, (64,),
+            ((3, 4, 3),), ((3, 2, 1),), True, 100,
         )  # fmt: skip
     assert made.sizes == [(45, 50, 18), (15, 25, 18)]
     assert made.layout.features == 4 * 15 * 25 * 18
@@ -106,7 +106,9 @@ def test_every_parameter_is_trained_and_showers_do_not_see_each_other(data: str 
 
 def test_what_is_no_volume_and_levels_without_a_kernel_are_refused():
     with pytest.raises(UserError, match="where its numbers lie"):
-        CellCoder(Layout(8, 1), 1, 2, fine=True, known=8, **ONE_LEVEL)
+        CellCoder(Layout(8, 1), 1, 8, 2, fine=True, known=8, **ONE_LEVEL)
+    with pytest.raises(UserError, match="one number for each of 48 cells, not 96"):
+        CellCoder(Layout(48, 1, geometry=box(3, 4, 4)), 1, 96, 2, fine=True, known=8, **ONE_LEVEL)
     with pytest.raises(UserError, match="a width, a kernel and a stride"):
         coder(box(3, 4, 4), {**ONE_LEVEL, "widths": (8, 8)})
 
@@ -121,7 +123,7 @@ def test_a_normal_bottleneck_draws_and_adds_its_divergence_a_plain_one_does_neit
         NormalDistribution(mean, (0.5 * log_variance).exp()), NormalDistribution(0.0, 1.0)
     )
     passed, excess = Normal(kl=0.5)(given, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(excess, 0.5 * expected.flatten(1).mean(1))
+    torch.testing.assert_close(excess, expected.flatten(1).sum(1))
     torch.testing.assert_close(
         divergence(mean.flatten(1), log_variance.flatten(1)), expected.flatten(1).sum(1)
     )

@@ -82,6 +82,18 @@ def categorical(n: int, weights: Tensor, generator: torch.Generator | None = Non
     return (summed <= level).sum(1).clamp_max(weights.shape[1] - 1)
 
 
+def poisson(rate: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Counts of the given rates, shaped like them; NaN where a rate is.
+
+    Raises:
+        UserError: Where numbers are given.
+    """
+    _refuse("counts")
+    unknown = rate.isnan()
+    counts = torch.poisson(rate.masked_fill(unknown, 0.0), generator=generator)
+    return counts.masked_fill(unknown, torch.nan)
+
+
 def integers(
     low: int,
     high: int,

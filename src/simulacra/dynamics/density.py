@@ -82,6 +82,12 @@ class Density(nn.Module, ABC):
             rows: Batches of events, made one after the other as they are asked for.
         """
 
+    def remember(self, x: Tensor, context: Tensor | None, weight: Tensor | None) -> None:
+        """See a batch in training, of numbers that are learnt themselves; most densities need not.
+
+        The arguments are those of :meth:`loss`.
+        """
+
 
 MakeDensity = Callable[[Layout], Density]
 """What a configuration gives in the place of a density: all but what it describes is set."""

@@ -6,7 +6,7 @@ With kept events :math:`(y_i, c_i)` and product kernels of width :math:`h` in st
           v_i(c) \propto w_i \exp\bigl(-|c - c_i|^2 / 2 h_c^2\bigr),
 
 where :math:`\Sigma` is the diagonal of variances and :math:`w_i` are event weights. Of one-hot classes only
-kernels of the same class count.
+kernels of the same class count. Of numbers that are learnt themselves the latest events are kept.
 
 References: Rosenblatt 1969, "Conditional probability density and regression estimators"; used for the number
 of particles by EPiC-GAN (arXiv:2301.08128) and EPiC-FM (arXiv:2310.00049).
@@ -43,6 +43,7 @@ class KernelDensity(Density):
     condition_width: Tensor
     log_weight: Tensor
     count: Tensor
+    place: Tensor
 
     def __init__(self, layout: Layout, kernels: Count, bandwidth: Positive) -> None:
         super().__init__()
@@ -58,6 +59,7 @@ class KernelDensity(Density):
         self.register_buffer("condition_width", torch.ones(cond))
         self.register_buffer("log_weight", torch.zeros(kernels))
         self.register_buffer("count", torch.tensor(0))
+        self.register_buffer("place", torch.tensor(0))
 
     def fit(self, rows: Iterable[Rows]) -> None:
         """Keep the numbers of training events with their conditions and weights.
@@ -71,21 +73,40 @@ class KernelDensity(Density):
         cond = torch.cat(given) if given else None
         known = zip(values, weights, strict=True)
         weight = torch.cat([torch.ones_like(x[:, 0]) if w is None else w.to(x) for x, w in known])
-        if bool((weight < 0).any()):
-            raise UserError(
-                "a kernel density takes no negative event weights: use a flow of numbers"
-            )
+        _refuse_negative(weight)
         size = min(len(y), len(self.points))
         chosen = torch.linspace(0, len(y) - 1, size, dtype=torch.float64).long()
         self.count.fill_(size)
+        self.place.fill_(0)
         self.points[:size] = y[chosen]
         self.log_weight[:size] = weight[chosen].log()
         self.width.copy_(self.bandwidth * _spread(y, weight))
         if cond is not None:
             self.conditions[:size] = cond[chosen]
-            self.condition_width.copy_(
-                _spread(cond, weight) * size ** (-1 / (cond.shape[1] + 4))
-            )  # Scott
+            self.condition_width.copy_(_scott(cond, weight, size))
+
+    @torch.no_grad()
+    def remember(self, x: Tensor, context: Tensor | None, weight: Tensor | None) -> None:
+        """Keep a batch in the place of the events that were kept first.
+
+        Raises:
+            UserError: If a weight is negative.
+        """
+        weight = torch.ones_like(x[:, 0]) if weight is None else weight.to(x)
+        _refuse_negative(weight)
+        whole, new = len(self.points), min(len(x), len(self.points))
+        places = (self.place + torch.arange(new, device=x.device)) % whole
+        self.points[places] = x[-new:]
+        self.log_weight[places] = weight[-new:].log()
+        if context is not None:
+            self.conditions[places] = context[-new:]
+        self.place.copy_((self.place + new) % whole)
+        self.count.copy_((self.count + new).clamp(max=whole))
+        size = int(self.count)
+        kept = self.log_weight[:size].exp()
+        self.width.copy_(self.bandwidth * _spread(self.points[:size], kept))
+        if context is not None:
+            self.condition_width.copy_(_scott(self.conditions[:size], kept, size))
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density ``(B,)`` of ``x``, ``(B, K)``."""
@@ -119,6 +140,16 @@ class KernelDensity(Density):
         kept = self.conditions[: int(self.count)]
         scaled = cond / self.condition_width, kept / self.condition_width
         return own - 0.5 * torch.cdist(*scaled).square()
+
+
+def _refuse_negative(weight: Tensor) -> None:
+    if bool((weight < 0).any()):
+        raise UserError("a kernel density takes no negative event weights: use a flow of numbers")
+
+
+def _scott(cond: Tensor, weight: Tensor, size: int) -> Tensor:
+    """Width of the kernels of conditions by Scott's rule."""
+    return _spread(cond, weight) * size ** (-1 / (cond.shape[1] + 4))
 
 
 def _spread(x: Tensor, weight: Tensor) -> Tensor:

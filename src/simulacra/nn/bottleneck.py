@@ -28,13 +28,15 @@ class Bottleneck(nn.Module, ABC):
 
     numbers: ClassVar[int]
     """What an encoder gives for each number that passes."""
+    kl: float = 0.0
+    """Weight of the divergence beside a likelihood; 1 makes their sum a bound on the evidence."""
 
     @abstractmethod
     def forward(
         self, given: Tensor, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
-        """What passes ``(B, C, *)`` of what an encoder gives ``(B, numbers C, *)``, and what is added to the
-        loss of each event, ``(B,)``.
+        """What passes ``(B, C, *)`` of what an encoder gives ``(B, numbers C, *)``, and the divergence of
+        each event, ``(B,)`` [nat].
         """
 
 
@@ -54,7 +56,7 @@ class Normal(Bottleneck):
     """A draw from the normal distribution of the encoder.
 
     Args:
-        kl: Weight of the divergence, per number that passes.
+        kl: Weight of the divergence.
     """
 
     numbers = 2
@@ -68,8 +70,8 @@ class Normal(Bottleneck):
     ) -> tuple[Tensor, Tensor]:
         """See :class:`Bottleneck`."""
         mean, log_variance = given.chunk(2, dim=1)
-        excess = divergence(mean.flatten(1), log_variance.flatten(1)) / mean[0].numel()
-        return encoded(mean, log_variance, generator), self.kl * excess
+        found = divergence(mean.flatten(1), log_variance.flatten(1))
+        return encoded(mean, log_variance, generator), found
 
 
 def encoded(mean: Tensor, log_variance: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout, UserError, regular_grid
 from simulacra.core.ranges import Count
+from simulacra.nn.coder import Coder
 from simulacra.nn.common_grid import CommonGrid
 from simulacra.nn.coordinates import coordinate_maps
 from simulacra.nn.mlp import MLP
@@ -35,12 +36,13 @@ from simulacra.nn.padded_conv import PaddedConv, PaddedConvUp
 from simulacra.nn.timed_unet import TimedBlock
 
 
-class CellCoder(nn.Module):
+class CellCoder(Coder):
     """See the module's docstring.
 
     Args:
         layout: Cells with a geometry, and the width of the context.
         numbers: What the encoder gives for each number of the coarse volume.
+        outputs: What the decoder gives: one number for each cell.
         channels: Channels of the coarse volume, ``C``.
         widths: Channels of each level, multiples of eight.
         kernels: Cells along depth, rows and columns of the convolutions after each level.
@@ -52,7 +54,8 @@ class CellCoder(nn.Module):
         layout: The coarse volume as numbers in a line, given the same context.
 
     Raises:
-        UserError: If it is not known where the numbers lie, or levels do not have one kernel and stride each.
+        UserError: If it is not known where the numbers lie, levels do not have one kernel and stride each, or
+            more than a number of each cell is asked for.
     """
 
     fine_maps: Tensor
@@ -62,6 +65,7 @@ class CellCoder(nn.Module):
         self,
         layout: Layout,
         numbers: int,
+        outputs: int,
         channels: Count,
         widths: Sequence[Count],
         kernels: Sequence[Sequence[Count]],
@@ -79,6 +83,11 @@ class CellCoder(nn.Module):
             raise UserError(
                 f"each level of an encoder has a width, a kernel and a stride, got widths={list(widths)}, "
                 f"kernels={list(kernels)}, strides={list(strides)}"
+            )
+        if outputs != layout.features:
+            raise UserError(
+                f"a decoder of volumes gives one number for each of {layout.features} cells, not "
+                f"{outputs}: take simulacra.nn.vector_coder.VectorCoder, or BernoulliMean as the likelihood"
             )
         self.grid, self.channels = CommonGrid(layout.geometry, copied=True), channels
         self.fine = fine
@@ -126,12 +135,8 @@ class CellCoder(nn.Module):
             h = up(split(h, sizes), known) if self.fine else split(up(h, known), sizes)
         return self.grid.back(self.head(h)[:, 0])
 
-    def line(self, z: Tensor) -> Tensor:
-        """``(B, C, *)`` as numbers in a line ``(B, layout.features)``."""
-        return z.movedim(1, -1).flatten(1)
-
     def volume(self, line: Tensor) -> Tensor:
-        """Undo :meth:`line`."""
+        """See :class:`Coder`."""
         return line.unflatten(1, (*self.sizes[-1], self.channels)).movedim(-1, 1)
 
     def _coarse(self, context: int) -> Layout:

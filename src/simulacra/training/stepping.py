@@ -76,9 +76,18 @@ class Stepping(pl.LightningModule):
         return len(objectives) == 1 and objectives[0].every == objectives[0].steps == 1
 
     @property
+    def in_training(self) -> bool:
+        """Whether a trainer fits the module."""
+        return (
+            self._turns > 0
+            and self._trainer is not None
+            and self._trainer.state.fn == TrainerFn.FITTING
+        )
+
+    @property
     def progress(self) -> float:
         """Share of the run that is done, in [0, 1]; 0 outside of a training."""
-        return min(1.0, self._turn()[0] / self._turns) if self._in_fit() else 0.0
+        return min(1.0, self._turn()[0] / self._turns) if self.in_training else 0.0
 
     @property
     def turn_complete(self) -> bool:
@@ -88,7 +97,7 @@ class Stepping(pl.LightningModule):
     def current_objectives(self) -> dict[str, Objective]:
         """Objectives in whose phase the latest turn was; outside of a training those of the last phase."""
         objectives = self.objectives()
-        if not self._in_fit():
+        if not self.in_training:
             return {name: item for name, item in objectives.items() if item.end == 1}
         turn = max(0, self._turn()[0] - 1)
         return {n: item for n, item in objectives.items() if item.in_phase(turn, self._turns)}
@@ -338,13 +347,6 @@ class Stepping(pl.LightningModule):
         epochs, batches = (0, done) if math.isinf(size) else divmod(done, int(size))
         before = epochs * math.ceil(size / group) if epochs else 0
         return before + batches // group, (batches + 1) % group == 0 or batches + 1 == size
-
-    def _in_fit(self) -> bool:
-        return (
-            self._turns > 0
-            and self._trainer is not None
-            and self._trainer.state.fn == TrainerFn.FITTING
-        )
 
     def _optimizers(self) -> list[LightningOptimizer]:
         optimizers = self.optimizers()

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Latent, Spec, UserError
+from simulacra.core import Latent, Spec
 from simulacra.core.ranges import Share
 from simulacra.dynamics.density import MakeDensity
-from simulacra.dynamics.latent_density import LatentDensity
+from simulacra.dynamics.latent_density import LatentDensity, check_coded
 from simulacra.models.showers.shower_model import MakeTransform, ShowerModel
 from simulacra.training.generative import Objective
 from simulacra.training.optim import Optim
@@ -62,11 +62,7 @@ class CaloDREAMLatent(ShowerModel):
         super().__init__(
             spec, given, transform=transform, energies=energies, cells=cells, optim=optim
         )
-        if not isinstance(self.cells, LatentDensity):
-            raise UserError(
-                f"model.cells is a {type(self.cells).__name__}, which has no encoder: take a LatentDensity, "
-                "or model=calodream"
-            )
+        check_coded(self.cells)
         self.coder_optim, self.coder_share = coder_optim, coder_share
 
     def objectives(self) -> dict[str, Objective]:
@@ -83,4 +79,4 @@ class CaloDREAMLatent(ShowerModel):
         self, latent: Latent, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
         rows = self.described(latent)["cells"]
-        return {"loss": self.cells.reconstruction(*rows, generator)}
+        return self.cells.reconstruction(*rows, generator)
