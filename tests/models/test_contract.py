@@ -30,8 +30,14 @@ KINDS = [
     [("pxd_small", None)],
     [("table", None)],
 ]
+SLOW = {(model, data) for model in ("pixelcnn", "pixelcnn_pp") for data in ("ds2", "ild_10x10")}
+"""Thousands of cells, one drawn after the other."""
 PAIRS = [
-    pytest.param((model, *kind), id="-".join(filter(None, (model, *kind))))
+    pytest.param(
+        (model, *kind),
+        id="-".join(filter(None, (model, *kind))),
+        marks=[pytest.mark.grid] if (model, kind[0]) in SLOW else [],
+    )
     for model in models_of(GenerativeModule)
     for choices in KINDS
     for kind in [kind for kind in choices if fits(model, *kind)][:1]

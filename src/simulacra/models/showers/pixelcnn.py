@@ -15,8 +15,23 @@ Note:
 
 from __future__ import annotations
 
+from simulacra.core import Spec
 from simulacra.models.showers.shower_model import ShowerModel
+
+MOST_CELLS = 10_000
+"""Cells that are drawn one after the other, at most."""
 
 
 class PixelCNN(ShowerModel):
     """See the module's docstring and :class:`~simulacra.models.showers.shower_model.ShowerModel`."""
+
+    @classmethod
+    def accepts(cls, spec: Spec) -> str | None:
+        """What a shower model does, of not too many cells."""
+        reason = super().accepts(spec)
+        if reason is None and spec.n_voxels > MOST_CELLS:
+            return (
+                f"it draws one cell after the other, and {spec.n_voxels:,} cells are more than "
+                f"{MOST_CELLS:,}: take a model that draws layers or all cells at once"
+            )
+        return reason

@@ -13,8 +13,8 @@ Note:
 
 from __future__ import annotations
 
-from simulacra.models.showers.shower_model import ShowerModel
+from simulacra.models.showers.pixelcnn import PixelCNN
 
 
-class PixelCNNPP(ShowerModel):
-    """See the module's docstring and :class:`~simulacra.models.showers.shower_model.ShowerModel`."""
+class PixelCNNPP(PixelCNN):
+    """See the module's docstring and :class:`~simulacra.models.showers.pixelcnn.PixelCNN`."""
