@@ -75,7 +75,7 @@ def test_stacks_of_images_and_other_kinds_are_refused() -> None:
         made("lagan", spec().with_(kind="grid"))
 
 
-def scores(seed: int, steps: int = 400) -> dict[str, float]:
+def scores(seed: int, steps: int = 160) -> dict[str, float]:
     """What generated images have in common with true ones after a training."""
     events, truth = jets(3000, 1), jets(1000, 2)
     module = made(
@@ -110,3 +110,14 @@ def scores(seed: int, steps: int = 400) -> dict[str, float]:
         "mean": float(total(sample).mean() / total(truth).mean()),
         "classes": (high(sample)[1] - high(sample)[0]) / (high(truth)[1] - high(truth)[0]),
     }
+
+
+@pytest.mark.smoke
+def test_a_short_training_leaves_pixels_empty_and_does_not_collapse() -> None:
+    """Two seeds after 160 steps: sparsity off by 0.10 and 0.06, spread 0.97 and 1.01 of the true one, mean 1.30
+    and 1.13. After 240, with twice the rate: 0.07, 1.87 and 1.66.
+    """
+    found = scores(seed=0)
+    assert abs(found["sparsity"]) < 0.15
+    assert found["spread"] > 0.3
+    assert 0.5 < found["mean"] < 2.0
