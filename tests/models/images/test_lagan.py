@@ -94,12 +94,6 @@ def scores(seed: int, steps: int = 160) -> dict[str, float]:
                 optimizers[name].step()
                 module.zero_grad()
     sample = module.sample(truth.conditions(), generator=generator(4))
-    kinds = truth.cond["jet_class"][:, 0]
-
-    def high(batch: Batch) -> list[float]:
-        """Share of the upper half, by class."""
-        share = batch.x[:, 0, :6].sum((1, 2)) / batch.x.sum((1, 2, 3)).clamp_min(1e-6)
-        return [float(share[kinds == kind].mean()) for kind in (0, 1)]
 
     def total(batch: Batch) -> torch.Tensor:
         return batch.x.sum((1, 2, 3))
@@ -108,14 +102,13 @@ def scores(seed: int, steps: int = 160) -> dict[str, float]:
         "sparsity": float((sample.x == 0).float().mean() - (truth.x == 0).float().mean()),
         "spread": float(total(sample).std() / total(truth).std()),
         "mean": float(total(sample).mean() / total(truth).mean()),
-        "classes": (high(sample)[1] - high(sample)[0]) / (high(truth)[1] - high(truth)[0]),
     }
 
 
 @pytest.mark.smoke
 def test_a_short_training_leaves_pixels_empty_and_does_not_collapse() -> None:
-    """Two seeds after 160 steps: sparsity off by 0.10 and 0.06, spread 0.97 and 1.01 of the true one, mean 1.30
-    and 1.13. After 240, with twice the rate: 0.07, 1.87 and 1.66.
+    """Two seeds: sparsity off by 0.10 and 0.06, spread 0.97 and 1.01 of truth, mean 1.30 and 1.13 of it;
+    untrained: 0.39, 0.04 and 0.09.
     """
     found = scores(seed=0)
     assert abs(found["sparsity"]) < 0.15
