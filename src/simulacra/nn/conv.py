@@ -32,8 +32,8 @@ def conv_size(
 
 
 class ConvDown3d(nn.Module):
-    """Strided convolutions ``(B, C, L, R, K) -> (B, C', l, r, k)``, each with spatial norm (but the last)
-    and LeakyReLU.
+    """Strided convolutions ``(B, C, L, R, K) -> (B, C', l, r, k)``, each with spatial norm (the last only if
+    asked for) and LeakyReLU.
 
     A kernel longer than its axis is cut to the axis, so that any grid fits; a single cell is not normalised.
 
@@ -45,6 +45,7 @@ class ConvDown3d(nn.Module):
         strides: Stride of each convolution.
         paddings: Zero padding of each convolution.
         slope: Slope of the LeakyReLU below zero.
+        norm_last: Whether the output of the last convolution is normalised, too.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class ConvDown3d(nn.Module):
         strides: Sequence[Sequence[int]],
         paddings: Sequence[Sequence[int]],
         slope: float = 0.2,
+        norm_last: bool = False,
     ) -> None:
         super().__init__()
         if not len(channels) == len(kernels) == len(strides) == len(paddings):
@@ -73,7 +75,8 @@ class ConvDown3d(nn.Module):
                 nn.Conv3d(in_channels, width, fit, triple(stride), triple(padding), bias=False)
             )
             in_channels, sizes = width, conv_size(sizes, fit, stride, padding)
-            layers += [nn.LayerNorm(sizes)] if i < last and math.prod(sizes) > 1 else []
+            normed = (i < last or norm_last) and math.prod(sizes) > 1
+            layers += [nn.LayerNorm(sizes)] if normed else []
             layers.append(nn.LeakyReLU(slope))
         self.layers = nn.Sequential(*layers)
         self.features = in_channels * math.prod(sizes)

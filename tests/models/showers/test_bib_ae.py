@@ -1,0 +1,127 @@
+"""BIB-AE of showers: published sizes, phases, pairs that are true, what is drawn and refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from simulacra.core import IncompatibleError
+from simulacra.formats.ild import ild
+from simulacra.models.showers.bib_ae import BIBAE
+from simulacra.nn.bib_ae import ComponentCritic, PairCritic
+from simulacra.training.checkpoint import build
+from simulacra.training.stepping import Stepping
+from support import assert_losses_reach_their_own_parameters, composed
+from toy_showers import TOY, toy
+
+
+def model(*overrides: str, seed: int = 0) -> BIBAE:
+    torch.manual_seed(seed)
+    return build(composed("model", "model=bib_ae", "model/size=tiny", *overrides), TOY)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_published_networks_have_the_published_numbers_of_parameters() -> None:
+    with torch.device("meta"):
+        module = build(composed("model", "experiment=bib_ae_ild_published"), ild())
+    counts = {name: sum(p.numel() for p in o.parameters) for name, o in module.objectives().items()}
+    assert counts == {  # card, vae.md 2
+        "critic": 4_762_753,
+        "latent_critic": 10_301,
+        "coder": 71_443_094,
+        "post": 299_136,
+    }
+    assert (module.coder.encoded, module.coder.noise) == (24, 488)
+
+
+def test_the_post_processor_and_the_density_learn_after_the_auto_encoder() -> None:
+    found = {name: item.turns(100) for name, item in model().objectives().items()}
+    assert found == {
+        "critic": range(70),
+        "latent_critic": range(70),
+        "coder": range(0, 70, 2),
+        "post": range(70, 100),
+    }
+    flow = model("latent@model.latent=inn").objectives()
+    assert flow["latent"].turns(100) == range(70, 100)
+    assert "latent" not in model("latent@model.latent=kde").objectives()
+
+
+@pytest.mark.parametrize("latent", ["normal", "kde", "inn"])
+def test_any_density_of_the_vector_makes_showers(latent: str) -> None:
+    module = model(f"latent@model.latent={latent}").fit_transform([toy(32, 0)]).train()
+    assert_losses_reach_their_own_parameters(module, toy(8, 1))
+    cond = toy(8, 1).conditions()
+    first, again = (module.sample(cond, generator=generator()) for _ in range(2))
+    assert torch.equal(first.x, again.x)
+    TOY.validate(first)
+    assert not bool(((first.x > 0) & (first.x < TOY.cut)).any())
+
+
+def test_a_shower_beside_itself_is_a_true_pair_whatever_the_shower(monkeypatch) -> None:
+    """A critic that counts differences alone tells a copy from its shower, and no shower from another."""
+    module = model().fit_transform([toy(32, 0)])
+    latent = module.encode(toy(16, 1))
+    true = latent.x["shower"]
+
+    class Same(nn.Module):
+        def forward(self, pair: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+            return -(pair[:, 1:] - pair[:, :1]).abs().flatten(1).sum(1, keepdim=True)
+
+    module.critic = Same()
+    nearly = (0.5 * true, *([torch.zeros(1)] * 3))
+    monkeypatch.setattr(module, "reconstructed", lambda latent, generator: nearly)
+    found = module.critic_loss(latent, generator())
+    wanted = 0.5 * true.flatten(1).sum(1).mean()
+    torch.testing.assert_close(found["distance"], wanted)
+    exact = (true, *([torch.zeros(1)] * 3))
+    monkeypatch.setattr(module, "reconstructed", lambda latent, generator: exact)
+    assert float(module.critic_loss(latent, generator())["distance"]) == 0
+
+
+def test_critics_judge_showers_and_components_one_by_one() -> None:
+    torch.manual_seed(0)
+    critic, cond = PairCritic((8, 5, 5), 1, 4, 6, (8,)), torch.rand(5, 1)
+    pairs = torch.rand(5, 2, 8, 5, 5)
+    whole = critic(pairs, cond)
+    torch.testing.assert_close(critic(pairs[2:3], cond[2:3]), whole[2:3])
+    for changed in (pairs.flip(1), pairs.flip(0)):
+        assert not torch.allclose(critic(changed, cond), whole)
+    assert not torch.allclose(critic(pairs, cond.flip(0)), whole)
+    components = ComponentCritic((8,))
+    z = torch.randn(4, 7)
+    torch.testing.assert_close(components(z.flip(1)).flip(1), components(z))
+
+
+def test_noise_fills_the_vector_and_norms_are_over_the_cells_of_a_channel() -> None:
+    module = model()
+    vector = module.coder.filled(torch.full((4000, 3), 7.0), generator())
+    assert torch.equal(vector[:, :3], torch.full((4000, 3), 7.0))
+    assert vector[:, 3:].std() == pytest.approx(1, abs=0.03)
+    norms = [part for part in module.modules() if isinstance(part, nn.LayerNorm)]
+    assert norms
+    assert all(len(norm.normalized_shape) == 3 for norm in norms)
+
+
+def test_weights_of_terms_warm_up_and_sorted_hits_come_late(monkeypatch) -> None:
+    module = model("model.loss.warmup=0.4").fit_transform([toy(32, 0)])
+    latent = module.encode(toy(8, 1))
+    late = module.post_loss(latent, generator())
+    torch.testing.assert_close(
+        late["loss"].detach(), late["squared"] + module.processing.weight * late["hits"]
+    )
+    assert module.warmth == 1.0
+    monkeypatch.setattr(Stepping, "in_training", True)
+    monkeypatch.setattr(Stepping, "progress", 0.1)
+    early = module.post_loss(latent, generator())
+    torch.testing.assert_close(early["loss"].detach(), early["squared"])
+    assert module.warmth == pytest.approx(0.25)
+
+
+def test_what_is_no_regular_grid_is_refused() -> None:
+    with pytest.raises(IncompatibleError, match="regular grid"):
+        build(composed("model", "model=bib_ae", "model/size=tiny"), TOY.with_(kind="layers"))
