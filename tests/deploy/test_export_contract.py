@@ -32,6 +32,11 @@ REFUSED = {
     "icaloflow": "export the student",
     "l2lflows": "export the student",
     "conv_l2lflows": "veto",
+    "pixelcnn": "one after the other",
+    "pixelcnn_pp": "one after the other",
+    "pixelcnn_image": "one after the other",
+    "vae": "draws counts",
+    "calovae_inn": "draws counts",
 }
 """Models that cannot be unrolled, and what they say."""
 

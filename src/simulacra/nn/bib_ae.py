@@ -83,7 +83,7 @@ class VolumeCoder(nn.Module):
 
     def filled(self, z: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The whole vector ``(B, Z + N)`` of its first numbers ``(B, Z)``."""
-        return torch.cat([z, draws.normal((len(z), self.noise), z, generator)], dim=1)
+        return torch.cat([z, draws.normal((z.shape[0], self.noise), z, generator)], dim=1)
 
     def decode(self, vector: Tensor, cond: Tensor) -> Tensor:
         """Non-negative volumes ``(B, 1, *sizes)`` of vectors ``(B, Z + N)``."""

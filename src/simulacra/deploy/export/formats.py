@@ -83,6 +83,7 @@ class Onnx(Format):
                     torch.ops.aten.sort.stable: _sorted,
                     torch.ops.aten.erfc.default: _erfc,
                     torch.ops.aten.atan2.default: _atan2,
+                    torch.ops.aten.conv3d.default: _conv3d,
                 },
                 input_names=inputs,
                 output_names=outputs,
@@ -126,6 +127,27 @@ def _atan2(y: Any, x: Any) -> Any:
     up, down = words.Add(slope, math.pi), words.Sub(slope, math.pi)
     turned = words.Where(words.Less(y32, 0.0), down, up)
     return words.CastLike(words.Where(words.Less(x32, 0.0), turned, slope), y)
+
+
+def _conv3d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Sequence[int] = (1, 1, 1),
+    padding: Sequence[int] = (0, 0, 0),
+    dilation: Sequence[int] = (1, 1, 1),
+    groups: int = 1,
+) -> Any:
+    """With or without a bias; the translation of onnxscript makes a missing one of the wrong shape."""
+    words = required("onnxscript").opset18
+    given = [x, weight] if bias is None else [x, weight, bias]
+    return words.Conv(
+        *given,
+        strides=list(stride),
+        pads=[*padding, *padding],
+        dilations=list(dilation),
+        group=groups,
+    )
 
 
 class TorchScript(Format):

@@ -148,9 +148,9 @@ class CaloGAN(TwoPlayer):
         """Cells, then the numbers of the event."""
         made = super().generate(cond, generator)
         cells = made.x[self.stage]
-        numbers = cells.new_zeros(len(cells), 0)
+        numbers = cells.new_zeros(cond.n, 0)
         if self.numbers is not None:
-            numbers = self.numbers.sample(len(cells), self._context(made), generator)
+            numbers = self.numbers.sample(cond.n, self._context(made), generator)
         return Latent({**made.x, "energies": numbers}, made.cond)
 
     def _context(self, latent: Latent) -> Tensor:
