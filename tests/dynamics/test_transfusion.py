@@ -100,8 +100,10 @@ def test_losses_reach_all_parameters_and_samples_repeat(make, context: int):
         optimizer.zero_grad()
         density.loss(x, cond, None, generator(2)).backward()
         optimizer.step()
-    # a bias of keys moves no softmax, so that its gradient is 0 but for rounding
-    assert all(bool((p.grad != 0).any()) for p in density.parameters())
+    # among one token there is nothing to ask for: gradients of queries are 0, if not for rounding
+    still = {name for name, p in density.named_parameters() if not bool((p.grad != 0).any())}
+    assert all(".encoder." in f".{name}" and ".query." in name for name in still)
+    assert not (still and context)
     with torch.no_grad():
         first, again = (density.sample(32, cond, generator(3)) for _ in range(2))
     assert first.shape == (32, 4)
