@@ -119,7 +119,8 @@ def test_a_short_training_of_version_two_learns_the_toy_showers_and_uses_the_con
     # Seeds 0 and 1: untrained 0.55 to 0.56, trained 0.31, shuffled 7.2 to 7.7.
     module = made(
         "caloscore2", TOY, "cells.net.known=16", "energies.net.hidden=32", "energies.net.known=16",
-        "cells.solver.steps=4", "optim.optimizer.lr=6e-3", "optim.scheduler=null",
+        "cells.solver._target_=simulacra.dynamics.samplers.DDIM", "cells.solver.steps=4",
+        "optim.optimizer.lr=6e-3", "optim.scheduler=null",
     )  # fmt: skip
     scores = smoke_scores(module, seed=0, steps=150)
     assert scores["trained"] < 0.38, scores
