@@ -116,7 +116,7 @@ ENTROPY = 6.0
 @pytest.mark.smoke
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_cascade_is_learnt(seed: int) -> None:
-    """Per image, above its entropy; seeds 0 to 2: 0.1 to 0.2 nat, untrained about 4."""
+    """Per image, above its entropy; seeds 0 to 2: 0.11 to 0.18 nat, untrained 4.5 to 6.8."""
     law = cascade(2, seed=seed)
     optimizer = torch.optim.Adam(law.parameters(), lr=1e-2)
     noise = generator(seed)
@@ -128,7 +128,7 @@ def test_a_cascade_is_learnt(seed: int) -> None:
         optimizer.step()
     with torch.no_grad():
         law_of = law.log_law(_halves(torch.rand(4000, 3, generator=noise)), None)
-    assert -float(law_of.mean()) - ENTROPY < 0.4
+    assert -float(law_of.mean()) - ENTROPY < 0.3
 
 
 def _halves(shares: torch.Tensor) -> torch.Tensor:
@@ -141,3 +141,23 @@ def test_the_entropy_of_a_logit() -> None:
     v = torch.linspace(-40, 40, 80001, dtype=torch.float64)
     log = -v - 2 * torch.nn.functional.softplus(-v)
     assert float(-(log.exp() * log).sum()) * 80 / 80000 == pytest.approx(2.0, abs=1e-6)
+
+
+@pytest.mark.smoke
+def test_images_come_back_from_their_codes() -> None:
+    """Squared error over the variance of pixels; seeds 0 to 2: 0.24, 0.20, 0.23; of images drawn anew 2."""
+    torch.manual_seed(0)
+    inside = torch.ones(8, 8, dtype=torch.bool)
+    law = Cascade(inside, 0, components=3, state=24, code=8, hidden=32)
+    optimizer = torch.optim.Adam(law.parameters(), lr=4e-3)
+    events, noise = split(4000, 8), generator()
+    for _ in range(500):
+        chosen = events[torch.randint(len(events), (64,), generator=noise)]
+        optimizer.zero_grad()
+        law.loss(chosen, generator=noise).mean().backward()
+        torch.nn.utils.clip_grad_norm_(law.parameters(), 1.0)
+        optimizer.step()
+    with torch.no_grad():
+        unseen = split(500, 8, 99)
+        error = (law.reconstructed(unseen, None, generator(1)) - unseen).square().mean()
+    assert float(error / (unseen - unseen.mean(0)).square().mean()) < 0.3
