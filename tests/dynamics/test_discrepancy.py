@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from simulacra.core import UserError
-from simulacra.dynamics.discrepancy import mmd_rbf, sorted_window_mmd
+from simulacra.dynamics.discrepancy import (
+    BreitWigner,
+    Gaussian,
+    Kernel,
+    Matching,
+    mmd,
+    mmd_rbf,
+    sorted_window_mmd,
+)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -83,3 +91,57 @@ def test_both_lead_a_sample_towards_the_other() -> None:
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.1 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "value"),
+    [
+        (Gaussian([2.0, 0.5]), lambda r: math.exp(-(r**2) / 8) + math.exp(-2 * r**2)),
+        (BreitWigner([2.0, 0.5]), lambda r: 1 / (1 + r**2) + 1 / (1 + 16 * r**2)),
+    ],
+)
+def test_kernels_of_masses_are_those_of_the_formulas(kernel: Kernel, value) -> None:
+    r = torch.tensor([0.0, 0.5, 1.0, 4.0])
+    torch.testing.assert_close(kernel(r.square()), torch.tensor([value(x) for x in r.tolist()]))
+    x, y = normal(9, 1), normal(6, 1, seed=1)
+    pairs = [
+        sum(value(abs(a - b)) for a in one for b in two) / (len(one) * len(two))
+        for p, q in ((x, x), (y, y), (x, y))
+        for one, two in [(p.flatten().tolist(), q.flatten().tolist())]
+    ]
+    assert float(mmd(x, y, kernel)) == pytest.approx(pairs[0] + pairs[1] - 2 * pairs[2], abs=1e-5)
+
+
+def test_a_breit_wigner_kernel_is_half_as_high_at_half_its_width() -> None:
+    assert float(BreitWigner([3.0])(torch.tensor(1.5**2))) == pytest.approx(0.5)
+    with pytest.raises(UserError, match="at least one width"):
+        BreitWigner([])
+
+
+def test_matching_sums_over_quantities_and_counts_weights_of_both_samples() -> None:
+    x, y, counts = normal(6, 3), normal(6, 3, seed=1), torch.tensor([0, 1, 2, 1, 0, 3])
+    again = torch.repeat_interleave(torch.arange(6), counts)
+    match, kernel = Matching(0.5, BreitWigner([1.0])), BreitWigner([1.0])
+    wanted = sum(float(mmd(x[:, [k]], y[:, [k]], kernel)) for k in range(3))
+    assert float(match(x, y)) == pytest.approx(0.5 * wanted, rel=1e-4)
+    torch.testing.assert_close(match(x, y, counts.float()), match(x[again], y[again]))
+    assert not torch.allclose(match(x, y, counts.float()), match(x, y), rtol=1e-3)
+
+
+def test_matching_does_not_see_how_quantities_depend_on_each_other() -> None:
+    """What it leaves to a critic: one mass per event, dealt out anew, is the same to it."""
+    x, y = normal(50, 2), normal(50, 2, seed=1)
+    dealt = torch.stack([x[:, 0], x[torch.randperm(50), 1]], 1)
+    match = Matching(1.0, BreitWigner([1.0, 4.0]))
+    torch.testing.assert_close(match(dealt, y), match(x, y))
+
+
+def test_wide_kernels_pull_from_where_narrow_ones_do_not() -> None:
+    pulls = []
+    for widths in ([1.0], [1.0, 16.0]):
+        x = (normal(64, 1) + 40).requires_grad_()
+        Matching(1.0, Gaussian(widths))(x, normal(64, 1, seed=1)).backward()
+        assert x.grad is not None
+        pulls.append(float(x.grad.mean()))
+    assert abs(pulls[0]) < 1e-8
+    assert pulls[1] > 1e-5

@@ -14,6 +14,7 @@ from simulacra.dynamics.games import (
     Hinge,
     Labels,
     LeastSquares,
+    Regularised,
     Wasserstein,
     flipped,
 )
@@ -36,6 +37,11 @@ def sigmoid(s: float) -> float:
 GAMES = {
     "binary": (
         BinaryGame(),
+        mean(REAL, lambda s: -math.log(sigmoid(s))) + mean(FAKE, lambda s: -math.log(1 - sigmoid(s))),
+        mean(FAKE, lambda s: -math.log(sigmoid(s))),
+    ),
+    "regularised": (
+        Regularised(0.1),
         mean(REAL, lambda s: -math.log(sigmoid(s))) + mean(FAKE, lambda s: -math.log(1 - sigmoid(s))),
         mean(FAKE, lambda s: -math.log(sigmoid(s))),
     ),
@@ -75,14 +81,34 @@ def test_a_weight_of_two_is_a_second_event(game: Game, critic: float, made: floa
         assert float(found) != pytest.approx(critic)
 
 
-def test_only_the_wasserstein_game_asks_for_a_slope_at_single_events() -> None:
+def test_only_games_with_a_slope_at_single_events_ask_for_one() -> None:
     slope = torch.tensor([3.0, 4.0])
     events = torch.randn(5, 2, generator=generator()), torch.randn(5, 2, generator=generator(1))
     found = Wasserstein(2.0).penalty(lambda x: x @ slope, *events, generator=generator())
     assert float(found) == pytest.approx(2 * (5 - 1) ** 2)
     for game, _, _ in GAMES.values():
         penalty = game.penalty(lambda x: x @ slope, *events)
-        assert (penalty is not None) == game.one_by_one == isinstance(game, Wasserstein)
+        sloped = isinstance(game, (Regularised, Wasserstein))
+        assert (penalty is not None) == game.one_by_one == sloped
+
+
+def test_a_critic_is_kept_flat_where_it_errs() -> None:
+    """Half the weight times the mean of squared errors and slopes, of each kind of event at itself."""
+    slope = torch.tensor([3.0, 4.0], requires_grad=True)
+    real, fake = torch.tensor([[1.0, 0.0], [0.0, -0.5]]), torch.tensor([[0.5, 0.0], [-2.0, 1.0]])
+    game = Regularised(0.3)
+    found = game.penalty(lambda x: (x @ slope)[:, None], real, fake)
+    errors = [1 - sigmoid(3.0), 1 - sigmoid(-2.0)], [sigmoid(1.5), sigmoid(-2.0)]
+    wanted = 0.15 * 25 * sum(sum(e**2 for e in kind) / 2 for kind in errors)
+    assert float(found.detach()) == pytest.approx(wanted, rel=1e-5)
+    found.backward()
+    assert slope.grad is not None
+    assert bool(slope.grad.any())
+    weight, twice = torch.tensor([2.0, 0.0]), torch.tensor([0, 0])
+    torch.testing.assert_close(
+        game.penalty(lambda x: (x @ slope)[:, None], real, fake, weight),
+        game.penalty(lambda x: (x @ slope)[:, None], real[twice], fake[twice]),
+    )
 
 
 def test_flips_tell_the_critic_the_opposite_and_leave_the_generator_alone() -> None:

@@ -29,6 +29,7 @@ KINDS = [
     [("jetnet30", "image")],
     [("pxd_small", None)],
     [("table", None)],
+    [("events", None)],
 ]
 SLOW = {(model, data) for model in ("pixelcnn", "pixelcnn_pp") for data in ("ds2", "ild_10x10")}
 """Thousands of cells, one drawn after the other."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from simulacra.training.optim import warmup_cosine
+from simulacra.training.optim import inverse_time, warmup_cosine
 
 
 def test_a_rate_rises_is_held_and_falls_to_its_end() -> None:
@@ -23,3 +23,14 @@ def test_a_rate_rises_is_held_and_falls_to_its_end() -> None:
     assert rates[75] == pytest.approx(1.25)  # half way down
     assert rates[100] == pytest.approx(0.5)
     assert all(a > b for a, b in pairwise(rates[51:]))
+
+
+def test_a_rate_falls_in_steps_with_the_inverse_of_the_time() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 2.0)
+    schedule = inverse_time(optimizer, 40, parts=4, decay=0.5)
+    rates = []
+    for _ in range(40):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([2.0] * 10 + [2 / 1.5] * 10 + [1.0] * 10 + [2 / 2.5] * 10)

@@ -4,6 +4,7 @@ from simulacra.core.batch import Batch, Conditions, Latent
 from simulacra.core.errors import FormatError, IncompatibleError, UserError
 from simulacra.core.geometry import Geometry, Layer, regular_grid
 from simulacra.core.layout import Layout, Levels
+from simulacra.core.momenta import Particle, Resonance
 from simulacra.core.spec import Field, Prior, Role, Spec
 from simulacra.core.weights import (
     check_weight,
@@ -24,7 +25,9 @@ __all__ = [
     "Layer",
     "Layout",
     "Levels",
+    "Particle",
     "Prior",
+    "Resonance",
     "Role",
     "Spec",
     "UserError",

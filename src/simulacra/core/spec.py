@@ -18,6 +18,7 @@ from torch import Tensor
 from simulacra.core.batch import Batch
 from simulacra.core.errors import UserError
 from simulacra.core.geometry import Geometry
+from simulacra.core.momenta import Particle, Resonance, check_decays
 from simulacra.core.strict import read
 
 Kind = Literal["grid", "layers", "cloud", "image", "table"]
@@ -158,6 +159,8 @@ class Spec:
         signed: Whether event weights may be negative.
         response: Range in which the median of visible over incident energy lies, both in one unit; None
             where nothing is known of it. Events outside of it are remarked on, not refused.
+        particles: Those whose four-momenta are features of a table.
+        resonances: What such particles come from.
     """
 
     name: str
@@ -174,6 +177,8 @@ class Spec:
     sample_batch: int = 1024
     signed: bool = False
     response: tuple[float, float] | None = declared(default=None, compare=False)
+    particles: tuple[Particle, ...] = declared(default=(), compare=False)
+    resonances: tuple[Resonance, ...] = declared(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1 or self.n_voxels > LARGEST:
@@ -199,6 +204,7 @@ class Spec:
             raise ValueError(
                 f"spec {self.name!r}: cut {self.cut} is below the threshold {self.threshold}"
             )
+        check_decays(self.particles, self.resonances, len(self.features))
         unknown = {prior.name for prior in self.prior} - {field.name for field in self.conditions}
         if unknown:
             raise ValueError(
@@ -280,7 +286,7 @@ class Spec:
     def to_dict(self) -> dict[str, object]:
         """Plain types only: strings, numbers, tuples and dicts."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for key in ("features", "conditions", "event", "prior"):
+        for key in ("features", "conditions", "event", "prior", "particles", "resonances"):
             values[key] = [asdict(item) for item in values[key]]
         values["geometry"] = None if self.geometry is None else self.geometry.to_dict()
         return values

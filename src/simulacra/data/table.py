@@ -5,7 +5,7 @@ Files are HDF5, CSV or Parquet, as their suffix says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,6 +16,7 @@ from simulacra.data.file_data import FileDataModule, Files, permutation
 from simulacra.data.files import Published
 from simulacra.formats.table_columns import columns_of
 from simulacra.formats.table_files import TableFiles
+from simulacra.formats.table_particles import particles_of
 from simulacra.physics.table import TableObservables
 
 _SPLIT_SEED = 2024
@@ -36,6 +37,8 @@ class TableData(FileDataModule):
             :func:`~simulacra.formats.table_columns.columns_of`.
         loading, root, files, view: As of :class:`~simulacra.data.file_data.FileDataModule`; the public
             files are those of the embedded sample, and tables are held in memory.
+        particles, resonances: Which columns are four-momenta, and of what: see
+            :func:`~simulacra.formats.table_particles.particles_of`.
     """
 
     def __init__(
@@ -46,8 +49,11 @@ class TableData(FileDataModule):
         root: str | None = None,
         files: Files | None = None,
         view: Callable[[Spec], View] | None = None,
+        particles: Mapping[str, Mapping[str, Any]] | None = None,
+        resonances: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        form = TableFiles(title, columns_of(columns))
+        known = columns_of(columns)
+        form = TableFiles(title, known, *particles_of(particles or {}, resonances or {}, known))
         super().__init__(form, TableObservables, _EMBEDDED, loading, root, files, "never", view)
 
     @property

@@ -81,6 +81,25 @@ def gradient_penalty(
     return weighted_mean((slope.flatten(1).norm(dim=1) - target).square(), weight)
 
 
+def error_slope(score: Score, events: Tensor, sign: float, weight: Tensor | None = None) -> Tensor:
+    r"""Mean of :math:`\sigma(\pm D)^2 \|\nabla_x D\|^2` over events of one kind.
+
+    Args:
+        score: Critic of events ``(B, *)`` alone, which treats them one by one.
+        events: Events ``(B, *)``, taken as constants.
+        sign: 1 for generated events, of which :math:`\sigma(D)` is the critic's error, -1 for true ones.
+        weight: Event weights ``(B,)``, or None.
+
+    Reference: Roth, Lucchi, Nowozin, Hofmann, arXiv:1705.09367.
+    """
+    at = events.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logit = score(at)  # (B, 1)
+        (slope,) = torch.autograd.grad(logit.sum(), at, create_graph=True)
+    error = torch.sigmoid(sign * logit.flatten())
+    return weighted_mean(error.square() * slope.flatten(1).square().sum(1), weight)
+
+
 def moment_distance(real: Tensor, fake: Tensor) -> Tensor:
     """Mean absolute difference of the means and of the standard deviations of features.
 

@@ -7,6 +7,7 @@ With scores :math:`D` of true events :math:`x` and of generated ones :math:`G`, 
 game                  the critic minimises                           the generator minimises
 ====================  =============================================  =======================
 :class:`BinaryGame`   :math:`E[\zeta(-D(x))] + E[\zeta(D(G))]`       :math:`E[\zeta(-D(G))]`
+:class:`Regularised`  the same and a penalty                         the same
 :class:`Hinge`        :math:`E[(1 - D(x))_+] + E[(1 + D(G))_+]`      :math:`-E[D(G)]`
 :class:`LeastSquares` :math:`E[(D(x) - 1)^2 + D(G)^2] / 2`           :math:`E[(D(G) - 1)^2] / 2`
 :class:`Wasserstein`  :math:`E[D(G)] - E[D(x)]` and a penalty        :math:`-E[D(G)]`
@@ -17,7 +18,8 @@ it was made for. A critic may also name the class of an event (:class:`Labels`),
 rewarded, too.
 
 References: Goodfellow et al., arXiv:1406.2661, section 3; Lim and Ye, arXiv:1705.02894; Mao et al.,
-arXiv:1611.04076; Gulrajani et al., arXiv:1704.00028; Odena et al., arXiv:1610.09585, section 3, for classes.
+arXiv:1611.04076; Gulrajani et al., arXiv:1704.00028; Roth et al., arXiv:1705.09367, for the penalty of
+:class:`Regularised`; Odena et al., arXiv:1610.09585, section 3, for classes.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from simulacra.core.constructors import constructor, role
 from simulacra.core.ranges import NotNegative, Share
 from simulacra.dynamics.adversarial import (
     Score,
+    error_slope,
     gradient_penalty,
     least_squares,
     wasserstein_critic_loss,
@@ -124,6 +127,42 @@ class BinaryGame(Game):
             flipped = draws.uniform(score.shape, score, generator) < self.flip
             target = torch.where(flipped, 1 - target, target)
         return weighted_mean(functional.softplus(score) - target * score, weight)
+
+
+class Regularised(BinaryGame):
+    r"""Cross-entropy, and a penalty that keeps the critic flat where it errs.
+
+    .. math:: \frac{\gamma}{2} \left( E[(1 - \sigma(D))^2 \|\nabla_x D\|^2]_x
+              + E[\sigma(D)^2 \|\nabla_x D\|^2]_G \right).
+
+    The penalty is what noise on both kinds of events would do in the mean, so that a critic of samples that
+    hardly overlap still tells the generator where to go.
+
+    Args:
+        slope: The weight :math:`\gamma`.
+
+    Reference: Roth, Lucchi, Nowozin, Hofmann, arXiv:1705.09367.
+    """
+
+    one_by_one = True
+
+    def __init__(self, slope: NotNegative) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def penalty(
+        self,
+        score: Score,
+        real: Tensor,
+        fake: Tensor,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """See :meth:`Game.penalty`; nothing is drawn."""
+        terms = [
+            error_slope(score, events, sign, weight) for events, sign in ((real, -1), (fake, 1))
+        ]
+        return self.slope / 2 * torch.stack(terms).sum()
 
 
 class Hinge(Game):

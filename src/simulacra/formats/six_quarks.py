@@ -7,25 +7,33 @@ r"""Top pairs that decay to six quarks, as a table of their four-momenta (arXiv:
 - ``bbar``: the antiquark of :math:`\bar t \to W^- \bar b`,
 - ``q3``, ``q4``: the up-type antiquark and the down-type quark of :math:`W^- \to \bar q q'`.
 
-So both halves have the same order under the exchange of particles and antiparticles. Files are HDF5, CSV or
-Parquet.
+So both halves have the same order under the exchange of particles and antiparticles. The masses of b quarks
+are Pythia's; those of light quarks are those of their flavours. Files are HDF5, CSV or Parquet.
 """
 
 from __future__ import annotations
 
-from simulacra.core import Field
+from simulacra.core import Field, Particle, Resonance
 from simulacra.formats.table_columns import Column
 from simulacra.formats.table_files import TableFiles
 
 QUARKS = ("b", "q1", "q2", "bbar", "q3", "q4")
 COMPONENTS = ("e", "px", "py", "pz")
+MASSES = {"b": 4.8, "bbar": 4.8}
+"""Of those quarks that have the same in all events [GeV]."""
+RESONANCES = (
+    Resonance("w_plus", ("q1", "q2")),
+    Resonance("w_minus", ("q3", "q4")),
+    Resonance("top", ("b", "q1", "q2")),
+    Resonance("antitop", ("bbar", "q3", "q4")),
+)
 
 
 class SixQuarks(TableFiles):
     """Reader and writer of such tables."""
 
     def __init__(self) -> None:
-        super().__init__("events", six_quark_columns())
+        super().__init__("events", six_quark_columns(), six_quark_particles(), RESONANCES)
 
 
 def six_quark_columns() -> tuple[Column, ...]:
@@ -36,3 +44,11 @@ def six_quark_columns() -> tuple[Column, ...]:
         for component in COMPONENTS
     ]
     return tuple(Column(field, field.name) for field in fields)
+
+
+def six_quark_particles() -> tuple[Particle, ...]:
+    """The quarks, each with its four columns."""
+    return tuple(
+        Particle(quark, (4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3), MASSES.get(quark))
+        for i, quark in enumerate(QUARKS)
+    )

@@ -116,7 +116,9 @@ class TableFormat(Format):
         return {column.name: _stored(column, rows[column.name]) for column in self.table}
 
     def toy_rows(self, n: int, seed: int) -> Batch:
-        """Rows with correlated columns, and a few values on each lower bound."""
+        """Rows with correlated columns, and a few values on each lower bound; energies of particles are those
+        of their momenta and masses.
+        """
         generator = torch.Generator().manual_seed(seed)
         like = torch.zeros(n)
         common = draws.normal((n,), like, generator)
@@ -124,6 +126,11 @@ class TableFormat(Format):
         for column in self.table:
             own = 0.6 * common + 0.8 * draws.normal((n,), like, generator)
             rows[column.name] = _toy_values(column.field, own)
+        names = [field.name for field in self.spec.features]
+        for particle in self.spec.particles:
+            energy, *space = (names[column] for column in particle.columns)
+            square = torch.stack([rows[name].square() for name in space]).sum(0)
+            rows[energy] = (square + (particle.mass or 0.0) ** 2).sqrt()
         return self._batch(rows)
 
     def _batch(self, rows: Mapping[str, Tensor]) -> Batch:

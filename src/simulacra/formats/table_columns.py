@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from simulacra.core import Field, Spec, UserError
+from simulacra.core import Field, Particle, Resonance, Spec, UserError
 
 Use = Literal["feature", "condition", "event"]
 SAMPLE_BATCH = 8192
@@ -113,8 +113,13 @@ def _column(name: str, settings: dict[str, Any]) -> Column:
     return Column(field, place.get("key") or name, place.get("index"), use)
 
 
-def table_spec(name: str, columns: Sequence[Column]) -> Spec:
-    """What a table of these columns promises."""
+def table_spec(
+    name: str,
+    columns: Sequence[Column],
+    particles: Sequence[Particle] = (),
+    resonances: Sequence[Resonance] = (),
+) -> Spec:
+    """What a table of these columns promises, some of which may be four-momenta."""
     parts = {
         use: tuple(c.field for c in columns if c.use == use and not c.weighs)
         for use in get_args(Use)
@@ -130,4 +135,6 @@ def table_spec(name: str, columns: Sequence[Column]) -> Spec:
         event=parts["event"],
         sample_batch=SAMPLE_BATCH,
         signed=any(low is not None and low < 0 for low in lowest),
+        particles=tuple(particles),
+        resonances=tuple(resonances),
     )

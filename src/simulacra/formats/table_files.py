@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from simulacra.core import Batch, FormatError
+from simulacra.core import Batch, FormatError, Particle, Resonance
 from simulacra.formats.base import FileInfo, Format, Writer
 from simulacra.formats.table import TableFormat
 from simulacra.formats.table_columns import Column, table_spec
@@ -27,12 +27,20 @@ class TableFiles(Format):
     Args:
         name: Name of the data set.
         columns: The columns.
+        particles: Particles whose four-momenta are among them.
+        resonances: What these come from.
     """
 
     suffixes = tuple(SUFFIXES)
 
-    def __init__(self, name: str, columns: Sequence[Column]) -> None:
-        super().__init__(table_spec(name, columns))
+    def __init__(
+        self,
+        name: str,
+        columns: Sequence[Column],
+        particles: Sequence[Particle] = (),
+        resonances: Sequence[Resonance] = (),
+    ) -> None:
+        super().__init__(table_spec(name, columns, particles, resonances))
         self.kinds = {suffix: kind(self.spec, columns) for suffix, kind in SUFFIXES.items()}
 
     def of(self, path: Path | str) -> TableFormat:

@@ -10,14 +10,12 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec
-from simulacra.formats.six_quarks import COMPONENTS, QUARKS
+from simulacra.core.momenta import mass, transverse
+from simulacra.formats.six_quarks import COMPONENTS, QUARKS, RESONANCES
 from simulacra.physics.base import Axis, ObservableSet, per_batch
 
 SYSTEMS: dict[str, tuple[str, ...]] = {
-    "w_plus": ("q1", "q2"),
-    "w_minus": ("q3", "q4"),
-    "top": ("b", "q1", "q2"),
-    "antitop": ("bbar", "q3", "q4"),
+    **{resonance.name: resonance.particles for resonance in RESONANCES},
     "pair": QUARKS,
 }
 """Quarks of each system whose mass is looked at."""
@@ -36,17 +34,6 @@ SOFTEST = 1e-3
 def momenta(x: Tensor) -> Tensor:
     """Four-momenta ``(B, 6, 4)`` of rows ``(B, 24)``, float64 [GeV]."""
     return x.double().unflatten(1, (len(QUARKS), len(COMPONENTS)))
-
-
-def mass(momentum: Tensor) -> Tensor:
-    """Mass ``(*)`` of four-momenta ``(*, 4)``, in their unit."""
-    energy, space = momentum[..., 0], momentum[..., 1:]
-    return (energy.square() - space.square().sum(-1)).clamp_min(0).sqrt()
-
-
-def transverse(momentum: Tensor) -> Tensor:
-    """Transverse momentum ``(*)`` of four-momenta ``(*, 4)``, in their unit."""
-    return momentum[..., 1:3].norm(dim=-1)
 
 
 class SixQuarkObservables(ObservableSet):

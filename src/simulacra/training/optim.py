@@ -111,6 +111,18 @@ def warmup_cosine(
 
 
 @constructor
+def inverse_time(
+    optimizer: Optimizer, total_steps: int, parts: Count, decay: NotNegative
+) -> LRScheduler:
+    """The rate over ``1 + decay n`` in part ``n`` of the run, of which there are ``parts`` of one length."""
+
+    def scale(step: int) -> float:
+        return 1 / (1 + decay * (step * parts // max(1, total_steps)))
+
+    return LambdaLR(optimizer, scale)
+
+
+@constructor
 def milestones(
     optimizer: Optimizer, total_steps: int, at: Sequence[Share], factor: Positive = 0.5
 ) -> LRScheduler:
