@@ -26,6 +26,7 @@ KINDS = (
     ("jetnet30", "image"),
     ("pxd_small", None),
     ("table", None),
+    ("events", None),
 )
 REFUSED = {
     "caloflow_teacher": "export the student",

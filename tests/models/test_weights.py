@@ -26,6 +26,7 @@ VIEWS = [
     ("jetclass", None),
     ("ild_10x10", "cloud"),
     ("table", None),
+    ("events", None),
 ]
 PAIRS = [
     (model, *view)

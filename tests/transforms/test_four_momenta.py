@@ -30,17 +30,20 @@ def events() -> Batch:
     return data.build(composed("data", "data=events")).part("test")[range(3000)]
 
 
-def fitted(events: Batch, chart: Chart | None = None, shown=None) -> FourMomenta:
-    transform = FourMomenta(SPEC, (), chart or Cartesian(), shown or Energies())
+def fitted(
+    events: Batch, chart: Chart | None = None, shown=None, whiten: bool = False
+) -> FourMomenta:
+    transform = FourMomenta(SPEC, (), chart or Cartesian(), shown or Energies(), whiten)
     transform.fit([events[:1500], events[1500:]])
     return transform.eval()
 
 
 @CHARTS
+@pytest.mark.parametrize("whiten", [False, True])
 def test_momenta_come_back_and_energies_are_those_of_the_mass_shell(
-    chart: Chart, events: Batch
+    chart: Chart, whiten: bool, events: Batch
 ) -> None:
-    transform = fitted(events, chart)
+    transform = fitted(events, chart, whiten=whiten)
     back = transform.inverse(transform(events), events.conditions([]))
     true, made = (batch.x.double().unflatten(1, (6, 4)) for batch in (events, back))
     torch.testing.assert_close(made[..., 1:], true[..., 1:], rtol=2e-4, atol=2e-2)
@@ -91,7 +94,7 @@ def test_rows_keep_the_order_of_their_columns() -> None:
     x = data.build(composed("data", "data=events")).part("test")[range(100)].x
     made = []
     for spec, rows in ((SPEC, x), (mixed, x[:, order])):
-        transform = FourMomenta(spec, (), Cartesian(), Energies())
+        transform = FourMomenta(spec, (), Cartesian(), Energies(), False)
         transform.fit([Batch(rows, {})])
         z = transform(Batch(rows, {}))
         made.append((z.x["momenta"], transform.inverse(z, Conditions(100, {})).x))
@@ -154,7 +157,7 @@ def test_tables_of_anything_else_are_refused() -> None:
         (Spec("x", "cloud", (3, 1), "", features=(Field("a"),)), "events of kind cloud"),
     ):
         with pytest.raises(IncompatibleError, match=sentence):
-            partial(FourMomenta, chart=Cartesian(), shown=Energies())(spec, ())
+            partial(FourMomenta, chart=Cartesian(), shown=Energies(), whiten=True)(spec, ())
 
 
 def test_a_latent_event_far_away_is_still_one_of_particles(events: Batch) -> None:
@@ -163,3 +166,15 @@ def test_a_latent_event_far_away_is_still_one_of_particles(events: Batch) -> Non
     assert bool(
         torch.isfinite(transform.inverse(Latent({"momenta": z}), Conditions(2, {})).x).all()
     )
+
+
+def test_momenta_that_balance_each_other_do_so_whatever_is_generated(events: Batch) -> None:
+    """Transverse momenta of an event add up to zero; so do those of whitened noise, nearly."""
+    balance = []
+    for whiten in (False, True):
+        transform = fitted(events, whiten=whiten)
+        z = transform(events).x["momenta"]
+        noise = torch.randn(2000, 18, generator=torch.Generator().manual_seed(0)) * z.std(0)
+        balance.append(float(transform.four_momenta(noise).sum(1)[:, 1:3].std()))
+    assert balance[0] > 100
+    assert balance[1] < 2

@@ -24,6 +24,7 @@ from simulacra.core import Batch, Conditions, Field, IncompatibleError, Latent, 
 from simulacra.core.momenta import mass
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.elementwise import Moments, Standardise
+from simulacra.transforms.maps.whitening import whitening
 from simulacra.transforms.momentum_charts import Chart, Shown
 
 QUARTILES = (0.25, 0.5, 0.75)
@@ -37,6 +38,8 @@ class FourMomenta(Transform):
         given: Fields that the module is given.
         chart: Coordinates of a momentum.
         shown: What a critic is shown beside them.
+        whiten: Whether coordinates are made independent as far as their covariance tells, which momenta that
+            balance each other are not.
 
     Raises:
         IncompatibleError: If the table holds anything else.
@@ -49,13 +52,17 @@ class FourMomenta(Transform):
     masses: Tensor
     centre: Tensor
     width: Tensor
+    root: Tensor
+    back: Tensor
 
-    def __init__(self, spec: Spec, given: Sequence[Field], chart: Chart, shown: Shown) -> None:
+    def __init__(
+        self, spec: Spec, given: Sequence[Field], chart: Chart, shown: Shown, whiten: bool
+    ) -> None:
         super().__init__(given)
         lacking = only_momenta(spec)
         if lacking is not None:
             raise IncompatibleError(f"{type(self).__name__} cannot take {spec.name}: {lacking}")
-        self.chart, self.shown = chart, shown
+        self.chart, self.shown, self.whiten = chart, shown, whiten
         self.fixed = [particle.mass for particle in spec.particles]
         columns = torch.tensor([particle.columns for particle in spec.particles])  # (n, 4)
         self.register_buffer("columns", columns.flatten(), persistent=False)
@@ -70,6 +77,8 @@ class FourMomenta(Transform):
         self.register_buffer("width", torch.ones(len(parts)))
         self.made, self.seen = 3 * len(names), (3 + shown.width) * len(names)
         self.coordinates = Standardise(self.made)
+        self.register_buffer("root", torch.eye(self.made))
+        self.register_buffer("back", torch.eye(self.made))
         self.derived = Standardise(self.seen - self.made)
 
     def fit_statistics(self, batches: Batches) -> None:
@@ -92,12 +101,17 @@ class FourMomenta(Transform):
             moments = Moments()
             moments.add(values.flatten(1))
             part.set(moments)
+        if self.whiten:
+            space = self.coordinates(self.chart.forward(momenta[..., 1:]).flatten(1))
+            _, root, back = whitening(space.double())
+            self.root.copy_(root)
+            self.back.copy_(back)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """See :meth:`~simulacra.transforms.base.Transform.forward`; nothing is drawn."""
         space = self.chart.forward(self._momenta(batch)[..., 1:])
         cond = self.condition(batch.conditions(self.conditions.names))
-        return Latent({"momenta": self.coordinates(space.flatten(1))}, cond)
+        return Latent({"momenta": self.coordinates(space.flatten(1)) @ self.root}, cond)
 
     def inverse(
         self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
@@ -108,7 +122,7 @@ class FourMomenta(Transform):
 
     def four_momenta(self, z: Tensor) -> Tensor:
         """Four-momenta ``(B, n, 4)`` in the data's unit of latent events ``(B, 3 n)``, differentiable."""
-        space = self.chart.inverse(self.coordinates.inverse(z).unflatten(1, (-1, 3)))
+        space = self.chart.inverse(self.coordinates.inverse(z @ self.back).unflatten(1, (-1, 3)))
         square = space.square().sum(-1) + self.masses.square()
         energy = torch.where(square > 0, square, 1e-30).sqrt()
         return torch.cat([energy[..., None], space], -1)

@@ -22,9 +22,7 @@ from simulacra.core.ranges import Count, Share
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.circle import Circle
 from simulacra.transforms.maps.mixed_quantiles import MixedQuantiles
-
-NARROWEST = 1e-4
-"""Smallest eigenvalue of the covariance that is stretched to one; what is narrower stays so."""
+from simulacra.transforms.maps.whitening import whitening
 
 
 class TableTransform(Transform):
@@ -114,10 +112,7 @@ class TableTransform(Transform):
     def _fit_covariance(self, x: Tensor, weight: Tensor) -> None:
         generator = torch.Generator(device=x.device).manual_seed(0)
         y = self._normal(x, draws.uniform(x.shape, x, generator))
-        share = (weight / weight.sum()).double()
-        self.mean.copy_(share @ y)
-        centred = y - self.mean
-        size, axes = torch.linalg.eigh(centred.T @ (share[:, None] * centred))
-        scale = size.clamp_min(NARROWEST).sqrt()
-        self.root.copy_((axes / scale) @ axes.T)
-        self.back.copy_((axes * scale) @ axes.T)
+        for buffer, value in zip(
+            (self.mean, self.root, self.back), whitening(y, weight), strict=True
+        ):
+            buffer.copy_(value)
