@@ -192,8 +192,8 @@ def trained(weight: float, seed: int, turns: int) -> dict[str, float]:
 
 @pytest.mark.smoke
 def test_a_resonance_is_narrow_with_the_term_of_masses_and_wide_without() -> None:
-    """Three seeds with the term: masses 80.40, 80.65 and 80.32 GeV, widths 3.3, 3.5 and 3.5 GeV, drifts 0.19, 0.01
-    and 0.17 GeV, spreads 0.83, 0.80 and 0.78 of truth's; two without: widths 51 and 50 GeV. The true width is 2.1 GeV.
+    """Three seeds with the term: masses 80.40, 80.65, 80.32 GeV, widths 3.3, 3.5, 3.5 GeV, drifts 0.19, 0.01,
+    0.17 GeV, spreads 0.83, 0.80, 0.78 of truth's; two without: widths 51 and 50 GeV. Truth: 2.1 GeV.
 
     The term looks at masses alone, so that they are also compared over thirds of the transverse momentum, and
     momenta may not collapse.
