@@ -1,6 +1,6 @@
 """Fully connected generator and critic of showers that are one vector, as in FastCaloGAN (arXiv:2109.02551).
 
-What follows a linear layer is a choice (:func:`relu`, :func:`normed_relu`, :func:`swish`,
+What follows a linear layer is a choice (:func:`relu`, :func:`normed_relu`,
 :func:`normed_swish`); what follows the last one also says what its numbers are: cells (:class:`CellHead`),
 or shares of cells in their layer, of layers in the shower, and the shower's energy (:class:`PartHead`).
 """
@@ -32,12 +32,6 @@ def relu(width: int) -> nn.Module:
 
 
 @constructor
-def swish(width: int) -> nn.Module:
-    """``x sigmoid(x)``, which is down to -0.28 below zero."""
-    return nn.SiLU()
-
-
-@constructor
 def normed_relu(width: int) -> nn.Module:
     """:func:`relu` of numbers that are normalised over the batch."""
     return nn.Sequential(_norm(width), nn.ReLU())
@@ -45,7 +39,7 @@ def normed_relu(width: int) -> nn.Module:
 
 @constructor
 def normed_swish(width: int) -> nn.Module:
-    """:func:`swish` of numbers that are normalised over the batch."""
+    """``x sigmoid(x)``, which is down to -0.28 below zero, of numbers that are normalised over the batch."""
     return nn.Sequential(_norm(width), nn.SiLU())
 
 
