@@ -30,7 +30,7 @@ from simulacra.evaluation.files import Opened, checked, open_events
 from simulacra.evaluation.judge_files import differing, enough, remarks
 from simulacra.metrics import EvaluationResult
 from simulacra.metrics.engine.score import judged
-from simulacra.training import checkpoint
+from simulacra.training import generator_set
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
 
@@ -69,7 +69,8 @@ def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
     """A trained model, ready to be used, from its checkpoint alone; nothing in the file is run.
 
     Args:
-        path: Checkpoint file, e.g. ``RUN/checkpoints/best.ckpt``.
+        path: Checkpoint file, e.g. ``RUN/checkpoints/best.ckpt``, or a YAML file that says which checkpoint
+            serves which conditions (:mod:`simulacra.training.served`).
         allow: Packages outside simulacra whose classes the checkpoint may name, for models of one's own.
 
     Returns:
@@ -85,7 +86,7 @@ def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
         >>> batch.cond["incident_energy"][:, 0].tolist()
         [1024.0, 1024.0, 1024.0, 1024.0, 1024.0]
     """
-    return checkpoint.load(path, allow=allow)
+    return generator_set.load(path, allow=allow)
 
 
 def evaluate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.core.constructors import writes
 from simulacra.core.ranges import Count, Whole
 from simulacra.metrics import EvaluationResult, Evaluator
+from simulacra.metrics.engine.score import Score
 from simulacra.plotting import figures
 from simulacra.tracking.base import trackers
 from simulacra.training.module import Module
@@ -21,6 +23,8 @@ from simulacra.training.module import Module
 class PhysicsValidation(ValidationJudge):
     """Logs ``val/w1_mean``, ``val/w1/<observable>``, ``val/separation/<observable>`` and draws the figures.
 
+    Scores log what they are called, e.g. ``val/chi2``, and their floors beside it.
+
     Args:
         every: Validations between two looks.
         events: Validation events at most.
@@ -29,6 +33,8 @@ class PhysicsValidation(ValidationJudge):
         draw: Whether to draw figures.
         posterior_draws: Networks, at least two, that a module with a posterior draws for an error band on
             each histogram; 0: none.
+        scores: Figures beside those of the observables, by name; one that these events do not allow is left
+            out.
     """
 
     def __init__(
@@ -39,10 +45,12 @@ class PhysicsValidation(ValidationJudge):
         folder: str,
         draw: bool,
         posterior_draws: Whole = 0,
+        scores: Mapping[str, Score] | None = None,
     ) -> None:
         super().__init__(every, events, seed)
         self.posterior_draws = posterior_draws
         self.folder, self.draw = Path(folder), draw
+        self.scores = scores or {}
         self._evaluator: Evaluator | None = None
 
     def look(self, trainer: pl.Trainer, module: Module) -> Pair | None:
@@ -56,13 +64,18 @@ class PhysicsValidation(ValidationJudge):
         """Distances of the observables; the figures on the way."""
         if self._evaluator is None:
             self._evaluator = Evaluator(
-                found.truth, data_of(trainer).judged, seed=self.seed, scores={}
+                found.truth, data_of(trainer).judged, seed=self.seed, scores=self.scores
             )
         result = self._evaluator(found.generated, "val/", found.networks)
         if self.draw:
             self._draw(trainer, result)
-        twins = ("/error", "/floor")
-        return {key: value for key, value in result.metrics.items() if not key.endswith(twins)}
+        return {key: value for key, value in result.metrics.items() if self._logged(key)}
+
+    def _logged(self, key: str) -> bool:
+        """Whether a figure is logged: errors are not, floors are those of scores alone."""
+        if key.endswith("/error"):
+            return False
+        return not key.endswith("/floor") or key.split("/")[1] in self.scores
 
     def _draw(self, trainer: pl.Trainer, result: EvaluationResult) -> None:
         for name, path in save(figures(result), self.folder, "val_").items():

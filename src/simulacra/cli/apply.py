@@ -15,7 +15,7 @@ from simulacra.core import UserError
 from simulacra.evaluation import saved
 from simulacra.evaluation.checkpoints import check_output, chunk, data_of, provenance
 from simulacra.evaluation.schema import Apply
-from simulacra.training import checkpoint
+from simulacra.training import generator_set
 from simulacra.training.module import Module
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def apply(cfg: DictConfig) -> dict[str, Any]:
     given, target = Path(config["input"]), Path(config["output"])
     if target.resolve() == given.resolve():
         raise UserError(f"the output is the input, {given}: name another file")
-    module = checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]))
+    module = generator_set.load(config["checkpoint"], allow=tuple(config["allow"]))
     datamodule = data_of(module.to(config["device"]), config)
     check_output(config["output"], datamodule.format, config["overwrite"])
     size = chunk(config["batch_size"], module)

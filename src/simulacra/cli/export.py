@@ -33,7 +33,7 @@ def export(cfg: DictConfig) -> dict[str, Any]:
         raise UserError("exporting needs checkpoint=FILE")
     folder = place(config)
     with interruptible():
-        module = load(config)
+        module = load(config).exported()
         told = origin(module, config)
         if config["format"] == "safetensors":
             if config["contract"] != "plain":

@@ -67,6 +67,10 @@ def _arguments(config: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _set(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A data set among the entries of another one, or several of them by name."""
+    if config.get("curriculum") is not None:
+        raise UserError(
+            f"{where}.curriculum is of no use: events of several data sets are not taken in by their energies"
+        )
     if "_target_" in config:
         return _arguments(config, where)
     return {name: _arguments(item, f"{where}.{name}") for name, item in config.items()}

@@ -14,11 +14,13 @@ from typing import Annotated, Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Spec, UserError
 from simulacra.core.constructors import constructor, role
 from simulacra.core.plausible import remarks
 from simulacra.core.ranges import Count, Dropout, Interval, Whole
+from simulacra.data.curriculum import Curriculum, CurriculumSampler
 from simulacra.data.sampler import EpochLoader, EpochSampler
 from simulacra.data.source import FixedBatches, Part
 from simulacra.formats.base import Format
@@ -50,6 +52,7 @@ class Loading:
             of them for validation (None: all), as if there were no others.
         window: Which of the stretches of ``total`` events is used, from 0; behind the last event come the
             first again.
+        curriculum: How training takes in one incident energy after the other (None: all at once).
         split_seed: Seed of the permutation by which parts without files are cut off; None: the data set's
             own, the same for everybody.
 
@@ -66,6 +69,7 @@ class Loading:
     split_seed: Whole | None = None
     total: Annotated[int, Interval(2)] | None = None
     window: Whole = 0
+    curriculum: Curriculum | None = None
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.eval_batch_size < 1:
@@ -260,7 +264,26 @@ class EventDataModule(pl.LightningDataModule, ABC):
         self, part: Part, batch_size: int, train: bool, rank: int = 0, world: int = 1
     ) -> EpochSampler:
         """Which events of a part make up each batch of a rank."""
+        if train and self.loading.curriculum is not None:
+            groups, curriculum = self.energies_of(part), self.loading.curriculum
+            log.info(
+                "training takes in %d incident energies, all of them from batch %d on",
+                len(groups),
+                curriculum.length(len(groups)),
+            )
+            return CurriculumSampler(groups, curriculum, batch_size, self.loading.seed, rank, world)
         return EpochSampler(len(part), batch_size, self.loading.seed, train, rank, world)
+
+    def energies_of(self, part: Part) -> list[Tensor]:
+        """Positions of the events of each incident energy, from the lowest to the highest, int64.
+
+        Raises:
+            UserError: If the events are not known by incident energies, or by more than a curriculum can go
+                through.
+        """
+        raise UserError(
+            f"data.curriculum needs incident energies of files, {self.spec.name} has none"
+        )
 
     def _loader(self, name: str, batch_size: int, train: bool) -> EpochLoader:
         part, seed, workers = self.part(name), self.loading.seed, self.loading.workers

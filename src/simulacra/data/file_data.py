@@ -22,6 +22,7 @@ from torch import Tensor
 from simulacra.core import Conditions, Spec, UserError
 from simulacra.data.base import EventDataModule, Loading, View
 from simulacra.data.cache import file_hashes, load_dense, load_sparse
+from simulacra.data.curriculum import MOST
 from simulacra.data.files import Found, Published, locate
 from simulacra.data.source import FieldSource, Part
 from simulacra.formats.base import TIME, Format
@@ -221,6 +222,20 @@ class FileDataModule(EventDataModule):
         part = self.part("train")
         fields = {name: value[part.index] for name, value in fields_of(part).items()}
         return {name: (float(value.min()), float(value.max())) for name, value in fields.items()}
+
+    def energies_of(self, part: Part) -> list[Tensor]:
+        """As of the base class; nothing but the energies is read."""
+        name = self.native_spec.roles.get("energy")
+        if name is None or name.name not in fields_of(part):
+            return super().energies_of(part)
+        energy = fields_of(part)[name.name][part.index, 0]
+        values, group = energy.unique(return_inverse=True)
+        if len(values) > MOST:
+            raise UserError(
+                f"data.curriculum takes in one incident energy after the other, up to {MOST}, and "
+                f"{self.native_spec.name} has {len(values):,} different ones: set data.curriculum=null"
+            )
+        return [(group == k).nonzero()[:, 0] for k in range(len(values))]
 
     def write_toy(self, folder: Path | str, n: int, seed: int = 0) -> None:
         """Write toy files of ``n`` events under the public names, for tests with ``root=folder``."""

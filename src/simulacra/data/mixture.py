@@ -183,7 +183,7 @@ class MixtureDataModule(EventDataModule):
         self, part: Part, batch_size: int, train: bool, rank: int = 0, world: int = 1
     ) -> EpochSampler:
         """In training with the members' shares."""
-        if not train or self.shares is None:
+        if not train or self.shares is None or self.loading.curriculum is not None:
             return super().sampler(part, batch_size, train, rank, world)
         return self._shared(part, batch_size, self.loading.seed, rank, world)
 

@@ -107,7 +107,7 @@ class ShareSampler(EpochSampler):
         """A rank takes every ``world``-th batch, so that each of its batches is one stretch of the epoch."""
         generator = self.generator()
         drawn = [
-            self._passes(group, count, generator)
+            passes(group, count, generator)
             for group, count in zip(self.groups, self.counts, strict=True)
         ]
         places = [(torch.arange(c).double() + 0.5) / max(1, c) for c in self.counts]
@@ -116,12 +116,12 @@ class ShareSampler(EpochSampler):
         whole = order[: len(self) * self.world * size].view(-1, self.world, size)
         return whole[:, self.rank].flatten()
 
-    @staticmethod
-    def _passes(group: Tensor, count: int, generator: torch.Generator) -> Tensor:
-        """``count`` positions of a group, one shuffled pass through it after the other."""
-        passes = range(-(-count // max(1, len(group))))
-        found = [group[torch.randperm(len(group), generator=generator)] for _ in passes]
-        return torch.cat([group[:0], *found])[:count]
+
+def passes(group: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` positions of a group, one shuffled pass through it after the other."""
+    number = range(-(-count // max(1, len(group))))
+    found = [group[torch.randperm(len(group), generator=generator)] for _ in number]
+    return torch.cat([group[:0], *found])[:count]
 
 
 class EpochLoader(DataLoader[Batch]):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from simulacra.core import Spec
@@ -14,6 +16,8 @@ from simulacra.data.files import Published
 from simulacra.data.source import Part
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
+
+log = logging.getLogger(__name__)
 
 _SPLIT_SEED, _VALIDATION_SEED = 2022, 2023
 
@@ -70,6 +74,23 @@ class ShowerDataModule(FileDataModule):
     def wanted(self, part: Part) -> Part:
         """Events of the energies that are asked for and not held out."""
         return self._chosen(part, held=False)
+
+    @rank_zero_only
+    def announce(self, parts: Mapping[str, Part]) -> None:
+        """As of the base class; and how many of the events are of the energies that are asked for."""
+        super().announce(parts)
+        if self.energies is None:
+            return
+        test, rest = self.apart()
+        sources = [test, rest, *([self._whole("val")] if "val" in self.sources else [])]
+        kept, found = (
+            sum(len(self._chosen(part, False)) for part in sources),
+            sum(map(len, sources)),
+        )
+        log.info(
+            "%s: %s of %s events have the energies %s",
+            self.native_spec.name, f"{kept:,}", f"{found:,}", self.energies,
+        )  # fmt: skip
 
     def few(self) -> str:
         """Which energies there are, and which are asked for."""

@@ -14,7 +14,7 @@ from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
 from simulacra.formats.base import Format
 from simulacra.tracking.identity import identity
-from simulacra.training import checkpoint
+from simulacra.training import generator_set, served
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
 
@@ -58,14 +58,15 @@ def check_output(path: str, form: Format, overwrite: bool) -> None:
 
 
 def load(config: dict[str, Any]) -> GenerativeModule:
-    """The generator of a checkpoint, with another solver where one is asked for.
+    """The generator of a checkpoint, or of a file that joins some, with another solver where one is asked
+    for.
 
     Raises:
         UserError: If the checkpoint holds a module of another task.
     """
     solver = config.get("solver")
     changes = {} if solver is None else {"solver": solver}
-    found = checkpoint.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
+    found = generator_set.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
     return generator_of(found, str(config["checkpoint"]))
 
 
@@ -100,13 +101,20 @@ def provenance(config: dict[str, Any], keys: Sequence[str] = ASKED) -> dict[str,
     """Where the events come from, for the attributes of the file: the checkpoint, entries of the request, the
     code.
     """
-    sha = hashlib.sha256(Path(config["checkpoint"]).read_bytes()).hexdigest()
     asked = {key: config.get(key) for key in keys}
     found: dict[str, str | int | float] = {
         "simulacra_checkpoint": str(config["checkpoint"]),
-        "simulacra_checkpoint_sha256": sha,
+        "simulacra_checkpoint_sha256": _sha(Path(config["checkpoint"])),
     }
+    if served.is_list(config["checkpoint"]):
+        found["simulacra_members"] = json.dumps(
+            {str(item.path): _sha(item.path) for item in served.read(config["checkpoint"])}
+        )
     found["simulacra_request"] = json.dumps(asked)
     return found | {
         f"simulacra_{key.replace('-', '_')}": value for key, value in identity().items()
     }
+
+
+def _sha(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

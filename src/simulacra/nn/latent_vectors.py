@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Field, draws
-from simulacra.core.ranges import Count
+from simulacra.core.ranges import Count, Positive
 
 
 @dataclass(frozen=True)
@@ -120,16 +120,21 @@ class JoinedLatent(LatentVector):
     Args:
         columns: What the conditions are.
         latent: Length of the noise.
+        mean: Mean of the noise.
+        std: Its standard deviation.
     """
 
-    def __init__(self, columns: Columns, latent: Count) -> None:
+    def __init__(
+        self, columns: Columns, latent: Count, mean: float = 0.0, std: Positive = 1.0
+    ) -> None:
         super().__init__()
         self.columns, self.latent = columns, latent
+        self.mean, self.std = mean, std
         self.width = latent + columns.width
 
     def forward(
         self, n: int, cond: Tensor | None, like: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """See :class:`LatentVector`."""
-        z = draws.normal((n, self.latent), like, generator)
+        z = self.mean + self.std * draws.normal((n, self.latent), like, generator)
         return z if cond is None else torch.cat([z, cond[:, : self.columns.width]], dim=1)

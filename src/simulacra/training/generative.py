@@ -10,7 +10,7 @@ import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Self, overload
 
 import torch
 from torch import Tensor
@@ -89,6 +89,14 @@ class GenerativeModule(Module):
         made = self.sample(batch.conditions(self.given), batch_size=batch_size, generator=generator)
         weight = None if batch.weight is None else batch.weight.to(made.x.device)
         return replace(made, weight=weight)
+
+    def exported(self) -> Self:
+        """What is exported as one graph: the generator itself.
+
+        Raises:
+            UserError: If it cannot be one.
+        """
+        return self
 
     @abstractmethod
     def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:

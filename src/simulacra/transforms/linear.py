@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec
+from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec
 from simulacra.core.ranges import NotNegative, Positive
 from simulacra.core.units import factor
 from simulacra.transforms.base import Batches, Transform
@@ -126,6 +126,12 @@ class PositiveShowers(WholeShowerTransform):
         super().__init__(spec, given, values, Unscaled, floor)
         self.largest = float(self.energy.high or 1.0)
         self.to_gev = factor(spec.unit, "GeV")
+
+    @property
+    def vector(self) -> Layout:
+        """How the numbers of a shower lie, all of which are made at once."""
+        sizes = self.geometry.sizes
+        return Layout(sum(sizes), self.conditions.width, sizes, geometry=self.geometry)
 
     def condition(self, cond: Conditions) -> Tensor | None:
         """Given fields and, in the last column, the incident energy over the largest ``(n, C + 1)``."""

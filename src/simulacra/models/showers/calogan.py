@@ -22,29 +22,24 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from simulacra.core import Conditions, Field, Geometry, Latent, Layout, Spec
+from simulacra.core import Geometry, Latent, Spec
 from simulacra.core.ranges import NotNegative
-from simulacra.dynamics.density import MakeDensity, Rows
-from simulacra.models.two_player import MakePlayer, Rules, TwoPlayer
-from simulacra.nn.latent_vectors import Columns
+from simulacra.dynamics.density import MakeDensity
+from simulacra.models.showers.shower_gan import MakeShowers, ShowerGAN
+from simulacra.models.two_player import MakePlayer, Rules
 from simulacra.nn.verdicts import Verdict
-from simulacra.training.generative import Objective
 from simulacra.training.optim import Optim
-from simulacra.transforms.base import Batches
-from simulacra.transforms.linear import PositiveShowers
 
 
-class CaloGAN(TwoPlayer):
+class CaloGAN(ShowerGAN):
     """See the module's docstring.
 
     Args:
-        spec: See :class:`TwoPlayer`, as all but the two that say more.
+        spec: See :class:`ShowerGAN`, as all but the one that says more.
         given: What is given.
         transform: The transform.
         net: The generator.
@@ -52,19 +47,16 @@ class CaloGAN(TwoPlayer):
         rules: How they learn from each other.
         balance: Weight of the mean absolute difference of visible and incident energy in the generator's loss
             [1/GeV].
-        numbers: Makes the density of the event's numbers that are not given.
-        optim: What moves the generator, and the density if it has parameters.
+        numbers: The density of the event's numbers that are not given.
+        optim: What moves the generator.
         critic_optim: What moves the critic.
     """
-
-    transform: PositiveShowers
-    stage = "cells"
 
     def __init__(
         self,
         spec: Spec,
         given: Sequence[str] | None,
-        transform: Callable[[Spec, Sequence[Field]], PositiveShowers],
+        transform: MakeShowers,
         net: MakePlayer,
         critic: MakePlayer,
         rules: Rules,
@@ -75,51 +67,14 @@ class CaloGAN(TwoPlayer):
     ) -> None:
         super().__init__(
             spec=spec, given=given, transform=transform, net=net, critic=critic, rules=rules,
-            optim=optim, critic_optim=critic_optim,
+            numbers=numbers, optim=optim, critic_optim=critic_optim,
         )  # fmt: skip
         self.balance = balance
-        count, context = self.transform.numbers, self.columns.width + 1 + len(self.canvas)
-        self.numbers = numbers(Layout(count, context)) if count else None
-
-    @classmethod
-    def accepts(cls, spec: Spec) -> str | None:
-        """Layers and grids with a geometry and an incident energy."""
-        if spec.kind not in ("layers", "grid") or spec.geometry is None:
-            return f"it generates images of layers, and {spec.name} has events of kind {spec.kind}"
-        if spec.roles.get("energy") not in spec.conditions:
-            return "it needs a condition that is the incident energy"
-        return None
 
     @property
     def canvas(self) -> Geometry:
         """The layers."""
-        assert self.spec.geometry is not None
-        return self.spec.geometry
-
-    def described(self) -> Columns:
-        """What the columns of the conditions are, the incident energy among them."""
-        return Columns.of(self.given_fields, self.spec.by_role("energy"))
-
-    def fit_transform(self, batches: Batches) -> Self:
-        """Statistics of the transform, and the start of the density of the numbers."""
-        super().fit_transform(batches)
-        if self.numbers is not None:
-            with self.evaluating():
-                self.numbers.fit(self._rows(batches))
-        return self
-
-    def objectives(self) -> dict[str, Objective]:
-        """Critic, generator and the density of the numbers, where it has parameters."""
-        found = super().objectives()
-        parameters = [] if self.numbers is None else list(self.numbers.parameters())
-        if parameters:
-            found["numbers"] = Objective(self.numbers_loss, parameters, self.optim)
-        return found
-
-    def used_parameters(self) -> list[nn.Parameter]:
-        """Those of the generator and of the density of the numbers."""
-        numbers = [] if self.numbers is None else list(self.numbers.parameters())
-        return [*super().used_parameters(), *numbers]
+        return self.geometry
 
     def verdict(self, events: Tensor, cond: Tensor | None) -> Verdict:
         """See :meth:`TwoPlayer.verdict`; the critic sees energies, too."""
@@ -135,33 +90,3 @@ class CaloGAN(TwoPlayer):
         visible = self.transform.cell_energies(events, latent.cond).sum(1, keepdim=True)
         gap = (visible - self.transform.incident_energy(latent.cond)).abs()
         return {"energy": self.balance * latent.mean(gap)}
-
-    def numbers_loss(
-        self, latent: Latent, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        """What the density of the numbers minimises."""
-        assert self.numbers is not None
-        numbers, context = latent.x["energies"], self._context(latent)
-        return {"loss": self.numbers.loss(numbers, context, latent.weight, generator)}
-
-    def generate(self, cond: Conditions, generator: torch.Generator | None = None) -> Latent:
-        """Cells, then the numbers of the event."""
-        made = super().generate(cond, generator)
-        cells = made.x[self.stage]
-        numbers = cells.new_zeros(cond.n, 0)
-        if self.numbers is not None:
-            numbers = self.numbers.sample(cond.n, self._context(made), generator)
-        return Latent({**made.x, "energies": numbers}, made.cond)
-
-    def _context(self, latent: Latent) -> Tensor:
-        """What the numbers of an event depend on: conditions and logarithms of layer energies."""
-        assert latent.cond is not None
-        cells = self.transform.cell_energies(latent.x[self.stage], latent.cond)
-        floor = self.transform.floor * self.transform.to_gev
-        return torch.cat([latent.cond, torch.log1p(self.canvas.layer_sums(cells) / floor)], dim=1)
-
-    @torch.no_grad()
-    def _rows(self, batches: Batches) -> Iterator[Rows]:
-        for batch in batches:
-            latent = self.encode(batch.to(self.device))
-            yield latent.x["energies"], self._context(latent), latent.weight
