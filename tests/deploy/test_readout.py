@@ -10,6 +10,8 @@ import torch
 from simulacra.core import UserError
 from simulacra.core.detector import Detector, Gun, detector
 from simulacra.core.instantiate import instantiate
+from simulacra.deploy.geant4.build import target
+from simulacra.deploy.geant4.source import OfModule
 from simulacra.deploy.primaries import Primaries, shot
 from simulacra.deploy.readout import Points, Voxels, cell_of, conditions
 from simulacra.evaluation import config
@@ -20,6 +22,8 @@ from simulacra.formats.calogan import calogan
 from simulacra.formats.ild import ild, ild_angles
 from simulacra.formats.produced import ProducedShowers, produced
 from simulacra.formats.showerdata import showerdata
+from support import family_of
+from support import made as built
 
 
 def named(name: str) -> Detector:
@@ -142,6 +146,31 @@ def test_a_detector_reads_angles_back(tmp_path) -> None:
     again = format.read(tmp_path / "b.hdf5")
     assert torch.equal(batch.cond["theta"], again.cond["theta"])
     assert float(batch.cond["phi"].max()) > 20
+
+
+def test_points_of_entry_that_differ_are_conditions_of_a_detectors_own_data_set(tmp_path) -> None:
+    chosen = ["detector=calogan", "detector.data=null", "detector.gun.x=[-20,20]"]
+    made = instantiate(config.compose("produce", chosen).detector)
+    format, readout = target(made, None)
+    assert [field.name for field in format.spec.conditions] == ["incident_energy", "entry_x"]
+    found = shot(made.gun, 300, np.random.default_rng(0))
+    cond = conditions(format.spec, found)
+    entry = cond["entry_x"][:, 0].double().numpy()
+    assert np.allclose(entry, found.entry[:, 0], atol=1e-5)
+    assert -20 <= entry.min() < -18 < 18 < entry.max() <= 20
+    assert readout.scoring(format.spec, made) == "steps"
+    format.toy(tmp_path / "a.hdf5", 5)
+    batch = format.read(tmp_path / "a.hdf5")
+    assert float(batch.cond["entry_x"].abs().max()) <= 20
+    assert family_of("calogan").accepts(format.spec) is None
+
+
+def test_a_generator_that_is_given_points_of_entry_is_not_placed_by_a_simulation() -> None:
+    chosen = ["detector=calogan", "detector.data=null", "detector.gun.x=[-20,20]"]
+    made = instantiate(config.compose("produce", chosen).detector)
+    spec = target(made, None)[0].spec
+    with pytest.raises(UserError, match="given entry_x makes showers at their points of entry"):
+        OfModule(built("calogan", spec), ("e+",), 0.0)
 
 
 def test_cells_of_rings_are_written_as_a_binning_file_that_is_read_back(tmp_path) -> None:

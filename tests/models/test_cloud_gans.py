@@ -10,12 +10,13 @@ import torch
 
 from jet_toys import generator, jet_spec, jets, mass_distances, train
 from simulacra.core import Batch, Conditions, Latent
+from simulacra.dynamics.games import Game, LeastSquares, Wasserstein
 from simulacra.dynamics.jet_level import JetLevelFlow
 from simulacra.models.clouds.cloud_gan import CloudGAN
 from simulacra.models.clouds.epic_gan import EPiCGAN
 from simulacra.models.clouds.gapt import GAPT
 from simulacra.models.clouds.igapt import IGAPT
-from simulacra.models.clouds.mdma import MDMA, Matching
+from simulacra.models.clouds.mdma import MDMA, MatchedFields
 from simulacra.models.clouds.mpgan import MPGAN
 from simulacra.nn.epic_gan import EPiCCritic, EPiCGenerator
 from simulacra.nn.mean_field import MeanFieldCritic, MeanFieldGenerator
@@ -65,7 +66,7 @@ FAMILIES: dict[str, tuple[Callable[..., CloudGAN], partial, partial]] = {
         ),
     ),
     "mdma": (
-        partial(MDMA, matching=Matching(0.1, 0.5)),
+        MDMA,
         partial(
             MeanFieldGenerator, noise=8, width=32, hidden=32, heads=4, blocks=2, sum_scale=0.1
         ),
@@ -75,8 +76,9 @@ FAMILIES: dict[str, tuple[Callable[..., CloudGAN], partial, partial]] = {
 families = pytest.mark.parametrize("family", sorted(FAMILIES))
 
 
-def model(family: str, seed: int = 0) -> CloudGAN:
+def model(family: str, seed: int = 0, game: Game | None = None) -> CloudGAN:
     torch.manual_seed(seed)
+    usual = MatchedFields(0.1, 0.5) if family == "mdma" else LeastSquares()
     make, net, critic = FAMILIES[family]
     adam = partial(torch.optim.Adam, lr=4e-3, betas=(0.0, 0.9))
     cosine = partial(warmup_cosine, warmup=0.05, final=0.05)
@@ -85,7 +87,7 @@ def model(family: str, seed: int = 0) -> CloudGAN:
         jet_spec(PARTICLES), None,
         transform=partial(CloudTransform, leading=2, calibrate=False),
         numbers=partial(JetLevelFlow, hidden=32, transforms=2, bins=8),
-        net=net, critic=critic,
+        net=net, critic=critic, game=game or usual,
         optim=Optim(slow, cosine), critic_optim=Optim(adam, cosine), numbers_optim=Optim(adam, cosine),
     )  # fmt: skip
 
@@ -138,6 +140,19 @@ def test_the_critic_is_drawn_to_one_on_truth_and_the_generator_to_where_it_says_
     values = module.generator_loss(latent, generator())
     score = values.get("score", values["loss"])
     assert torch.allclose(score, 0.5 * (made - 1).square().mean(), atol=1e-6)
+
+
+def test_clouds_play_for_a_slope_with_masks_that_stay() -> None:
+    """The penalty is taken between clouds of equal masks, and padded points have no say in it."""
+    module = model("epic_gan", game=Wasserstein(5.0)).fit_transform([jets(0, 100, PARTICLES)])
+    latent = module.encode(uneven(jets(0, 16, PARTICLES)))
+    clean, dirty = (
+        module.critic_loss(with_padding(latent, value), generator()) for value in (0.0, 9.0)
+    )
+    assert float(clean["penalty"].detach()) > 0
+    torch.testing.assert_close(clean["loss"], clean["game"] + clean["penalty"])
+    torch.testing.assert_close(clean["penalty"], dirty["penalty"])
+    assert set(module.generator_loss(latent, generator())) == {"loss"}
 
 
 def test_mean_fields_are_matched_in_the_first_part_of_the_run_alone(

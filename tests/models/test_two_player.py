@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
+from grid_showers import toy_showers, toy_spec
+from simulacra.callbacks.checkpoint import BestCheckpoint
 from simulacra.core import Batch, Field, Prior, Spec, UserError, draws
+from simulacra.dynamics.games import Wasserstein
 from simulacra.formats.calogan import calogan
 from simulacra.models.two_player import TwoPlayer
 from simulacra.nn.minibatch import batch_statistics
 from simulacra.training.checkpoint import build
-from support import composed, config_names, fits, made, sized, spec_of
+from support import CONF, composed, config_names, family_of, fits, made, sized, spec_of
 
 ALONE = ("critic.features.batch_norm=false", "critic.kernels=0")
 """A critic that looks at events one by one."""
@@ -76,6 +82,63 @@ def test_no_critic_with_a_gradient_penalty_has_statistics_of_the_batch(
     with torch.device("meta"):
         module = made(model, spec_of(data, None), size=size)
     assert batch_statistics(module.critic) == []
+
+
+@pytest.mark.parametrize(("model", "change"), [("wgan3d", "share=0.3"), ("gan3d", "share=1.0")])
+def test_a_last_batch_of_any_size_is_stepped(model: str, change: str) -> None:
+    """The penalty is taken between as many true and generated events, of one event at least."""
+    events = toy_showers(40, 0)
+    module = made(model, toy_spec(), f"rules.{change}").fit_transform([events])
+    for n in (48, 5, 1):
+        latent = module.encode(toy_showers(n, 1))
+        for name, objective in module.objectives().items():
+            values = objective.loss(latent, generator())
+            assert bool(torch.isfinite(values["loss"])), (n, name)
+
+
+def test_a_penalty_is_taken_on_a_share_of_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, int]] = []
+    usual = Wasserstein.penalty
+
+    def watched(self: Wasserstein, score: Any, real: Tensor, fake: Tensor, *rest: Any) -> Tensor:
+        seen.append((len(real), len(fake)))
+        assert len(score(real)) == len(real)
+        return usual(self, score, real, fake, *rest)
+
+    monkeypatch.setattr(Wasserstein, "penalty", watched)
+    for share, wanted in ((0.3, 3), (1.0, 10), (0.0, 1)):
+        module = made("wgan3d", toy_spec(), f"rules.share={share}")
+        module.fit_transform([toy_showers(40, 0)])
+        module.critic_loss(module.encode(toy_showers(10, 1)), generator())
+        assert seen.pop() == (wanted, wanted)
+
+
+def setting(experiment: str) -> tuple[str, str]:
+    """Model and monitored figure that an experiment ends up with, its own or those of what it builds on."""
+    config = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml")
+    model, monitor = "", "val/boosted_auc"  # the default of all
+    for entry in config.get("defaults", []):
+        if isinstance(entry, str) and entry != "_self_":
+            model, monitor = setting(entry)
+        elif not isinstance(entry, str):
+            model = entry.get("override /model", model)
+    return model, OmegaConf.select(config, "callbacks.best.monitor") or monitor
+
+
+def test_checkpoints_of_players_are_chosen_by_physics_and_never_by_a_loss(tmp_path: Path) -> None:
+    players = [name for name in config_names("model") if family_of(name).adversarial]
+    assert {"wgan3d", "gan3d", "calogan", "lagan", "pxd_wgan", "mpgan", "mdma"} <= set(players)
+    chosen = {name: setting(name) for name in config_names("experiment")}
+    own = {name: monitor for name, (model, monitor) in chosen.items() if model in players}
+    assert {"wgan3d_ild", "gan3d_ild_published", "calogan_calogan", "mdma_jetnet30"} <= set(own)
+    assert all(monitor.startswith(("val/w1", "val/boosted_auc")) for monitor in own.values()), own
+    module = made("wgan3d", toy_spec())
+    trainer = pl.Trainer(logger=False, accelerator="cpu", enable_checkpointing=False)
+    for wrong in ("val/critic/loss", "val/generator/game", "train/critic/penalty"):
+        with pytest.raises(UserError, match="does not say what weights are better"):
+            BestCheckpoint(str(tmp_path), wrong, "min").on_fit_start(trainer, module)
+    for right in ("val/w1_mean", "val/boosted_auc", "val/w1/e_tot"):
+        BestCheckpoint(str(tmp_path), right, "min").on_fit_start(trainer, module)
 
 
 def test_true_and_generated_events_are_judged_in_batches_of_their_own(

@@ -17,6 +17,7 @@ from simulacra.core.constructors import writes
 from simulacra.core.files import whole
 from simulacra.core.signals import Paused, behind
 from simulacra.training.checkpoint import STATES, diverged
+from simulacra.training.module import Module
 
 _PATHS = ("best_model_path", "kth_best_model_path", "last_model_path")
 
@@ -61,6 +62,9 @@ class BestCheckpoint(PortableCheckpoint):
         folder: Where the file goes.
         monitor: Logged figure, e.g. ``val/boosted_auc``.
         mode: ``min`` or ``max``.
+
+    Raises:
+        UserError: At the start of a training, if it is a loss of networks that play against each other.
     """
 
     def __init__(self, folder: str, monitor: str, mode: str) -> None:
@@ -73,6 +77,21 @@ class BestCheckpoint(PortableCheckpoint):
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         )
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to choose by a loss that does not say what weights are better.
+
+        Raises:
+            UserError: If the figure is a loss of players against each other.
+        """
+        assert isinstance(pl_module, Module)
+        assert self.monitor is not None
+        losses = ("train/", *(f"val/{name}/" for name in pl_module.objectives()))
+        if pl_module.adversarial and self.monitor.startswith(losses):
+            raise UserError(
+                f"{self.monitor} is a loss of {type(pl_module).__name__}, whose networks play against each "
+                "other: it does not say what weights are better; set callbacks.best.monitor=val/w1_mean"
+            )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save where the figure has improved."""

@@ -213,6 +213,8 @@ def conditions(spec: Spec, primaries: Primaries, polar: bool = False) -> dict[st
         "theta": (primaries.polar if polar else primaries.theta)[:, None],
         "phi": primaries.phi[:, None],
         "direction": primaries.direction,
+        "entry_x": primaries.entry[:, :1],
+        "entry_y": primaries.entry[:, 1:],
     }
     found: dict[str, Tensor] = {}
     for field in spec.conditions:

@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from simulacra.core import draws, weighted_mean
+from simulacra.core import UserError, draws, weighted_mean
 from simulacra.core.constructors import constructor, role
 from simulacra.core.ranges import NotNegative, Share
 from simulacra.dynamics.adversarial import (
@@ -43,6 +43,7 @@ from simulacra.dynamics.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
+from simulacra.nn.minibatch import batch_statistics
 
 
 @role
@@ -91,6 +92,42 @@ class Game(ABC):
             generator: Source of what is drawn.
         """
         return None
+
+    def critic_loss(
+        self,
+        score: Score,
+        real: Tensor,
+        fake: Tensor,
+        weight: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> dict[str, Tensor]:
+        """All that a critic of scores alone minimises, its parts by name and their sum as ``loss``.
+
+        Args:
+            score: See :meth:`penalty`, as the others.
+            real: True events.
+            fake: Generated events.
+            weight: Event weights.
+            generator: Source of what is drawn.
+        """
+        values = {"game": self.critic(score(real), score(fake), weight, generator)}
+        penalty = self.penalty(score, real, fake, weight, generator)
+        if penalty is not None:
+            values["penalty"] = penalty
+        return {"loss": torch.stack(list(values.values())).sum(), **values}
+
+    def check(self, critic: nn.Module) -> None:
+        """Refuse a critic that looks at several events at once where its slope at one event is bounded.
+
+        Raises:
+            UserError: If it does.
+        """
+        shared = batch_statistics(critic)
+        if self.one_by_one and shared:
+            raise UserError(
+                f"{type(self).__name__} bounds the slope of the critic at each event, but "
+                f"{' and '.join(shared)} of the critic look at several events at once: leave them out"
+            )
 
 
 class BinaryGame(Game):

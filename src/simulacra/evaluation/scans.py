@@ -20,7 +20,7 @@ from simulacra.data.base import EventDataModule
 from simulacra.metrics import Evaluator
 from simulacra.metrics.engine.score import Judged
 from simulacra.metrics.protocols.scans import Regions, Scan, grid, scan
-from simulacra.plotting.scan import scan_page
+from simulacra.plotting.scan import event_page, scan_page
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.record import log as outside
 
@@ -129,9 +129,11 @@ def _quiet() -> Iterator[None]:
 
 
 def drawings(found: Mapping[str, Scan], reference: Judged) -> dict[str, Drawing]:
-    """A page per scan."""
+    """A page of observables per scan, and one of an event on the way where the data have images."""
     axes = dict(reference.observables.axes())
-    return {f"scan_{name}": scan_page(item, axes) for name, item in found.items()}
+    pages = {f"scan_{name}": scan_page(item, axes) for name, item in found.items()}
+    events = {f"event_{name}": event_page(item) for name, item in found.items() if item.images[0]}
+    return pages | events
 
 
 def matching(datamodule: EventDataModule, own: EventDataModule) -> None:

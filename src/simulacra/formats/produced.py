@@ -1,7 +1,9 @@
-"""Showers in a detector of one's own: the layout of the CaloChallenge, with angles where there are any.
+"""Showers in a detector of one's own: the layout of the CaloChallenge, with angles and points of entry where
+these differ.
 
-HDF5 with root keys ``incident_energies`` (N, 1) and ``showers`` (N, V) in MeV, layer by layer, rows by rows,
-and, where particles come at different angles, ``incident_theta`` and ``incident_phi`` (N, 1) in degrees.
+HDF5 with root keys ``incident_energies`` (N, 1) and ``showers`` (N, V) in MeV, layer by layer, rows by rows;
+where particles come at different angles, ``incident_theta`` and ``incident_phi`` (N, 1) in degrees; where
+they enter at different points, ``incident_entry_x`` and ``incident_entry_y`` (N, 1) in mm from the middle.
 """
 
 from __future__ import annotations
@@ -17,8 +19,14 @@ from simulacra.core.ranges import NotNegative
 from simulacra.formats.calochallenge import ENERGY, RESPONSE, CaloChallenge
 from simulacra.formats.hdf5 import Array, tensor
 
-ANGLES = ("theta", "phi")
-"""Polar angle from the normal of the plates, and azimuth."""
+VARIED = {
+    "theta": ("theta", "deg"),
+    "phi": ("phi", "deg"),
+    "entry_x": ("x", "mm"),
+    "entry_y": ("y", "mm"),
+}
+"""Range of the gun and unit of what is a condition where that range is no point: polar angle from the normal
+of the plates, azimuth, and the point of entry along both transverse axes."""
 
 
 class ProducedShowers(CaloChallenge):
@@ -30,27 +38,27 @@ class ProducedShowers(CaloChallenge):
 
     def columns(self, file: h5py.File | None = None) -> dict[str, tuple[int, ...]]:
         """Keys and the shape of one event under each."""
-        return {**super().columns(file), **dict.fromkeys(self._angles.values(), (1,))}
+        return {**super().columns(file), **dict.fromkeys(self._varied.values(), (1,))}
 
     def fields(self, file: h5py.File | None = None) -> dict[str, str]:
         """Key of each quantity per event."""
-        return {**super().fields(file), **self._angles}
+        return {**super().fields(file), **self._varied}
 
     def decode(self, arrays: dict[str, Array], path: Path) -> Batch:
         """Events from arrays by key."""
         batch = super().decode(arrays, path)
-        found = {name: tensor(arrays[key]).reshape(-1, 1) for name, key in self._angles.items()}
+        found = {name: tensor(arrays[key]).reshape(-1, 1) for name, key in self._varied.items()}
         return Batch(batch.x, {**batch.cond, **found})
 
     def encode(self, batch: Batch) -> dict[str, Array]:
         """Inverse of :meth:`decode`."""
-        found = {key: batch.cond[name].float().cpu().numpy() for name, key in self._angles.items()}
+        found = {key: batch.cond[name].float().cpu().numpy() for name, key in self._varied.items()}
         return {**super().encode(batch), **found}
 
     @property
-    def _angles(self) -> dict[str, str]:
-        """Key of each angle that is a condition."""
-        return {f.name: f"incident_{f.name}" for f in self.spec.conditions if f.name in ANGLES}
+    def _varied(self) -> dict[str, str]:
+        """Key of each angle and coordinate that is a condition."""
+        return {f.name: f"incident_{f.name}" for f in self.spec.conditions if f.name in VARIED}
 
 
 @constructor
@@ -63,8 +71,8 @@ def produced(detector: Detector, cut: NotNegative = 1.0) -> Spec:
     """
     gun, geometry = detector.gun, detector.geometry
     low, high = (1e3 * energy for energy in gun.energy)
-    ranges = {name: getattr(gun, name) for name in ANGLES}
-    angles = {name: found for name, found in ranges.items() if found[0] < found[1]}
+    ranges = {name: (getattr(gun, key), unit) for name, (key, unit) in VARIED.items()}
+    varied = {name: found for name, found in ranges.items() if found[0][0] < found[0][1]}
     return Spec(
         detector.name,
         "grid" if geometry.regular else "layers",
@@ -73,15 +81,15 @@ def produced(detector: Detector, cut: NotNegative = 1.0) -> Spec:
         conditions=(
             Field(ENERGY, "MeV", low=low, high=high, log=True, role="energy"),
             *(
-                Field(name, "deg", low=a, high=b, periodic=name == "phi" and b - a == 360)
-                for name, (a, b) in angles.items()
+                Field(name, unit, low=a, high=b, periodic=name == "phi" and b - a == 360)
+                for name, ((a, b), unit) in varied.items()
             ),
         ),
         geometry=geometry,
         cut=cut,
         prior=(
             Prior(ENERGY, gun.spectrum, (low, high)),
-            *(Prior(name, "uniform", found) for name, found in angles.items()),
+            *(Prior(name, "uniform", found) for name, (found, _) in varied.items()),
         ),
         sample_batch=256,
         response=RESPONSE,

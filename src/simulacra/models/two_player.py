@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Conditions, Field, Latent, Spec, UserError, refuse_weights
+from simulacra.core import Conditions, Field, Latent, Spec, refuse_weights
 from simulacra.core.constructors import constructor
-from simulacra.core.ranges import Count
+from simulacra.core.ranges import Count, Share
 from simulacra.dynamics.games import Game, Labels
 from simulacra.nn.latent_vectors import Columns
 from simulacra.nn.minibatch import batch_statistics
@@ -42,12 +42,14 @@ class Rules:
         labels: What the critic is asked about classes, where the data have any.
         every: The generator moves on every such batch; the critic moves once on each.
         steps: Steps of the generator on a batch on which it moves.
+        share: Share of each batch that a penalty of the game is taken on.
     """
 
     game: Game
     labels: Labels
     every: Count
     steps: Count
+    share: Share
 
 
 class TwoPlayer(GenerativeModule):
@@ -67,6 +69,7 @@ class TwoPlayer(GenerativeModule):
         UserError: If the game bounds the slope of a critic that looks at several events at once.
     """
 
+    adversarial = True
     stage: ClassVar[str]
     """The latent stage that is generated."""
 
@@ -86,12 +89,7 @@ class TwoPlayer(GenerativeModule):
         self.columns = self.described()
         self.net, self.critic = (make(self.canvas, self.columns) for make in (net, critic))
         self.rules, self.optim, self.critic_optim = rules, optim, critic_optim
-        shared = batch_statistics(self.critic)
-        if rules.game.one_by_one and shared:
-            raise UserError(
-                f"{type(rules.game).__name__} bounds the slope of the critic at each event, but "
-                f"{' and '.join(shared)} of the critic look at several events at once: leave them out"
-            )
+        rules.game.check(self.critic)
         self.across = batch_statistics(self)
 
     @property
@@ -102,6 +100,10 @@ class TwoPlayer(GenerativeModule):
     def described(self) -> Columns:
         """What the columns of the conditions are."""
         return Columns.of(self.given_fields)
+
+    def drawn(self, latent: Latent, generator: torch.Generator | None = None) -> Latent:
+        """The events of a batch that the players are shown; all by default."""
+        return latent
 
     def verdict(self, events: Tensor, cond: Tensor | None) -> Verdict:
         """The critic's verdict on events ``(B, *)`` under conditions ``(B, C)``."""
@@ -136,14 +138,17 @@ class TwoPlayer(GenerativeModule):
     ) -> dict[str, Tensor]:
         """The critic's part of the game, its penalty and the classes."""
         self._refuse_weights(latent)
+        latent = self.drawn(latent, generator)
         game, real, weight = self.rules.game, latent.x[self.stage], latent.weight
         with torch.no_grad():
             fake = self.net(len(latent), latent.cond, generator)
         on_real, on_fake = (self.verdict(events, latent.cond) for events in (real, fake))
         values = {"game": game.critic(on_real.score, on_fake.score, weight, generator)}
+        part = latent[: max(1, round(self.rules.share * len(latent)))]
         penalty = game.penalty(
-            lambda events: self.verdict(events, latent.cond).score, real, fake, weight, generator
-        )
+            lambda events: self.verdict(events, part.cond).score, real[: len(part)], fake[: len(part)],
+            part.weight, generator,
+        )  # fmt: skip
         if penalty is not None:
             values["penalty"] = penalty
         if on_real.label is not None and on_fake.label is not None:
@@ -156,6 +161,7 @@ class TwoPlayer(GenerativeModule):
     ) -> dict[str, Tensor]:
         """The generator's part of the game, the classes and further terms."""
         self._refuse_weights(latent)
+        latent = self.drawn(latent, generator)
         fake = self.net(len(latent), latent.cond, generator)
         with frozen(self.critic):
             verdict = self.verdict(fake, latent.cond)

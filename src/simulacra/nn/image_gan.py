@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -12,9 +13,28 @@ from torch import Tensor, nn
 from simulacra.core import UserError, draws
 from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count, Whole
+from simulacra.nn.latent_vectors import Columns
 from simulacra.nn.mlp import MLP
+from simulacra.nn.verdicts import Verdict
 
 Block = Callable[[int, int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Images:
+    """What images are.
+
+    Args:
+        size: Rows and columns.
+        summary: Columns of what a critic may be shown of an image as a whole.
+        summarised: That of images ``(B, rows, cols)``.
+    """
+
+    size: tuple[int, int]
+    summary: int
+    summarised: Callable[[Tensor], Tensor]
+
+
 MIDDLE = math.atanh(0.5)
 """Where the rectified output is 0, in the middle of its range; outputs start around it."""
 
@@ -23,7 +43,8 @@ class ImageGenerator(nn.Module):
     """Latent vector to an image in (-1, 1).
 
     Args:
-        size: Rows and columns, multiples of ``2 ** len(channels)``.
+        images: What images are; rows and columns are multiples of ``2 ** len(channels)``.
+        columns: What the conditions are, of which there are none.
         latent: Length of the latent vector.
         start: Channels at the coarsest size.
         channels: Channels after each block.
@@ -36,7 +57,8 @@ class ImageGenerator(nn.Module):
 
     def __init__(
         self,
-        size: tuple[int, int],
+        images: Images,
+        columns: Columns,
         latent: Count,
         start: Count,
         channels: Sequence[Count],
@@ -46,6 +68,7 @@ class ImageGenerator(nn.Module):
         detail: Whole,
     ) -> None:
         super().__init__()
+        size = images.size
         _check(size, len(channels))
         self.latent = latent
         self.noise = noise
@@ -60,7 +83,9 @@ class ImageGenerator(nn.Module):
             nn.Sequential(*_detail(width, detail), output(detail)) if detail else output(width)
         )
 
-    def forward(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def forward(
+        self, n: int, cond: Tensor | None, generator: torch.Generator | None = None
+    ) -> Tensor:
         """``n`` images ``(n, 1, rows, cols)``."""
         z = draws.normal((n, self.latent), self.first.weight, generator)
         h = self.first(z).unflatten(1, self.base)
@@ -82,8 +107,8 @@ class ImageCritic(nn.Module):
     """Image, and a summary of it, to a score.
 
     Args:
-        size: Rows and columns, multiples of ``2 ** len(channels)``.
-        summary: Columns of the summary.
+        images: What images are; rows and columns are multiples of ``2 ** len(channels)``.
+        columns: What the conditions are, of which there are none.
         channels: Channels after each block.
         block: Makes a block that halves rows and columns.
         hidden: Width of the layers that see the summary, 0 for a critic without.
@@ -91,26 +116,30 @@ class ImageCritic(nn.Module):
 
     def __init__(
         self,
-        size: tuple[int, int],
-        summary: int,
+        images: Images,
+        columns: Columns,
         channels: Sequence[Count],
         block: Block,
         hidden: Whole,
     ) -> None:
         super().__init__()
+        size = images.size
         _check(size, len(channels))
         self.blocks = nn.Sequential(
             *(block(a, b) for a, b in zip([1, *channels[:-1]], channels, strict=True))
         )
         self.last = nn.Linear(channels[-1] * math.prod(n // 2 ** len(channels) for n in size), 1)
+        self.summarised = images.summarised
         self.joint = (
-            MLP(summary, 1, [hidden, hidden], partial(nn.LeakyReLU, 0.2)) if hidden else None
+            MLP(images.summary, 1, [hidden, hidden], partial(nn.LeakyReLU, 0.2)) if hidden else None
         )
 
-    def forward(self, x: Tensor, summary: Tensor | None = None) -> Tensor:
-        """Scores ``(B, 1)`` of ``(B, 1, rows, cols)`` and ``(B, K)``."""
+    def forward(self, x: Tensor, cond: Tensor | None) -> Verdict:
+        """The verdict on ``(B, 1, rows, cols)``."""
         score = self.last(self.blocks(x).flatten(1))
-        return score if self.joint is None else score + self.joint(summary)
+        if self.joint is not None:
+            score = score + self.joint(self.summarised(x[:, 0]))
+        return Verdict(score)
 
 
 def _check(size: tuple[int, int], blocks: int) -> None:

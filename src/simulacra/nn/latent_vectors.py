@@ -5,10 +5,11 @@ r"""Latent vectors that carry the conditions of an event into a generator.
 
 .. math:: h = z \odot e(\mathrm{class})\, E / E_{max}, \qquad z \sim N(0, 1),
 
-where a factor is left out of which the data have none. At low energy nothing is left of :math:`h`, and all
-events are alike. :class:`JoinedLatent` puts the conditions beside the noise, which keeps its width.
+or, as of the GAN of "Getting High", :math:`z \sim U(-1, 1)` (:class:`ScaledUniform`), where a factor is left
+out of which the data have none. At low energy nothing is left of :math:`h`, and all events are alike.
+:class:`JoinedLatent` puts the conditions beside the noise, which keeps its width.
 
-References: arXiv:1701.05927; arXiv:1712.10321.
+References: arXiv:1701.05927; arXiv:1712.10321; arXiv:2005.05334.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ class ScaledLatent(LatentVector):
         self, n: int, cond: Tensor | None, like: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         """See :class:`LatentVector`."""
-        h = draws.normal((n, self.latent), like, generator)
+        h = self.drawn(n, like, generator)
         if cond is None:
             return h
         if self.embedding is not None:
@@ -112,6 +113,23 @@ class ScaledLatent(LatentVector):
         if self.columns.energy:
             h = h * cond[:, self.columns.width :]
         return torch.cat([h, cond[:, list(self.columns.others)]], dim=1)
+
+    def drawn(self, n: int, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Noise ``(n, latent)``."""
+        return draws.normal((n, self.latent), like, generator)
+
+
+class ScaledUniform(ScaledLatent):
+    """:class:`ScaledLatent` with uniform noise in (-1, 1).
+
+    Args:
+        columns: See there.
+        latent: Length of the noise.
+    """
+
+    def drawn(self, n: int, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """See :meth:`ScaledLatent.drawn`."""
+        return 2 * draws.uniform((n, self.latent), like, generator) - 1
 
 
 class JoinedLatent(LatentVector):

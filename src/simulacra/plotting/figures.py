@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 
 from simulacra.metrics.engine.band import Band
 from simulacra.metrics.engine.result import EvaluationResult, Histogram, ProfilePair
-from simulacra.physics.base import Image
 from simulacra.plotting.histogram import Panel, counted, histogram_pages
-from simulacra.plotting.image import Raster, image_page
+from simulacra.plotting.image import image_page, paired
 from simulacra.plotting.response import Curve, correlation_page, response_page
 from simulacra.plotting.style import LABELS, styled, with_unit
 
@@ -37,9 +36,7 @@ def figures(result: EvaluationResult, labels: tuple[str, str] = LABELS) -> dict[
             profiles = [_profile(pair) for pair in result.profiles.values()]
             found["profiles"] = histogram_pages(profiles, *known)[0]
         if result.images:
-            found["images"] = image_page(
-                [_raster(*pair) for pair in result.images.values()], labels
-            )
+            found["images"] = image_page([paired(*pair) for pair in result.images.values()], labels)
         if result.response:
             found["response"] = _response(result, labels)
             shapes = [_shape(point.name, point.histogram) for point in result.response]
@@ -129,21 +126,6 @@ def _networks(band: Band | None) -> tuple[np.ndarray, np.ndarray] | None:  # typ
 def _spans(values: np.ndarray) -> bool:  # type: ignore[type-arg]
     positive = values[values > 0]
     return len(positive) > 0 and bool(positive.max() > 30 * positive.min())
-
-
-def _raster(reference: Image, generated: Image) -> Raster:
-    rows, cols = (edges.double().cpu().numpy() for edges in reference.edges)
-    labels = tuple(with_unit(axis.label, axis.unit) for axis in reference.axes)
-    values = [image.values.double().cpu().numpy() for image in (reference, generated)]
-    return Raster(
-        reference.label,
-        values[0],
-        values[1],
-        (rows, cols),
-        (labels[0], labels[1]),
-        reference.unit,
-        reference.polar,
-    )
 
 
 def _response(result: EvaluationResult, labels: tuple[str, str]) -> Figure:

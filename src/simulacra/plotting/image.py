@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from simulacra.physics.base import Image
 from simulacra.plotting.style import LABELS, Array, new_figure, place, quotient, with_unit
 
 DECADES = 5
@@ -45,40 +46,53 @@ class Raster:
     polar: bool
 
 
+def paired(reference: Image, generated: Image) -> Raster:
+    """A pair of images of one kind."""
+    rows, cols = (edges.double().cpu().numpy() for edges in reference.edges)
+    first, second = (with_unit(axis.label, axis.unit) for axis in reference.axes)
+    true, made = (image.values.double().cpu().numpy() for image in (reference, generated))
+    return Raster(
+        reference.label, true, made, (rows, cols), (first, second), reference.unit, reference.polar
+    )
+
+
 def image_page(rasters: Sequence[Raster], labels: tuple[str, str] = LABELS) -> Figure:
     """One row per raster: truth, generated, generated / truth - 1 where the truth is not empty."""
     figure = new_figure(12.0, 3.1 * len(rasters) + 0.6)
     grid = place(figure, len(rasters), 3, right=0.6, wide=0.9)
     for row, raster in enumerate(rasters):
-        pair = _shown(raster)
-        norm = _scale(pair[0])
+        pair = shown(raster)
+        norm = decades(pair[0])
         difference = np.where(
             pair[0] > COMPARED * pair[0].max(), quotient(pair[1], pair[0]) - 1, np.nan
         )
         against = f"{labels[1]} / {labels[0]} - 1"
         reach = _reach(difference, pair[0])
-        unit = with_unit(
-            "mean", f"{raster.unit} / mm$^2$" if raster.polar and raster.unit else raster.unit
-        )
-        shown = [
+        unit = with_unit("mean", unit_of(raster))
+        panels = [
             (pair[0], norm, "viridis", unit, f"{raster.title}: {labels[0]}"),
             (pair[1], norm, "viridis", unit, f"{raster.title}: {labels[1]}"),
             (difference, Normalize(-reach, reach), "RdBu_r", "relative difference", against),
         ]  # fmt: skip
-        for column, (values, scale, colours, text, title) in enumerate(shown):
+        for column, (values, scale, colours, text, title) in enumerate(panels):
             ax = figure.add_subplot(grid[row, column])
-            _mesh(figure, ax, raster, np.asarray(values), scale, colours, text)
+            mesh(figure, ax, raster, np.asarray(values), scale, colours, text)
             ax.set_title(title, pad=8)
     return figure
 
 
-def _shown(raster: Raster) -> tuple[Array, Array]:
+def shown(raster: Raster) -> tuple[Array, Array]:
     """Content per area for polar rasters, whose cells differ in size, else per cell."""
     if not raster.polar:
         return raster.reference, raster.generated
     angle, radius = raster.edges
     area = np.diff(angle)[:, None] * np.diff(radius**2)[None, :] / 2
     return raster.reference / area, raster.generated / area
+
+
+def unit_of(raster: Raster) -> str:
+    """Unit of what :func:`shown` gives."""
+    return f"{raster.unit} / mm$^2$" if raster.polar and raster.unit else raster.unit
 
 
 def _reach(difference: Array, content: Array) -> float:
@@ -94,14 +108,15 @@ def _reach(difference: Array, content: Array) -> float:
     return next((end for end in DIFFERENCES if end >= needed), DIFFERENCES[-1])
 
 
-def _scale(reference: Array) -> LogNorm:
+def decades(reference: Array) -> LogNorm:
+    """A logarithmic scale of colours down from the brightest of some cells."""
     positive = reference[reference > 0]
     high = float(positive.max()) if len(positive) else 1.0
     low = max(float(positive.min()) if len(positive) else 0.1, high * 10.0**-DECADES)
     return LogNorm(min(low, high / 10), high)
 
 
-def _mesh(
+def mesh(
     figure: Figure,
     ax: Axes,
     raster: Raster,
@@ -110,6 +125,7 @@ def _mesh(
     colours: str,
     text: str,
 ) -> None:
+    """Draw values on the cells of a raster, with a bar of their colours under a text."""
     masked = np.ma.masked_where(
         ~(values > 0) if isinstance(norm, LogNorm) else np.isnan(values), values
     )
@@ -119,7 +135,7 @@ def _mesh(
         parts = -(-ARCS // (len(first) - 1))
         angle = np.linspace(first[0], first[-1], parts * (len(first) - 1) + 1)[:, None]
         x, y = np.sqrt(second) * np.cos(angle), np.sqrt(second) * np.sin(angle)
-        mesh = ax.pcolormesh(
+        drawn = ax.pcolormesh(
             x, y, masked.repeat(parts, axis=0), norm=norm, cmap=colours, shading="flat"
         )
         ticks = _radii(second)
@@ -130,11 +146,11 @@ def _mesh(
         ax.set_aspect("equal")
         ax.set_xlabel("radius [mm], square-root scale")
     else:
-        mesh = ax.pcolormesh(second, first, masked, norm=norm, cmap=colours, shading="flat")
+        drawn = ax.pcolormesh(second, first, masked, norm=norm, cmap=colours, shading="flat")
         ax.set_xlabel(raster.labels[1])
         ax.set_ylabel(raster.labels[0])
     ax.set_facecolor("#eeeeee")
-    bar = figure.colorbar(mesh, ax=ax, label=text, shrink=0.95, pad=0.03)
+    bar = figure.colorbar(drawn, ax=ax, label=text, shrink=0.95, pad=0.03)
     bar.ax.minorticks_off()
 
 

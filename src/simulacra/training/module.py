@@ -20,7 +20,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,8 @@ class Module(Stepping, ABC):
     """
 
     transform: Transform
+    adversarial: ClassVar[bool] = False
+    """Whether losses are those of players against each other, which do not say what weights are better."""
     resting: tuple[nn.Module, ...] = ()
     """Parts that stay in evaluation mode in training, too, so that their statistics stay as they are."""
 

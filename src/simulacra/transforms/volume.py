@@ -8,6 +8,7 @@ Both maps keep zero at zero, so that empty cells stay empty and no noise or logi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -166,3 +167,105 @@ class GridScaling(Transform):
             power = power * power
             spectrum.append(power.sum(1, keepdim=True))
         return torch.cat([part / energy for part in parts[:half]] + parts[half:] + spectrum, dim=1)
+
+
+LARGEST_FACTOR = 10.0
+"""What cells are multiplied by at most, so that their sum is the wanted one."""
+
+
+class ToldVolumes(GridScaling):
+    """:class:`GridScaling` for networks that know of energies: after the columns of all conditions comes one
+    more, the incident energy over the largest one.
+
+    Args:
+        spec: See :class:`GridScaling`, as all others.
+        given: Fields that the generator is given.
+        logarithmic: The scale of cells.
+        profiles: Whether a critic is shown sums.
+    """
+
+    def __init__(
+        self, spec: Spec, given: Sequence[Field], logarithmic: bool, profiles: bool
+    ) -> None:
+        super().__init__(spec, given, logarithmic, profiles)
+        self.largest = float(self.energy.high or 1.0) * self.to_gev
+
+    @staticmethod
+    def unfit(spec: Spec) -> str | None:
+        """Why showers cannot be volumes with an incident energy, or None."""
+        if spec.kind != "grid" or len(spec.shape) != 3:
+            return f"it needs a regular grid (L, rows, cols), and this is a {spec.kind} of shape {spec.shape}"
+        if spec.roles.get("energy") not in spec.conditions:
+            return "it needs a condition that is the incident energy"
+        return None
+
+    def condition(self, cond: Conditions) -> Tensor | None:
+        """Given fields and, in the last column, the incident energy over the largest ``(n, C + 1)``."""
+        scaled = super().condition(cond)
+        assert scaled is not None
+        energy = cond.values[self.energy.name].to(scaled) * self.to_gev / self.largest
+        return torch.cat([scaled, energy], dim=1)
+
+    def incident_energy(self, cond: Tensor) -> Tensor:
+        """Incident energies [GeV] ``(B, 1)`` of scaled conditions ``(B, C + 1)``."""
+        return cond[:, -1:] * self.largest
+
+    def known(self, shower: Tensor, cond: Tensor) -> Tensor:
+        """What a critic knows beside volumes: conditions and what it is shown ``(B, C + shown)``."""
+        shown = self.show(shower, self.incident_energy(cond))
+        return torch.cat([cond[:, :-1], *shown], dim=1)
+
+    def rescaled(self, shower: Tensor, r: Tensor, cond: Tensor) -> Tensor:
+        """Volumes whose visible cells are multiplied by one factor, so that their sum per incident energy is
+        ``mu exp(r sigma / mu)`` with mean and standard deviation of the training events; what is not visible
+        then is empty. No factor is beyond :data:`LARGEST_FACTOR`, so that volumes that are nearly empty grow
+        by their generator.
+
+        Args:
+            shower: Scaled volumes ``(B, 1, L, R, K)``.
+            r: Numbers ``(B, 1)``.
+            cond: Scaled conditions ``(B, C + 1)``.
+        """
+        x = self.seen(self.scale.inverse(shower))
+        mean, width = self.mean[0], self.std[0] / self.mean[0].abs().clamp_min(1e-12)
+        wanted = self.incident_energy(cond) * mean * (r * width).exp()
+        factors = wanted / torch.maximum(x.flatten(1).sum(1, keepdim=True), wanted / LARGEST_FACTOR)
+        return self.scale(self.seen(x * factors[..., None, None, None]))
+
+    def seen(self, x: Tensor) -> Tensor:
+        """Contents [the data set's unit], 0 where they are not visible: all are."""
+        return x
+
+
+class VisibleVolumes(ToldVolumes):
+    """:class:`ToldVolumes` in which cells below the public cut are empty, true as well as generated ones, so
+    that a generator cannot put energy where no score looks.
+
+    Args:
+        spec: See :class:`GridScaling`, as all others.
+        given: Fields that the generator is given.
+        logarithmic: The scale of cells.
+        profiles: Whether a critic is shown sums.
+    """
+
+    exact = False
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
+        """Scale visible cells, and conditions."""
+        return super().forward(replace(batch, x=self.seen(batch.x)), generator)
+
+    def inverse(
+        self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None
+    ) -> Batch:
+        """Visible cells of showers in the data set's unit."""
+        batch = super().inverse(latent, cond, generator)
+        return replace(batch, x=self.seen(batch.x))
+
+    def seen(self, x: Tensor) -> Tensor:
+        """See :meth:`ToldVolumes.seen`; gradients pass as if all were visible, so that an empty cell can
+        become a hit.
+        """
+        return x + (torch.where(x < self.hit, 0.0, x) - x).detach()
+
+    def _sums(self, x: Tensor, energy: Tensor) -> Tensor:
+        return super()._sums(self.seen(x), energy)

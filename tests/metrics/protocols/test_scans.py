@@ -11,7 +11,8 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Prior, Spec
 from simulacra.metrics.engine.score import Judged, NotRun, judged
 from simulacra.metrics.protocols.scans import Regions, grid, scan
-from simulacra.physics.base import Axis, ObservableSet
+from simulacra.physics.base import Axis, Image, ObservableSet
+from simulacra.plotting.scan import event_page
 
 ENERGY = Field("incident_energy", "GeV", low=1.0, high=100.0, log=True, role="energy")
 TABLE = Spec(
@@ -89,6 +90,31 @@ def test_energy_that_is_not_asked_for_falls_half_the_time() -> None:
     values = grid(ENERGY, (1.0, 100.0), 9, 0.0)
     found = scan(deaf, truth(), ENERGY, values, conditions(300, 3))
     assert found.figures["scan/incident_energy/falls"].value == pytest.approx(0.5, abs=0.05)
+
+
+class Drawn(Seen):
+    def images(self, batch: Batch) -> dict[str, Image]:
+        edges = torch.arange(3.0), torch.arange(2.0)
+        values = torch.stack([batch.x.sum(), batch.x.new_tensor(float(len(batch)))])[:, None]
+        return {"sum": Image(values, edges, (Axis("row"), Axis("col", "mm")), "sum", "GeV")}
+
+
+def test_one_event_is_shown_with_its_noise_along_the_condition() -> None:
+    values = grid(ENERGY, (1.0, 100.0), 4, 0.0)
+    reference = judged(events(conditions(400, 0), 1), Drawn(TABLE))
+    found = scan(events, reference, ENERGY, values, conditions(50, 3), seed=7)
+    ratios = [
+        float(item["sum"].values[0]) / float(value)
+        for item, value in zip(found.images, values, strict=True)
+    ]
+    assert ratios == pytest.approx([ratios[0]] * 4, rel=1e-4)  # one event of one noise
+    assert {float(item["sum"].values[1]) for item in found.images} == {1.0}
+    page = event_page(found)
+    titles = [ax.get_title() for ax in page.axes if ax.get_title()]
+    assert titles[0] == "sum, incident energy 1 [GeV]"
+    assert len(titles) == 4
+    scales = {tuple(ax.collections[0].get_clim()) for ax in page.axes if ax.get_title()}
+    assert len(scales) == 1
 
 
 def test_regions_tell_where_a_generator_fails() -> None:

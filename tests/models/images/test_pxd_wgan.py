@@ -42,7 +42,7 @@ RESIDUAL = (
 def model(spec: Spec, *changes: str, seed: int = 0) -> PXDWGAN:
     return made(
         "pxd_wgan", spec, "net.latent=8", "net.start=16", "net.channels=[16,8]", "net.noise=4",
-        "net.detail=16", "critic.channels=[16,16]", "critic.hidden=32", "loss.images=null",
+        "net.detail=16", "critic.channels=[16,16]", "critic.hidden=32", "step.images=null",
         "optim.optimizer.lr=4e-3", "critic_optim.optimizer.lr=2e-3", *changes, seed=seed,
     )  # fmt: skip
 
@@ -68,13 +68,15 @@ def test_published_generators_have_the_layers_of_the_card() -> None:
 def test_a_step_sees_as_many_images_as_asked_of_those_in_the_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    module = model(toy_spec(9, 13, sensors=3), "loss.images=4")
+    module = model(toy_spec(9, 13, sensors=3), "step.images=4")
     batch = Batch(torch.zeros(2, 3, 9, 13))
     module.fit_transform([batch])
     seen: list[int] = []
     make = module.net.forward
     monkeypatch.setattr(
-        module.net, "forward", lambda n, generator: (seen.append(n), make(n, generator))[1]
+        module.net,
+        "forward",
+        lambda n, cond, generator: (seen.append(n), make(n, cond, generator))[1],
     )
     for objective in module.objectives().values():
         objective.loss(module.encode(batch), generator())

@@ -51,6 +51,12 @@ class Generated(ABC):
     ) -> None:
         if spec.geometry is None or spec.kind not in ("grid", "layers"):
             raise UserError(f"a generator of {spec.name} makes no showers on voxels")
+        entered = [field.name for field in spec.conditions if field.name.startswith("entry_")]
+        if entered:
+            raise UserError(
+                f"a generator that is given {' and '.join(entered)} makes showers at their points of entry, "
+                "and a simulation lays them there itself: train one without"
+            )
         low, high = energies
         if low is None or high is None:
             raise UserError("it is not known for which energies the generator was trained")

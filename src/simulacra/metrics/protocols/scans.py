@@ -8,7 +8,8 @@ observable is compared with the truth of events near :math:`c`,
 
 in units of the truth's overall standard deviations. Its floor is what statistics alone give,
 :math:`\sqrt{2/\pi}` times the mean standard error. ``falls`` is the share of steps towards more energy at
-which the seen energy of one and the same noise falls.
+which the seen energy of one and the same noise falls. The images of one event on the way, all of the same
+noise, show what the condition does to it (as in arXiv:1712.10321).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from simulacra.metrics.engine.floors import pairs
 from simulacra.metrics.engine.sample import Sample, reduce
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, refuse_negative
 from simulacra.metrics.engine.weighted import effective, mean, sample_deviation, worth
-from simulacra.physics.base import even_edges
+from simulacra.physics.base import Image, even_edges
 
 Generate = Callable[[Conditions, int], Batch]
 """``generate(conditions, seed)``: events with the noise of that seed."""
@@ -61,6 +62,7 @@ class Scan:
         values: The grid ``(K,)``.
         trained: Smallest and largest value of the training, or None where it is not known.
         curves: Observables.
+        images: Images of the first event at each value ``(K,)``, by name; empty where the data have none.
         figures: ``scan/<field>/deviation`` and, for an incident energy, ``scan/<field>/falls``.
     """
 
@@ -68,6 +70,7 @@ class Scan:
     values: Tensor
     trained: tuple[float, float] | None
     curves: tuple[Curve, ...]
+    images: tuple[dict[str, Image], ...]
     figures: dict[str, Figure]
 
 
@@ -125,15 +128,18 @@ def scan(
         NotRun: If true events have negative weights.
     """
     refuse_negative(reference)
-    samples = []
+    samples, images = [], []
     for value in values:
         column = torch.full_like(base.values[field.name], float(value))
         asked = Conditions(base.n, {**base.values, field.name: column})
-        samples.append(reduce(generate(asked, seed), reference.observables))
+        made = generate(asked, seed)
+        samples.append(reduce(made, reference.observables))
+        images.append(reference.observables.images(made[:1].to("cpu")))
     near = _near(reference, field, values)
     names = [name for name, column in reference.sample.columns.items() if column.scalar]
     curves = tuple(_curve(name, samples, near, values) for name in names)
-    return Scan(field, values, trained, curves, _figures(field, curves, samples, reference, values))
+    figures = _figures(field, curves, samples, reference, values)
+    return Scan(field, values, trained, curves, tuple(images), figures)
 
 
 def _near(reference: Judged, field: Field, values: Tensor) -> dict[int, Sample]:

@@ -1,8 +1,8 @@
 """Point clouds by a generator and a critic: one class, whose networks make the published models.
 
-Least-squares losses: the critic is drawn to 1 on true and to 0 on generated clouds, the generator to where
-the critic says 1; a generated cloud has the weight of the event whose numbers it is given. Both networks see
-the numbers of the event, true ones in training; their flow is an objective of its own.
+What the two play for is an object (:mod:`simulacra.dynamics.games`); a generated cloud has the weight of the
+event whose numbers it is given. Both networks see the numbers of the event, true ones in training; their flow
+is an objective of its own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core import Latent, Spec
-from simulacra.dynamics.adversarial import least_squares
 from simulacra.dynamics.clouds import by_length
 from simulacra.dynamics.density import MakeDensity
+from simulacra.dynamics.games import Game
 from simulacra.models.clouds.cloud import CloudModel, MakeTransform, trimmed
 from simulacra.nn.cloud_gan import CloudCritic, CloudGenerator
 from simulacra.training.generative import Objective, frozen
@@ -35,10 +35,16 @@ class CloudGAN(CloudModel):
         numbers: The event's numbers.
         net: Makes the generator from numbers per point and width of the context.
         critic: Makes the critic from the same.
+        game: What they play for.
         optim: How the generator is moved.
         critic_optim: How the critic is.
         numbers_optim: How the flow of the numbers is.
+
+    Raises:
+        UserError: If the game bounds the slope of a critic that looks at several events at once.
     """
+
+    adversarial = True
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class CloudGAN(CloudModel):
         numbers: MakeDensity,
         net: MakeGenerator,
         critic: MakeCritic,
+        game: Game,
         optim: Optim,
         critic_optim: Optim,
         numbers_optim: Optim,
@@ -55,6 +62,8 @@ class CloudGAN(CloudModel):
         super().__init__(spec=spec, given=given, transform=transform, numbers=numbers)
         self.net = net(self.features, self.context_width)
         self.critic = critic(self.features, self.context_width)
+        game.check(self.critic)
+        self.game = game
         self.optim, self.critic_optim, self.numbers_optim = optim, critic_optim, numbers_optim
 
     def objectives(self) -> dict[str, Objective]:
@@ -77,25 +86,27 @@ class CloudGAN(CloudModel):
     def critic_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Squared distance of scores from 1 on true and from 0 on generated clouds."""
+        """The critic's part of the game."""
         real, mask = trimmed(latent)
         context = self.context(latent.x["event"], latent.cond)
         with torch.no_grad():
             fake = self.net(self.net.noise(mask, generator), mask, context)
-        on_real = least_squares(self.critic(real, mask, context), 1.0, latent.weight)
-        on_fake = least_squares(self.critic(fake, mask, context), 0.0, latent.weight)
-        return {"loss": on_real + on_fake, "real": on_real, "fake": on_fake}
+
+        def score(points: Tensor) -> Tensor:
+            return self.critic(points, mask, context)
+
+        return self.game.critic_loss(score, real, fake, latent.weight, generator)
 
     def generator_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Squared distance of scores of generated clouds from 1."""
+        """The generator's part of the game."""
         _, mask = trimmed(latent)
         context = self.context(latent.x["event"], latent.cond)
         fake = self.net(self.net.noise(mask, generator), mask, context)
         with frozen(self.critic):
             score = self.critic(fake, mask, context)
-        return {"loss": least_squares(score, 1.0, latent.weight)}
+        return {"loss": self.game.generator(score, latent.weight)}
 
     def numbers_loss(
         self, latent: Latent, generator: torch.Generator | None = None

@@ -20,4 +20,4 @@ from simulacra.models.clouds.cloud_gan import CloudGAN
 
 
 class EPiCGAN(CloudGAN):
-    """Least-squares scores, by :mod:`simulacra.nn.epic_gan`."""
+    """A cloud GAN, by :mod:`simulacra.nn.epic_gan`."""

@@ -20,6 +20,6 @@ from simulacra.models.clouds.cloud_gan import CloudGAN
 
 
 class GAPT(CloudGAN):
-    """Least-squares scores, by :mod:`simulacra.nn.set_transformers`."""
+    """A cloud GAN, by :mod:`simulacra.nn.set_transformers`."""
 
     most_points = 1000

@@ -20,4 +20,4 @@ from simulacra.models.clouds.cloud_gan import CloudGAN
 
 
 class IGAPT(CloudGAN):
-    """Least-squares scores, by :mod:`simulacra.nn.set_transformers`."""
+    """A cloud GAN, by :mod:`simulacra.nn.set_transformers`."""

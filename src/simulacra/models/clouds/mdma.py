@@ -19,36 +19,28 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from simulacra.core import Latent, Spec, event_mean
-from simulacra.core.constructors import constructor
+from simulacra.core import Latent, event_mean
 from simulacra.core.ranges import NotNegative, Share
-from simulacra.dynamics.adversarial import least_squares
-from simulacra.dynamics.density import MakeDensity
-from simulacra.models.clouds.cloud import MakeTransform, trimmed
-from simulacra.models.clouds.cloud_gan import CloudGAN, MakeGenerator
+from simulacra.dynamics.games import LeastSquares
+from simulacra.models.clouds.cloud import trimmed
+from simulacra.models.clouds.cloud_gan import CloudGAN
 from simulacra.nn.mean_field import MeanFieldCritic
 from simulacra.training.generative import frozen
-from simulacra.training.optim import Optim
 
 
-@constructor
-@dataclass(frozen=True)
-class Matching:
-    """That the generator matches mean fields at first.
+class MatchedFields(LeastSquares):
+    """Least squares, and mean fields that match at first.
 
     Args:
         weight: ``w``.
         share: Share of the run, from its beginning, with that term.
     """
 
-    weight: NotNegative
-    share: Share
+    def __init__(self, weight: NotNegative, share: Share) -> None:
+        self.weight, self.share = weight, share
 
 
 class MDMA(CloudGAN):
@@ -59,39 +51,11 @@ class MDMA(CloudGAN):
     .. math::
         \tfrac12 E[(D(G) - 1)^2] + w\, \| E[z(x)] - E[z(G)] \|^2 .
 
-    Args:
-        spec: See :class:`CloudGAN`, as all others but the last.
-        given: What is given.
-        transform: The transform.
-        numbers: The event's numbers.
-        net: The generator.
-        critic: The critic.
-        optim: Of the generator.
-        critic_optim: Of the critic.
-        numbers_optim: Of the numbers.
-        matching: The term that matches mean fields.
+    Arguments are those of :class:`CloudGAN`.
     """
 
     critic: MeanFieldCritic
-
-    def __init__(
-        self,
-        spec: Spec,
-        given: Sequence[str] | None,
-        transform: MakeTransform,
-        numbers: MakeDensity,
-        net: MakeGenerator,
-        critic: Callable[[int, int], MeanFieldCritic],
-        optim: Optim,
-        critic_optim: Optim,
-        numbers_optim: Optim,
-        matching: Matching,
-    ) -> None:
-        super().__init__(
-            spec=spec, given=given, transform=transform, numbers=numbers, net=net, critic=critic,
-            optim=optim, critic_optim=critic_optim, numbers_optim=numbers_optim,
-        )  # fmt: skip
-        self.matching = matching
+    game: MatchedFields
 
     def generator_loss(
         self, latent: Latent, generator: torch.Generator | None = None
@@ -103,15 +67,15 @@ class MDMA(CloudGAN):
         with frozen(self.critic):
             made = self.critic.mean_field(fake, mask, context)
             scores = self.critic.of_mean_field(made, context)
-        score = least_squares(scores, 1.0, latent.weight)
-        if self.progress >= self.matching.share:
+        score = self.game.generator(scores, latent.weight)
+        if self.progress >= self.game.share:
             return {"loss": score}
         with torch.no_grad():
             true = self.critic.mean_field(real, mask, context)
         means = [event_mean(field, latent.weight) for field in (true, made)]
         distance = (means[0] - means[1]).square().sum()
         return {
-            "loss": score + self.matching.weight * distance,
+            "loss": score + self.game.weight * distance,
             "score": score,
             "mean_field": distance,
         }

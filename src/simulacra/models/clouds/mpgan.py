@@ -20,6 +20,6 @@ from simulacra.models.clouds.cloud_gan import CloudGAN
 
 
 class MPGAN(CloudGAN):
-    """Least-squares scores, by :mod:`simulacra.nn.message_passing`."""
+    """A cloud GAN, by :mod:`simulacra.nn.message_passing`."""
 
     most_points = 600
