@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from simulacra.core.ranges import Count
+from simulacra.core.ranges import Count, Positive
 from simulacra.nn.conv import ConvHead3d, conv_size, triple
 from simulacra.nn.latent_vectors import Columns, MakeLatent
 from simulacra.nn.mlp import MLP
@@ -28,6 +29,7 @@ class PlainGenerator(nn.Module):
         latent: Makes the latent vector.
         channels: Channels at the coarsest size and after each doubling.
         response: Widths of the network that sets the sum of all cells; None: there is none.
+        initial: Width of the normal weights of convolutions at the start.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class PlainGenerator(nn.Module):
         latent: MakeLatent,
         channels: Sequence[Count],
         response: Sequence[Count] | None,
+        initial: Positive,
     ) -> None:
         super().__init__()
         self.latent = latent(columns)
@@ -49,7 +52,7 @@ class PlainGenerator(nn.Module):
         whole = [n * 2 ** (len(channels) - 1) for n in start]
         head = ConvHead3d(channels[-1], 1, whole, volumes.sizes, 1)
         self.body = nn.Sequential(*layers, head, nn.ReLU())
-        self.apply(narrow_init)
+        self.apply(partial(narrow_init, width=initial))
         self.response = None if response is None else Response(volumes, self.latent.width, response)
 
     def forward(self, n: int, cond: Tensor, generator: torch.Generator | None = None) -> Tensor:

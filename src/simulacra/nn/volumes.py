@@ -75,7 +75,7 @@ def as_volume(vector: Tensor) -> Tensor:
     return vector[:, :, None, None, None]
 
 
-def narrow_init(module: nn.Module) -> None:
-    """Normal weights of width 0.02 of convolutions, as in the reference."""
+def narrow_init(module: nn.Module, width: float = 0.02) -> None:
+    """Normal weights of convolutions, of the width of the reference unless another is given."""
     if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
+        nn.init.normal_(module.weight, 0.0, width)
