@@ -57,10 +57,9 @@ def observables(batch: Batch) -> dict[str, Tensor]:
     }
 
 
-def distances(generated: Batch, truth: Batch) -> dict[str, float]:
+def quantile_distances(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, float]:
     """Mean difference of quantiles in units of truth's standard deviation."""
     levels = torch.linspace(0.005, 0.995, 100)
-    found, wanted = observables(generated), observables(truth)
     return {
         name: float(
             (found[name].quantile(levels) - wanted[name].quantile(levels)).abs().mean()
@@ -68,6 +67,11 @@ def distances(generated: Batch, truth: Batch) -> dict[str, float]:
         )
         for name in wanted
     }
+
+
+def distances(generated: Batch, truth: Batch) -> dict[str, float]:
+    """Of the observables of showers."""
+    return quantile_distances(observables(generated), observables(truth))
 
 
 def train(module: GenerativeModule, steps: int, batch_size: int) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from grid_showers import quantile_distances
 from simulacra.core import Batch, Field, IncompatibleError, Spec
 from simulacra.formats.pxd import pxd
 from simulacra.models.images.pxd_wgan import PXDWGAN
@@ -127,16 +128,8 @@ def observables(batch: Batch) -> dict[str, Tensor]:
 
 
 def distances(generated: Batch, truth: Batch) -> dict[str, float]:
-    """Mean difference of quantiles in units of truth's standard deviation."""
-    levels = torch.linspace(0.005, 0.995, 100)
-    found, wanted = observables(generated), observables(truth)
-    return {
-        name: float(
-            (found[name].quantile(levels) - wanted[name].quantile(levels)).abs().mean()
-            / wanted[name].std()
-        )
-        for name in wanted
-    }
+    """Of the observables of images."""
+    return quantile_distances(observables(generated), observables(truth))
 
 
 def scores(seed: int, steps: int = 300) -> tuple[dict[str, float], dict[str, float]]:

@@ -98,9 +98,9 @@ def test_the_first_and_the_last_convolution_of_the_critic_have_no_norm() -> None
 
 @pytest.mark.smoke
 def test_short_training_approaches_the_truth_and_follows_the_energy() -> None:
-    """Three seeds reached 0.034, 0.022 and 0.027 of the start (untrained: no hit is above the cut), shuffled
-    energies 21 to 33 times as far.
+    """Three seeds reached 0.18, 0.15 and 0.19 of the start (untrained: 1), shuffled energies 47 to 73 times
+    as far.
     """
     shuffled, after, before = scores(model(toy_spec(), seed=0), 300)
-    assert sum(after.values()) < 0.07 * sum(before.values())
-    assert shuffled > 8 * after["response"]
+    assert sum(after.values()) < 0.28 * sum(before.values())
+    assert shuffled > 15 * after["response"]
