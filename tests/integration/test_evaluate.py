@@ -92,7 +92,8 @@ def test_a_checkpoint_is_generated_from_scanned_and_judged(
         assert f"test/scan/incident_energy/{key}/floor" in found
     with h5py.File("judged/generated.hdf5") as made, h5py.File("truth.hdf5") as asked:
         np.testing.assert_array_equal(made["toy/energy"][:], asked["toy/energy"][:])
-    assert Path("judged/figures/scan_incident_energy.png").is_file()
+    for page in ("scan", "event"):
+        assert Path(f"judged/figures/{page}_incident_energy.png").is_file()
     assert found["test/time_per_event_ms"] > 0
     assert OmegaConf.load("judged/config.yaml").model.name == "toy_flow"
     with pytest.raises(UserError, match="solver"):
