@@ -36,6 +36,7 @@ REFUSED = {
     "pixelcnn": "one after the other",
     "pixelcnn_pp": "one after the other",
     "pixelcnn_image": "one after the other",
+    "spade": "one after the other",
     "vae": "draws counts",
     "calovae_inn": "draws counts",
 }

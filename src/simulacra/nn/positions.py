@@ -111,10 +111,39 @@ class Rotary(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn queries or keys ``(B, heads, N, width)``."""
-        pairs = self.cos.shape[-1]
-        one, other, rest = x.split([pairs, pairs, x.shape[-1] - 2 * pairs], dim=-1)
-        turned = [one * self.cos - other * self.sin, one * self.sin + other * self.cos]
-        return torch.cat([*turned, rest], dim=-1)
+        return turned(x, self.cos, self.sin)
+
+
+class LineRotary(nn.Module):
+    """Phases of tokens that stand in a line of any length; see the module's docstring.
+
+    Args:
+        width: Columns of a head, an even number.
+
+    Raises:
+        UserError: If the width is odd.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        if width % 2:
+            raise UserError(f"phases turn pairs of columns, and a head has {width}")
+        self.register_buffer("frequencies", _falling(width // 2), persistent=False)
+
+    def forward(self, first: int, n: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines ``(n, width / 2)`` of the places from ``first`` on, for :func:`turned`."""
+        places = torch.arange(first, first + n, device=self.frequencies.device)
+        angles = places.to(self.frequencies)[:, None] * self.frequencies
+        return angles.cos(), angles.sin()
+
+
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Queries or keys ``(..., N, width)`` with their first pairs of columns turned by angles ``(N, K)``."""
+    pairs = cos.shape[-1]
+    one, other, rest = x.split([pairs, pairs, x.shape[-1] - 2 * pairs], dim=-1)
+    return torch.cat([one * cos - other * sin, one * sin + other * cos, rest], dim=-1)
 
 
 def _falling(n: int) -> Tensor:
