@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
 from simulacra.core import Geometry, UserError, draws
+from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count, NotNegative
 from simulacra.dynamics import energy_mixture
 from simulacra.dynamics.hit_drawing import Drawing, Drawn
@@ -38,12 +39,14 @@ from simulacra.dynamics.stops import MakeStop
 from simulacra.nn.causal_transformer import CausalTransformer
 from simulacra.nn.delayed_hits import STREAMS, HitEmbedding, Steps, delayed, so_far
 from simulacra.nn.mlp import MLP
+from simulacra.nn.parted import Parted
 
 REACH = 3.0
 """Means of the mixture at first, in standard deviations around that of all energies, are spread so far."""
 
 
-class HitStreams(nn.Module):
+@constructor
+class HitStreams(Parted, nn.Module):
     """See the module's docstring.
 
     Args:
@@ -58,6 +61,8 @@ class HitStreams(nn.Module):
         noise: Relative width of the noise on energies that are seen in training; what is described has none.
     """
 
+    EMBEDDERS = ("embed",)
+    HEAD = ("layer", "row", "column", "energy", "stop")
     cells: Tensor
     centre: Tensor
     spread: Tensor
