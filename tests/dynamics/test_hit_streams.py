@@ -256,9 +256,14 @@ def test_a_start_has_the_training_showers_number_of_hits() -> None:
     hits = torch.rand(50, 20, 4, generator=torch.Generator().manual_seed(0))
     hits = hits * torch.tensor([5.0, 3.0, 4.0, 3.0])
     hits[..., :3] = hits[..., :3].floor()
+    hits[..., 0] = hits[..., 0].sort(1).values
     made.fit(hits, torch.ones(50, 20, dtype=torch.bool))
     assert float(made.centre) == pytest.approx(1.5, abs=0.1)
     with torch.no_grad():
         lists = made.lists(hits, torch.ones(50, 20, dtype=torch.bool), torch.zeros(50, 1))
         stop = made.stop.probability(lists.for_stop).sigmoid().mean()
+        chance = made.hit_log_probs(lists)["layer"].exp().mean()
     assert float(stop) == pytest.approx(1 / 21, rel=0.02)
+    assert (
+        float(chance) > 0.5
+    )  # four hits of a layer follow each other; of layers at random it is 0.46

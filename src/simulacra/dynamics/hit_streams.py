@@ -14,9 +14,11 @@ hits only what its streams have brought: the price of one pass per hit in place 
 Reference: SPADE, arXiv:2606.11304.
 
 Note:
-    Differs from the reference: a step also knows the number of hits so far and their energy; what cannot
-    follow has no probability; the head of a stop looks at a step when the next layer is due, since a list
-    that ends a few steps later than it is decided has no likelihood without a sum over the hits between.
+    Differs from the reference: a step also knows the number of hits so far and their energy. The logits of a
+    layer have a term for how far ahead it lies: hits never go back, so that one jump too far loses all layers
+    between. What cannot follow has no probability. The head of a stop looks at a step when the next layer is
+    due, since a list that ends some steps after the hits that are told then would have no likelihood without
+    a sum over these.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.functional import log_softmax, logsigmoid
 
 from simulacra.core import Geometry, UserError, draws
@@ -62,7 +65,7 @@ class HitStreams(Parted, nn.Module):
     """
 
     EMBEDDERS = ("embed",)
-    HEAD = ("layer", "row", "column", "energy", "stop")
+    HEAD = ("layer", "jump", "row", "column", "energy", "stop")
     cells: Tensor
     centre: Tensor
     spread: Tensor
@@ -86,6 +89,7 @@ class HitStreams(Parted, nn.Module):
         self.embed = HitEmbedding(self.shape, context, width, known)
         self.layer, self.row = nn.Linear(width, layers), nn.Linear(width, rows)
         self.column = nn.Linear(width, columns)
+        self.jump = nn.Parameter(torch.zeros(layers + 1))
         self.energy = MLP(width, 3 * mixtures, [hidden], nn.ReLU)
         self.stop = stop(width, context + 2 * STREAMS - 1)
         self.register_buffer("cells", geometry.mask(), persistent=False)
@@ -99,7 +103,9 @@ class HitStreams(Parted, nn.Module):
 
     @torch.no_grad()
     def fit(self, hits: Tensor, mask: Tensor) -> None:
-        """Start at how many hits some training showers ``(B, N, 4)`` have, where and of which energies."""
+        """Start at how many hits some training showers ``(B, N, 4)`` have, where, how far the next layer lies
+        ahead, and of which energies.
+        """
         real = hits[mask]
         self.stop.start(1 / (1 + float(mask.sum()) / max(1, len(mask)) + 1e-3))
         if not len(real):
@@ -111,6 +117,12 @@ class HitStreams(Parted, nn.Module):
             counts = torch.bincount(real[:, stream].long(), minlength=self.shape[stream]) + 1.0
             head.bias.copy_((counts / counts.sum()).log())
             head.weight.mul_(0.1)
+        layer = torch.where(mask, hits[..., 0], 0.0).long()
+        jumps = (layer - functional.pad(layer, (1, -1), value=-1))[mask]
+        counts = torch.bincount(jumps, minlength=len(self.jump)) + 0.1
+        self.jump.copy_((counts / counts.sum()).log())
+        nn.init.zeros_(self.layer.bias)
+        self.layer.weight.mul_(0.1)
 
     def lists(
         self, hits: Tensor, mask: Tensor, context: Tensor, generator: torch.Generator | None = None
@@ -162,14 +174,15 @@ class HitStreams(Parted, nn.Module):
         """Log densities ``(B, N)`` of the numbers of hits by name, 0 beside the mask."""
         features, may, n = lists.features, lists.may, lists.mask.shape[1]
         index = torch.where(lists.mask[..., None], lists.hits[..., :3], 0.0).long()
-        heads = (
-            ("layer", self.layer, may.layers[:, :n]),
-            ("row", self.row, may.rows),
-            ("column", self.column, may.columns),
+        before = functional.pad(index[..., 0], (1, -1), value=-1)
+        logits = (
+            ("layer", self._layers(features[:, :n], before), may.layers[:, :n]),
+            ("row", self.row(features[:, 1 : 1 + n]), may.rows),
+            ("column", self.column(features[:, 2 : 2 + n]), may.columns),
         )
         found = {}
-        for stream, (name, head, room) in enumerate(heads):
-            logs = masked_logs(head(features[:, stream : stream + n]), room)
+        for stream, (name, made, room) in enumerate(logits):
+            logs = masked_logs(made, room)
             found[name] = logs.gather(-1, index[..., stream, None])[..., 0]
         energy = torch.where(lists.mask, lists.hits[..., 3], 0.0)
         mixture = self._mixture(features[:, STREAMS - 1 : STREAMS - 1 + n])
@@ -238,7 +251,8 @@ class HitStreams(Parted, nn.Module):
         self, drawing: Drawing, steps: Steps, features: Tensor, generator: torch.Generator | None
     ) -> None:
         place, free = drawing.step, drawing.free
-        room = free.of_layers(drawing.index(place - 1, 0) if place else None)
+        before = drawing.index(place - 1, 0) if place else None
+        room = free.of_layers(before)
         logits = self.stop.probability(
             self.stop_input(steps, drawing.context, lambda: features[:, None])
         )[:, 0]
@@ -247,7 +261,9 @@ class HitStreams(Parted, nn.Module):
         stopped = ~(draws.uniform(end.shape, end, generator) >= end.exp()) & open_  # NaN stops
         drawing.end(stopped)
         drawing.add(torch.where(stopped, end, go_on), open_)
-        chosen, logs = categories(self.layer(features), room, generator)
+        if before is None:
+            before = torch.full_like(drawing.rows, -1)
+        chosen, logs = categories(self._layers(features, before), room, generator)
         drawing.put(place, 0, chosen, logs)
         free.take_layer(chosen, drawing.real(place))
 
@@ -277,6 +293,12 @@ class HitStreams(Parted, nn.Module):
         low = torch.zeros_like(high)
         energy = energy_mixture.sample(mixture, low, high, generator)
         drawing.put(place, 3, energy, energy_mixture.log_prob(mixture, energy, low, high))
+
+    def _layers(self, features: Tensor, before: Tensor) -> Tensor:
+        """Logits ``(..., L)`` of layers after the layer before ``(...)``, -1 if there is none."""
+        ahead = torch.arange(self.shape[0], device=before.device) - before[..., None]
+        found: Tensor = self.layer(features) + self.jump[ahead.clamp(min=0)]
+        return found
 
     def _mixture(self, features: Tensor) -> energy_mixture.Parts:
         return energy_mixture.parts(self.energy(features), self.centre, self.spread)
