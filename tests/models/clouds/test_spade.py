@@ -80,13 +80,13 @@ def scores(seed: int, steps: int = 200) -> dict[str, float]:
 
 @pytest.mark.smoke
 def test_a_short_training_comes_near_to_the_entropy() -> None:
-    # Nats per shower, seeds 0 to 2: entropy 7.68 to 7.74, 18.9 to 20.2 before and 8.63 to 8.73 after 200
+    # Nats per shower, seeds 0 to 2: entropy 7.68 to 7.74, 16.8 to 17.0 before and 8.45 to 9.01 after 200
     # steps; who does not know the cell of the hit before stays 4.2 above the entropy. Below it lies what does
-    # not add up to one. Mean hits, 1.8 and 4.8 in truth: 2.2 to 2.4 and 4.0 to 4.4; without the energy 3.3.
+    # not add up to one. Mean hits, 1.8 and 4.8 in truth: 1.9 to 2.2 and 4.4 to 4.8; without the energy 3.3.
     found = scores(0)
-    assert found["entropy"] - 0.1 < found["after"] < found["entropy"] + 1.5, found
+    assert found["entropy"] - 0.1 < found["after"] < found["entropy"] + 2.0, found
     assert found["few"] < 2.7, found
-    assert 3.7 < found["many"] < 5.5, found
+    assert 3.8 < found["many"] < 5.5, found
 
 
 def test_the_density_of_energies_is_that_of_logarithms_over_the_energies() -> None:
