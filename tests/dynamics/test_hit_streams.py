@@ -86,7 +86,9 @@ def test_lists_are_the_same_without_a_cache() -> None:
 
 
 @torch.no_grad()
-def test_all_lists_of_a_small_calorimeter_have_a_probability_of_one() -> None:
+def test_all_lists_of_a_small_calorimeter_have_a_probability_of_one_and_are_drawn_with_theirs() -> (
+    None
+):
     """Discrete numbers are summed, energies integrated; the second one in a layer up to the first."""
     made = streams(stack((1, 2), (1, 1)), most=2)
     share = (torch.arange(80) + 0.5) / 80
@@ -103,21 +105,23 @@ def test_all_lists_of_a_small_calorimeter_have_a_probability_of_one() -> None:
     empty = float(made.log_prob(made.lists(*none)).exp())
     reach, cell = 10.0, torch.tensor(10.0 / 80)
     single = [total(place[None], reach * share[:, None], cell) for place in places]
-    first, second = (g.flatten() for g in torch.meshgrid(share, share, indexing="ij"))
+    one, two = (g.flatten() for g in torch.meshgrid(share, share, indexing="ij"))
     pairs: dict[tuple[int, int], float] = {}
     for a in range(3):
         for b in range(3):
-            end = (
-                reach * first
-                if bool(places[a, 0] == places[b, 0])
-                else torch.full_like(first, reach)
-            )
-            energies = torch.stack([reach * first, end * second], 1)
+            end = reach * one if bool(places[a, 0] == places[b, 0]) else torch.full_like(one, reach)
+            energies = torch.stack([reach * one, end * two], 1)
             pairs[a, b] = total(places[[a, b]], energies, cell * end / 80)
     assert empty + sum(single) + sum(pairs.values()) == pytest.approx(1, abs=0.01)
     assert min(empty, sum(single), sum(pairs.values())) > 0.02
     impossible = {(0, 0), (1, 1), (2, 2), (2, 0), (2, 1)}  # a cell twice, or a layer before
     assert {pair for pair, value in pairs.items() if value == 0} == impossible
+    found = made.sample(torch.full((4000, 1), 0.3), torch.Generator().manual_seed(0))
+    shares = torch.bincount(found.mask.sum(1), minlength=3) / 4000
+    wanted = torch.tensor([empty, sum(single), sum(pairs.values())])
+    torch.testing.assert_close(shares, wanted, rtol=0, atol=0.03)  # four standard deviations
+    first = (found.hits[:, :1, :3] == places).all(-1)[found.mask.sum(1) == 1].float().sum(0) / 4000
+    torch.testing.assert_close(first, torch.tensor(single), rtol=0, atol=0.03)
 
 
 @torch.no_grad()
