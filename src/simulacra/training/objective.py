@@ -19,6 +19,31 @@ Loss = Callable[[Latent, torch.Generator | None], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """A network that starts anew on schedule, such as a critic that must not rest on what it has learnt.
+
+    Its weights are replaced by fresh ones, the same on all ranks, and its optimizer forgets what it has seen;
+    the schedule of the learning rate goes on.
+
+    Args:
+        network: Whose weights are replaced; the objective moves its parameters and no others.
+        make: Makes a network like it, with fresh weights.
+        every: Turns of the objective from one start to the next.
+
+    Raises:
+        UserError: If ``every`` is below 1.
+    """
+
+    network: nn.Module
+    make: Callable[[], nn.Module]
+    every: int
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UserError(f"a network starts anew every 1 or more turns, got {self.every}")
+
+
+@dataclass(frozen=True)
 class Objective:
     """One loss and its optimizer.
 
@@ -34,6 +59,7 @@ class Objective:
         every: Take part in every ``every``-th turn of the phase only, from its first on.
         steps: Optimizer steps on each turn that it takes part in.
         after: Called after each of its optimizer steps, e.g. to move an average.
+        renewal: What starts anew on schedule, or None.
 
     Raises:
         UserError: If the phase is none, or ``every`` or ``steps`` is below 1.
@@ -47,6 +73,7 @@ class Objective:
     every: int = 1
     steps: int = 1
     after: Callable[[], None] | None = None
+    renewal: Renewal | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.begin < self.end <= 1:
@@ -66,6 +93,13 @@ class Objective:
     def turns(self, total: int) -> range:
         """Those of the ``total`` turns of a run in which it takes part."""
         return range(round(self.begin * total), round(self.end * total), self.every)
+
+    def starts_anew(self, turn: int, total: int) -> bool:
+        """Whether a network of it starts anew in one of its turns, before its step."""
+        if self.renewal is None:
+            return False
+        done = self.turns(total).index(turn)
+        return done > 0 and done % self.renewal.every == 0
 
     def in_phase(self, turn: int, total: int) -> bool:
         """Whether its phase lasts in a turn, be it this objective's or not."""

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Latent, UserError
 from simulacra.training.finite import Buffers, Skips, finite
-from simulacra.training.objective import Objective, check_phases
+from simulacra.training.objective import Objective, Renewal, check_phases
 from simulacra.transforms.base import Transform
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Stepping(pl.LightningModule):
     def automatic_optimization(self) -> bool:
         """Whether Lightning steps the single optimizer."""
         objectives = list(self.objectives().values())
-        return len(objectives) == 1 and objectives[0].every == objectives[0].steps == 1
+        first = objectives[0]
+        return len(objectives) == 1 and first.every == first.steps == 1 and first.renewal is None
 
     @property
     def in_training(self) -> bool:
@@ -148,9 +149,17 @@ class Stepping(pl.LightningModule):
                 objectives.items(), self._optimizers(), self._schedulers(), strict=True
             ):
                 if turn in objective.turns(self._turns):
+                    if objective.renewal is not None and objective.starts_anew(turn, self._turns):
+                        self._renew(objective.renewal, optimizer.optimizer)
                     self._by_hand(name, objective, optimizer, scheduler)
             self._held = []
         return None
+
+    def _renew(self, renewal: Renewal, optimizer: Optimizer) -> None:
+        """Fresh weights, those of the first rank, and an optimizer that has seen nothing."""
+        fresh = self.trainer.strategy.broadcast(renewal.make().state_dict())
+        renewal.network.load_state_dict(fresh)
+        optimizer.state.clear()
 
     def _by_hand(
         self, name: str, objective: Objective, optimizer: LightningOptimizer, scheduler: Any

@@ -7,7 +7,7 @@ Both maps keep zero at zero, so that empty cells stay empty and no noise or logi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -118,14 +118,19 @@ class GridScaling(Transform):
     def fit_statistics(self, batches: Batches) -> None:
         """Range of the contents; mean and standard deviation of the sums along the axes."""
         self.scale.fit(torch.stack([batch.x.max() for batch in batches]))
-        mean, std = moments(self._sums(batch.x.float(), self._energy(batch)) for batch in batches)
+        mean, std = moments(
+            self._sums(batch.x.float(), self.incident(batch.cond)) for batch in batches
+        )
         self.mean.copy_(mean)
         self.std.copy_(std)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """Scale cells and conditions."""
         given = batch.conditions(self.conditions.names)
-        stages = {"shower": self.scale(batch.x.float())[:, None], "energy": self._energy(batch)}
+        stages = {
+            "shower": self.scale(batch.x.float())[:, None],
+            "energy": self.incident(batch.cond),
+        }
         return Latent(stages, self.condition(given))
 
     def inverse(
@@ -133,6 +138,27 @@ class GridScaling(Transform):
     ) -> Batch:
         """Showers in the data set's unit."""
         return Batch(self.scale.inverse(latent.x["shower"][:, 0]), cond.values)
+
+    def emptied(self, shower: Tensor) -> Tensor:
+        """Scaled volumes without what lies below ``hit``."""
+        return torch.where(shower < self.scale(shower.new_tensor(self.hit)), 0.0, shower)
+
+    def incident(self, values: Mapping[str, Tensor]) -> Tensor:
+        """Incident energies [GeV] ``(B, 1)`` of conditions."""
+        return values[self.energy.name].float() * self.to_gev
+
+    def response(self, visible: Tensor, energy: Tensor) -> Tensor:
+        """Visible per incident energy on the scale of training events.
+
+        Args:
+            visible: Sums of linearly scaled volumes ``(B, 1)``.
+            energy: Incident energies [GeV] ``(B, 1)``.
+        """
+        return (self.scale.inverse(visible) / energy - self.mean[0]) / self.std[0]
+
+    def visible(self, response: Tensor, energy: Tensor) -> Tensor:
+        """Undo :meth:`response`; energies below 0 become 0."""
+        return self.scale(((response * self.std[0] + self.mean[0]) * energy).clamp_min(0))
 
     def show(self, shower: Tensor, energy: Tensor) -> list[Tensor]:
         """What a critic is shown beside volumes and conditions: :meth:`profiles` or nothing."""
@@ -150,9 +176,6 @@ class GridScaling(Transform):
             then the same of hits ``x / (x + hit)``.
         """
         return (self._sums(self.scale.inverse(shower[:, 0]), energy) - self.mean) / self.std
-
-    def _energy(self, batch: Batch) -> Tensor:
-        return batch.cond[self.energy.name].float() * self.to_gev
 
     def _sums(self, x: Tensor, energy: Tensor) -> Tensor:
         parts = []

@@ -4,9 +4,11 @@ Generates cell energies on ``(L, rows, cols)`` grids, given the incident energy 
 Conditions: whatever the data set is conditioned on.
 Representation: regular grids with an incident energy.
 References: Voloshynovskiy et al., arXiv:1912.00830; Buhmann et al., arXiv:2005.05334; for densities of the
-    vector arXiv:2102.12491. Code FLC-QU-hep/getting_high. At 30 x 30 x 30 cells and one condition the
-    networks have the published numbers of parameters: 71,443,094 of the auto-encoder, 4,762,753 and 10,301
-    of the critics, 299,136 of the post-processor.
+    vector arXiv:2102.12491; for hadrons arXiv:2112.09709. Code FLC-QU-hep/getting_high and
+    neurIPS2021_hadron. At 30 x 30 x 30 cells and one condition the networks have the published numbers of
+    parameters: 71,443,094 of the auto-encoder, 4,762,753 and 10,301 of the critics, 299,136 of the
+    post-processor. Those for hadrons, at 48 x 25 x 25 cells, have 8,707,082 and 629,184; their critic has
+    6,560,045, 1.3 % more than the published one, whose strides are not known.
 
 An encoder makes of a shower ``x`` some numbers, noise makes them a vector ``z``, and a decoder makes of it a
 shower ``y``. With a critic ``D`` of pairs, one ``C`` of the components of ``z`` and the discrepancy ``M``
@@ -15,37 +17,44 @@ shower ``y``. With a critic ``D`` of pairs, one ``C`` of the components of ``z``
 .. math:: -D(x, y) - w_C\, C(z) + w_M\, M(z, n) + w_K\, KL(q(z | x)\,\|\,\mathcal N(0, 1)), \qquad
           n \sim \mathcal N(0, 1).
 
-To the critic of pairs the pair (x, x) is a true one and (x, y) a generated one. When they have learnt, a
-post-processor ``P`` of single cells minimises the squared distance of ``P(y)`` from ``x``, then with it the
-discrepancy of their sorted hits, and beside it the density of the encoder's numbers, where that is learnt.
+To the critic of pairs the pair (x, x) is a true one and (x, y) a generated one; a second critic of pairs
+may start anew on schedule. When they have learnt, a post-processor ``P`` of single cells learns to give
+``y`` the spectrum of ``x`` and to leave it as it is beyond that (:mod:`simulacra.dynamics.cell_losses`), and
+beside it the density of the encoder's numbers learns, where it does.
 
 Note:
     Differs from the reference: conditions enter scaled to [-1, 1], the visible energy in GeV; other grids get
-    the same networks with sizes derived from theirs; the coder's turn takes one batch of ``n_critic``.
+    the same networks with sizes derived from theirs; the coder's turn takes one batch of ``n_critic``. The
+    post-processor begins as the identity, which it learns there first. The
+    slope of a critic that sees statistics of a batch is taken for each shower with the others held, so that
+    the penalty is one of single showers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from simulacra.core import Conditions, Field, Latent, Layout, Spec, UserError, draws
 from simulacra.core.constructors import constructor
-from simulacra.core.ranges import Count, NotNegative, Positive, Share
+from simulacra.core.ranges import Count, NotNegative, Share, Whole
 from simulacra.dynamics.adversarial import (
     gradient_penalty,
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
+from simulacra.dynamics.cell_losses import CellLoss
 from simulacra.dynamics.density import MakeDensity
-from simulacra.dynamics.discrepancy import mmd_rbf, sorted_window_mmd
+from simulacra.dynamics.discrepancy import mmd_rbf
 from simulacra.nn.bib_ae import VolumeCoder
 from simulacra.nn.bottleneck import divergence, encoded
 from simulacra.training.generative import GenerativeModule, Objective, frozen
+from simulacra.training.objective import Renewal
 from simulacra.training.optim import Optim
 from simulacra.transforms.volume import GridScaling
 
@@ -67,7 +76,7 @@ class CoderLoss:
     Args:
         kl: Weight of the divergence.
         mmd: Weight of the discrepancy of the vectors from noise.
-        critic: Weight of the critic of pairs.
+        critic: Weight of each critic of pairs.
         latent_critic: Weight of the critic of the vectors.
         penalty: Weight of the gradient penalties of both.
         n_critic: Steps of the critics per step of encoder and decoder.
@@ -91,14 +100,16 @@ class Critics:
     Args:
         pairs: Makes the critic of pairs.
         latent: Makes the critic of vectors.
-        optim: What moves the first.
-        latent_optim: What moves the second.
+        optim: What moves critics of pairs.
+        latent_optim: What moves the critic of vectors.
+        renewed: Turns after which a second critic of pairs starts anew; 0: there is none.
     """
 
     pairs: MakeNet
     latent: Callable[[], nn.Module]
     optim: Optim
     latent_optim: Optim
+    renewed: Whole
 
 
 @constructor
@@ -109,22 +120,12 @@ class PostProcessing:
     Args:
         net: Makes the post-processor.
         begin: Part of a training after which it does.
-        plain: Part of a training after which sorted hits count, at least ``begin``.
-        weight: Weight of their discrepancy.
-        window: Ranks in a window of hits.
-        stride: Ranks between the starts of two windows.
-        hits: Hits that are looked at, the strongest.
-        alpha: Of their kernel [1/MeV^2].
+        losses: What it learns from, by name.
     """
 
     net: MakeNet
     begin: Share
-    plain: Share
-    weight: NotNegative
-    window: Count
-    stride: Count
-    hits: Count
-    alpha: Positive
+    losses: Mapping[str, CellLoss]
 
 
 class BIBAE(GenerativeModule):
@@ -143,6 +144,8 @@ class BIBAE(GenerativeModule):
     """
 
     transform: GridScaling
+    beside: ClassVar[int] = 0
+    """Numbers of a shower that the density describes and the post-processor is told, beside the encoder's."""
 
     def __init__(
         self,
@@ -160,10 +163,12 @@ class BIBAE(GenerativeModule):
         self.transform = transform(spec, self.given_fields)
         cond = self.transform.conditions.width
         self.coder = coder(spec.shape, cond)
-        self.latent = latent(Layout(self.coder.encoded, cond))
-        self.critic = critics.pairs(spec.shape, cond)
+        self.latent = latent(Layout(self.coder.encoded + self.beside, cond))
+        self.new_critic = partial(critics.pairs, spec.shape, cond)
+        names = ("critic", "renewed_critic") if critics.renewed else ("critic",)
+        self.pair_critics = nn.ModuleDict({name: self.new_critic() for name in names})
         self.latent_critic = critics.latent()
-        self.post = post.net(spec.shape, cond)
+        self.post = post.net(spec.shape, cond + self.beside)
         self.critics, self.processing, self.terms, self.optim = critics, post, loss, optim
 
     @classmethod
@@ -180,9 +185,15 @@ class BIBAE(GenerativeModule):
         begin, every, given = self.processing.begin, self.terms.n_critic, self.critics
         density = list(self.latent.parameters())
         found = {
-            "critic": Objective(
-                self.critic_loss, list(self.critic.parameters()), given.optim, end=begin
-            ),
+            name: Objective(
+                partial(self.critic_loss, critic), list(critic.parameters()), given.optim, end=begin
+            )
+            for name, critic in self.pair_critics.items()
+        }
+        if given.renewed:
+            renewal = Renewal(self.pair_critics["renewed_critic"], self.new_critic, given.renewed)
+            found["renewed_critic"] = replace(found["renewed_critic"], renewal=renewal)
+        found |= {
             "latent_critic": Objective(
                 self.latent_critic_loss, list(self.latent_critic.parameters()),
                 given.latent_optim, end=begin,
@@ -207,36 +218,56 @@ class BIBAE(GenerativeModule):
         """A vector, what is decoded of it, and what the post-processor makes of that; cells below the cut are
         empty.
         """
-        scaled = _known(self.transform.condition(cond))
+        scaled = known(self.transform.condition(cond))
         z = self.latent.sample(cond.n, scaled, generator)
         shower = self.coder.decode(self.coder.filled(z, generator), scaled)
-        processed = self.post(shower, scaled)
-        empty = processed < self.transform.scale(processed.new_tensor(self.transform.hit))
-        return Latent({"shower": torch.where(empty, 0.0, processed)}, scaled)
+        return Latent({"shower": self.transform.emptied(self.post(shower, scaled))}, scaled)
+
+    def numbers(self, z: Tensor, latent: Latent) -> Tensor:
+        """What the density describes of showers of which the encoder says ``z``."""
+        return z
+
+    def told(self, latent: Latent) -> Tensor:
+        """What the post-processor is told of true showers beside generated ones."""
+        return known(latent.cond)
 
     def reconstructed(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Showers without post-processing ``(B, 1, *)``, vectors, means and logarithms of variances."""
-        given = _known(latent.cond)
+        given = known(latent.cond)
         mean, log_variance = self.coder.encode(latent.x["shower"], given)
         z = encoded(mean, log_variance, generator)
         vector = self.coder.filled(z, generator)
         return self.coder.decode(vector, given), vector, mean, log_variance
 
-    def score(self, pair: Tensor, latent: Latent) -> Tensor:
-        """Critic's score ``(B, 1)`` of pairs ``(B, 2, *)`` for the conditions of ``latent``."""
-        return self.critic(pair, _known(latent.cond))
+    def score(
+        self, critic: nn.Module, pair: Tensor, latent: Latent, others: Tensor | None = None
+    ) -> Tensor:
+        """Critic's score ``(B, 1)`` of pairs ``(B, 2, *)`` for the conditions of ``latent``.
+
+        Args:
+            critic: Of pairs.
+            pair: True showers, then those that are judged.
+            latent: Their conditions and weights.
+            others: What a critic that sees statistics of a batch compares them with (None: themselves).
+        """
+        return critic(pair, known(latent.cond), latent.weight, others)
 
     def critic_loss(
-        self, latent: Latent, generator: torch.Generator | None = None
+        self, critic: nn.Module, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Wasserstein loss of pairs and gradient penalty; a shower beside itself is a true pair."""
         true = latent.x["shower"]
         with torch.no_grad():
             made, *_ = self.reconstructed(latent, generator)
         real, fake = torch.cat([true, true], 1), torch.cat([true, made], 1)
-        return self._against(partial(self.score, latent=latent), real, fake, latent, generator)
+        score = partial(self.score, critic, latent=latent)
+
+        def alone(pair: Tensor) -> Tensor:
+            return score(pair, others=pair.detach())
+
+        return self._against(score, alone, real, fake, latent, generator)
 
     def latent_critic_loss(
         self, latent: Latent, generator: torch.Generator | None = None
@@ -245,7 +276,8 @@ class BIBAE(GenerativeModule):
         with torch.no_grad():
             _, vector, *_ = self.reconstructed(latent, generator)
         noise = draws.normal(vector.shape, vector, generator)
-        return self._against(self.latent_critic, noise, vector, latent, generator)
+        critic = self.latent_critic
+        return self._against(critic, critic, noise, vector, latent, generator)
 
     def coder_loss(
         self, latent: Latent, generator: torch.Generator | None = None
@@ -253,14 +285,14 @@ class BIBAE(GenerativeModule):
         """See the module's docstring; in training a density that remembers sees the encoder's numbers."""
         true, weight, terms = latent.x["shower"], latent.weight, self.terms
         made, vector, mean, log_variance = self.reconstructed(latent, generator)
-        with frozen(self.critic, self.latent_critic):
-            pairs = wasserstein_generator_loss(
-                self.score(torch.cat([true, made], 1), latent), weight
-            )
+        pair = torch.cat([true, made], 1)
+        with frozen(self.pair_critics, self.latent_critic):
+            judged = [self.score(critic, pair, latent) for critic in self.pair_critics.values()]
+            pairs = torch.stack([wasserstein_generator_loss(s, weight) for s in judged]).sum()
             components = wasserstein_generator_loss(self.latent_critic(vector), weight)
         if self.training:
             z = vector[:, : self.coder.encoded].detach()
-            self.latent.remember(z, latent.cond, weight)
+            self.latent.remember(self.numbers(z, latent), latent.cond, weight)
         noise = draws.normal(vector.shape, vector, generator)
         parts = {
             "divergence": latent.mean(divergence(mean, log_variance)),
@@ -279,28 +311,24 @@ class BIBAE(GenerativeModule):
     def post_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """Squared distance [MeV^2] and, when it is time, the discrepancy of sorted hits."""
-        true, how = latent.x["shower"], self.processing
+        """What keeps a shower as it is, and what gives it the spectrum of the true one."""
+        true, losses = latent.x["shower"], self.processing.losses
         with torch.no_grad():
             made, *_ = self.reconstructed(latent, generator)
-        found = self.post(made, _known(latent.cond))
-        squared = latent.mean((found - true).square())
-        hits = sorted_window_mmd(
-            found.flatten(1), true.flatten(1), window=how.window, stride=how.stride,
-            hits=how.hits, alpha=how.alpha, weight=latent.weight,
-        )  # fmt: skip
-        early = self.in_training and self.progress < how.plain
-        loss = squared if early else squared + how.weight * hits
-        return {"loss": loss, "squared": squared.detach(), "hits": hits.detach()}
+        cells = self.post(made, self.told(latent)), made, true, latent.weight
+        parts = {name: term(*cells) for name, term in losses.items()}
+        loss = torch.stack([losses[name].factor * value for name, value in parts.items()]).sum()
+        return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
 
     def latent_loss(
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Of the density of the encoder's numbers."""
         with torch.no_grad():
-            mean, log_variance = self.coder.encode(latent.x["shower"], _known(latent.cond))
+            mean, log_variance = self.coder.encode(latent.x["shower"], known(latent.cond))
             z = encoded(mean, log_variance, generator)
-        return {"loss": self.latent.loss(z, latent.cond, latent.weight, generator)}
+        numbers = self.numbers(z, latent)
+        return {"loss": self.latent.loss(numbers, latent.cond, latent.weight, generator)}
 
     @property
     def warmth(self) -> float:
@@ -312,18 +340,24 @@ class BIBAE(GenerativeModule):
     def _against(
         self,
         score: Callable[[Tensor], Tensor],
+        alone: Callable[[Tensor], Tensor],
         real: Tensor,
         fake: Tensor,
         latent: Latent,
         generator: torch.Generator | None,
     ) -> dict[str, Tensor]:
         distance = wasserstein_critic_loss(score(real), score(fake), latent.weight)
-        slope = gradient_penalty(score, real, fake, generator, weight=latent.weight)
+        slope = gradient_penalty(alone, real, fake, generator, weight=latent.weight)
         loss = distance + self.terms.penalty * slope
         return {"loss": loss, "distance": -distance.detach(), "penalty": slope.detach()}
 
 
-def _known(cond: Tensor | None) -> Tensor:
+def known(cond: Tensor | None) -> Tensor:
+    """Conditions.
+
+    Raises:
+        UserError: If there are none.
+    """
     if cond is None:
         raise UserError("this model needs conditions, and the events have none")
     return cond
