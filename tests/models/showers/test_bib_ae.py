@@ -6,14 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-from simulacra.core import Batch, IncompatibleError
+from simulacra.core import IncompatibleError
 from simulacra.formats.ild import ild
 from simulacra.models.showers.bib_ae import BIBAE
 from simulacra.nn.bib_ae import ComponentCritic, PairCritic
 from simulacra.training.checkpoint import build
 from simulacra.training.stepping import Stepping
-from support import assert_losses_reach_their_own_parameters, composed
+from support import assert_losses_reach_their_own_parameters, composed, made
 from toy_showers import TOY, toy
+from volume_toys import faint, learnt, spectra, sums_pass
 
 
 def model(*overrides: str, seed: int = 0) -> BIBAE:
@@ -157,44 +158,25 @@ def test_what_is_no_regular_grid_is_refused() -> None:
         build(composed("model", "model=bib_ae", "model/size=tiny"), TOY.with_(kind="layers"))
 
 
-def learnt(seed: int, turns: int) -> tuple[BIBAE, Batch]:
-    """After turns of critics and auto-encoder, and unseen showers with cells of about 1 MeV."""
-    module = model(
-        "model.coder.encoded=8", "model.coder.noise=24", "model.coder.channels=4",
-        "model.coder.hidden=[64]", "model.critics.pairs.channels=16",
-        "model.critics.pairs.features=16", "model.critics.pairs.hidden=[64]",
-        "model.optim.optimizer.lr=2e-3", "model.post.begin=0.999", seed=seed,
-    )  # fmt: skip
-    events = faint(4000, seed)
-    module.fit_transform([events]).train()
-    source = generator(seed)
-    moved = {
-        name: (item, item.optim.optimizer(item.parameters), item.turns(turns))
-        for name, item in module.objectives().items()
-    }
-    for turn in range(turns):
-        latent = module.encode(events[torch.randint(len(events), (32,), generator=source)], source)
-        for objective, optimizer, when in moved.values():
-            if turn in when:
-                optimizer.zero_grad()
-                objective.loss(latent, source)["loss"].backward()
-                optimizer.step()
-    return module.eval(), faint(1000, seed + 100)
-
-
-def faint(n: int, seed: int) -> Batch:
-    """Toy showers whose cells hold about 1 MeV, as those of the calorimeter that the model was made for."""
-    showers = toy(n, seed)
-    return Batch(showers.x / 30, showers.cond)
+FAINT = TOY.with_(cut=0.05, threshold=0.05)
+LEARNER = (
+    "coder.encoded=8", "coder.noise=8", "coder.channels=2",
+    "coder.hidden=[64]", "critics.pairs.channels=4", "critics.pairs.features=16",
+    "critics.pairs.hidden=[64]", "post.net.channels=16", "post.net.known=16",
+    "post.begin=0.85", "optim.optimizer.lr=2e-3", "loss.n_critic=1",
+)  # fmt: skip
 
 
 @pytest.mark.smoke
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_sums_of_showers_pass_the_auto_encoder(seed: int) -> None:
-    """Correlation of sums before and after; seeds 0 to 2: 0.84, 0.78, 0.81, untrained -0.06 to -0.03."""
-    module, events = learnt(seed, 300)
-    with torch.no_grad():
-        latent = module.encode(events)
-        made, *_ = module.reconstructed(latent, generator())
-    sums = torch.stack([made.flatten(1).sum(1), latent.x["shower"].flatten(1).sum(1)])
-    assert float(torch.corrcoef(sums)[0, 1]) > 0.6
+def test_showers_pass_the_auto_encoder_and_the_post_processor_mends_their_spectrum(
+    seed: int,
+) -> None:
+    """Seeds 0 to 2: correlations of sums 0.96, 0.93, 0.76, of an untrained one about 0; distances of spectra
+    0.15, 0.24, 0.18 before and 0.09, 0.18, 0.08 after.
+    """
+    module, events = made("bib_ae", FAINT, *LEARNER, seed=seed), faint(1000, seed + 100)
+    learnt(module, faint(4000, seed), 400, seed, size=16)
+    before, after = spectra(module, events)
+    assert sums_pass(module, events) > 0.6
+    assert after < 0.85 * before

@@ -136,6 +136,9 @@ LEARNER = (
 @pytest.mark.smoke
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_showers_pass_and_the_post_processor_mends_their_spectrum(seed: int) -> None:
+    """Seeds 0 to 2: correlations of sums 0.84, 0.95, 0.96; distances of spectra 0.20, 0.13, 0.23 before and
+    0.07, 0.04, 0.07 after.
+    """
     module = made(
         "bib_ae_hadrons", FAINT, *LEARNER, "critics.renewed=100", "post.begin=0.85", seed=seed
     )
@@ -143,4 +146,4 @@ def test_showers_pass_and_the_post_processor_mends_their_spectrum(seed: int) -> 
     learnt(module, faint(4000, seed), 400, seed, size=16)
     before, after = spectra(module, events)
     assert sums_pass(module, events) > 0.6
-    assert after < 0.7 * before
+    assert after < 0.6 * before
