@@ -58,6 +58,9 @@ def test_showers_have_the_sum_that_was_drawn_and_no_cell_below_the_cut() -> None
     empty = module.rescaled(torch.zeros_like(shower), visible)
     assert torch.equal(empty, torch.zeros_like(shower))
     assert torch.equal(module.rescaled(shower, 0 * visible), torch.zeros_like(shower))
+    nothing = torch.full_like(visible, torch.nan)
+    for cells, sums in ((shower, nothing), (0 * shower, nothing), (torch.nan * shower, visible)):
+        assert bool(module.rescaled(cells, sums).isnan().all())
 
 
 def test_the_density_is_of_numbers_and_of_the_response_of_what_is_above_the_cut() -> None:

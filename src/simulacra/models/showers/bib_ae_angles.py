@@ -48,7 +48,7 @@ class BIBAEAngles(BIBAE):
         stay as they are.
         """
         factor = _to(visible, shower)
-        kept = torch.where(self.transform.emptied(factor * shower) > 0, shower, 0.0)
+        kept = torch.where(self.transform.emptied(factor * shower) == 0, 0.0, shower)
         return torch.maximum(factor, _to(visible, kept)) * kept
 
     def numbers(self, z: Tensor, latent: Latent) -> Tensor:
@@ -69,8 +69,8 @@ def _beside(scaled: Tensor, visible: Tensor) -> Tensor:
 
 
 def _to(visible: Tensor, shower: Tensor) -> Tensor:
-    """Factors ``(B, 1, 1, 1, 1)`` that bring sums to visible energies, 1 for an empty shower."""
+    """Factors ``(B, 1, 1, 1, 1)`` to visible energies, 1 for an empty shower; NaN stays NaN."""
     total = shower.flatten(1).sum(1, keepdim=True)
-    return torch.where(total > 0, visible / torch.where(total > 0, total, 1.0), 1.0)[
-        ..., None, None, None
-    ]
+    empty = total == 0
+    factor = torch.where(empty, 1.0 + 0.0 * visible, visible / torch.where(empty, 1.0, total))
+    return factor[..., None, None, None]
