@@ -45,6 +45,9 @@ def test_the_sum_per_energy_is_what_a_number_says_in_units_of_truth(
         wanted = mean * (r * std / mean).exp()
         assert float(found.mean()) == pytest.approx(float(wanted), rel=0.02)
         assert float(found.std() / found.mean()) < 0.02
+        back = transform.log_response(made, latent.cond)
+        torch.testing.assert_close(back, torch.full_like(back, r), rtol=0, atol=0.2)
+        assert float(back.mean()) == pytest.approx(r, abs=0.1)
 
 
 def test_cells_below_the_cut_are_empty_in_truth_and_in_generated_showers() -> None:

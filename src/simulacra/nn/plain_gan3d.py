@@ -14,7 +14,7 @@ from simulacra.nn.conv import ConvHead3d, conv_size, triple
 from simulacra.nn.latent_vectors import Columns, MakeLatent
 from simulacra.nn.mlp import MLP
 from simulacra.nn.verdicts import Verdict
-from simulacra.nn.volumes import Response, Volumes, as_volume, leaky, narrow_init
+from simulacra.nn.volumes import Volumes, as_volume, leaky, narrow_init, sum_of
 
 PADDINGS = (3, 1, 0)
 """Of the first, the middle and the last convolution of the critic."""
@@ -28,7 +28,7 @@ class PlainGenerator(nn.Module):
         columns: What the conditions are.
         latent: Makes the latent vector.
         channels: Channels at the coarsest size and after each doubling.
-        response: Widths of the network that sets the sum of all cells; None: there is none.
+        response: Widths of the network that draws the sum of all cells; None: there is none.
         initial: Width of the normal weights of convolutions at the start.
     """
 
@@ -44,7 +44,9 @@ class PlainGenerator(nn.Module):
         super().__init__()
         self.latent = latent(columns)
         start = triple(-(-n // 2 ** (len(channels) - 1)) for n in volumes.sizes)
-        self.first = nn.ConvTranspose3d(self.latent.width, channels[0], start, bias=False)
+        self.sum = sum_of(volumes, columns.width, response)
+        width = self.latent.width + self.sum.width
+        self.first = nn.ConvTranspose3d(width, channels[0], start, bias=False)
         layers: list[nn.Module] = []
         for before, after in pairwise(channels):
             layers += [nn.ConvTranspose3d(before, after, 4, 2, 1, bias=False)]
@@ -53,13 +55,13 @@ class PlainGenerator(nn.Module):
         head = ConvHead3d(channels[-1], 1, whole, volumes.sizes, 1)
         self.body = nn.Sequential(*layers, head, nn.ReLU())
         self.apply(partial(narrow_init, width=initial))
-        self.response = None if response is None else Response(volumes, self.latent.width, response)
 
     def forward(self, n: int, cond: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """``n`` volumes ``(n, 1, *sizes)``, non-negative, for conditions ``(n, C)``."""
         z = self.latent(n, cond, self.first.weight, generator)
-        out = self.body(self.first(as_volume(z)))
-        return out if self.response is None else self.response(out, z, cond, generator)
+        r = self.sum.draw(cond, generator)
+        volume = self.body(self.first(as_volume(torch.cat([z, r], dim=1))))
+        return self.sum(volume, r, cond)
 
 
 class PlainCritic(nn.Module):

@@ -13,7 +13,7 @@ from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d, triple
 from simulacra.nn.latent_vectors import Columns
 from simulacra.nn.mlp import MLP
 from simulacra.nn.verdicts import Verdict
-from simulacra.nn.volumes import Response, Volumes, as_volume, leaky, narrow_init
+from simulacra.nn.volumes import Volumes, as_volume, leaky, narrow_init, sum_of
 
 
 class ShowerGenerator(nn.Module):
@@ -28,7 +28,7 @@ class ShowerGenerator(nn.Module):
         head_stride: 1, or 2 for an output layer that doubles once more.
         noise: Whether each cell has its own Gaussian noise of learned width.
         cell_gain: Factor on a learned bias per cell, 0 for none.
-        response: Widths of the network that sets the sum of all cells; None: there is none.
+        response: Widths of the network that draws the sum of all cells; None: there is none.
     """
 
     def __init__(
@@ -49,18 +49,20 @@ class ShowerGenerator(nn.Module):
         self.latent, self.cond = latent, cond
         self.noise = noise
         self.from_cond = nn.ConvTranspose3d(cond, width, start, bias=False)
-        self.from_latent = nn.ConvTranspose3d(latent, width, start, bias=False)
+        self.sum = sum_of(volumes, cond, response)
+        self.from_latent = nn.ConvTranspose3d(latent + self.sum.width, width, start, bias=False)
         self.body = ConvUp3d(2 * width, start, channels)
         self.head = ConvHead3d(channels[-1], 2 if noise else 1, self.body.sizes, sizes, head_stride)
         self.cells = nn.Parameter(torch.zeros(2 if noise else 1, *sizes)) if cell_gain > 0 else None
         self.cell_gain = cell_gain
         self.apply(narrow_init)
-        self.response = None if response is None else Response(volumes, latent + cond, response)
 
     def forward(self, n: int, cond: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """``n`` volumes ``(n, 1, *sizes)``, non-negative, for conditions ``(n, C)``."""
         given = cond[:, : self.cond]
         z = 2 * draws.uniform((n, self.latent), cond, generator) - 1
+        r = self.sum.draw(cond, generator)
+        z = torch.cat([z, r], dim=1)
         both = torch.cat([self.from_cond(as_volume(given)), self.from_latent(as_volume(z))], dim=1)
         out = self.head(self.body(torch.relu(both)))
         if self.cells is not None:
@@ -68,10 +70,7 @@ class ShowerGenerator(nn.Module):
         if self.noise:
             mean, log_width = out.chunk(2, dim=1)
             out = mean + log_width.exp() * draws.normal(mean.shape, cond, generator)
-        out = torch.relu(out)
-        if self.response is None:
-            return out
-        return self.response(out, torch.cat([z, given], dim=1), cond, generator)
+        return self.sum(torch.relu(out), r, cond)
 
 
 class ShowerCritic(nn.Module):

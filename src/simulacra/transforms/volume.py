@@ -250,10 +250,18 @@ class ToldVolumes(GridScaling):
             cond: Scaled conditions ``(B, C + 1)``.
         """
         x = self.seen(self.scale.inverse(shower))
-        mean, width = self.mean[0], self.std[0] / self.mean[0].abs().clamp_min(1e-12)
-        wanted = self.incident_energy(cond) * mean * (r * width).exp()
+        wanted = self.incident_energy(cond) * self.mean[0] * (r * self._relative_width).exp()
         factors = wanted / torch.maximum(x.flatten(1).sum(1, keepdim=True), wanted / LARGEST_FACTOR)
         return self.scale(self.seen(x * factors[..., None, None, None]))
+
+    def log_response(self, shower: Tensor, cond: Tensor) -> Tensor:
+        """The numbers ``r`` ``(B, 1)`` of volumes, see :meth:`rescaled`; minus infinity of an empty one."""
+        x = self.seen(self.scale.inverse(shower)).flatten(1).sum(1, keepdim=True)
+        return (x / (self.incident_energy(cond) * self.mean[0])).log() / self._relative_width
+
+    @property
+    def _relative_width(self) -> Tensor:
+        return self.std[0] / self.mean[0].abs().clamp_min(1e-12)
 
     def seen(self, x: Tensor) -> Tensor:
         """Contents [the data set's unit], 0 where they are not visible: all are."""

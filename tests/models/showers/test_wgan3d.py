@@ -71,14 +71,14 @@ def test_penalty_of_the_constrainer_is_in_gev_whatever_the_unit() -> None:
         losses.append(
             module.generator_loss(module.encode(events), generator())["constraint"].detach()
         )
-    assert float(losses[0]) > 1
+    assert float(losses[0]) > 0.1
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-3, atol=0)
 
 
 @pytest.mark.smoke
 def test_short_training_approaches_the_truth_and_follows_the_energy() -> None:
-    """Five seeds reached 0.092, 0.090, 0.084, 0.091 and 0.094 of the start (untrained: 1), shuffled energies
-    34 to 50 times as far; without a network that sets the sums it was 0.16 to 0.19, and 3.0 to 3.7 times.
+    """Five seeds reached 0.076, 0.075, 0.086, 0.076 and 0.094 of the start (untrained: 1), shuffled energies
+    30 to 88 times as far; without a network that draws the sums it was 0.16 to 0.19, and 3.0 to 3.7 times.
     """
     shuffled, after, before = scores(model(toy_spec(), seed=0), 240)
     assert sum(after.values()) < 0.14 * sum(before.values())

@@ -13,7 +13,7 @@ Note:
     batch; generator and critic do not share their generated showers. Other grids get the same networks with
     start size, cropping and kernels derived from their size. Options that are off at published size: cells as
     logarithms, empty below the cut; sums along the axes for the critic; conditions beside the noise instead
-    of multiplied with it; a network that sets the sum of all cells.
+    of multiplied with it; a network that draws the sum of all cells first.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import cast
 
 from torch import Tensor
 
-from simulacra.core import Spec
+from simulacra.core import Latent, Spec
 from simulacra.models.two_player import TwoPlayer
 from simulacra.nn.latent_vectors import Columns
 from simulacra.nn.verdicts import Verdict
-from simulacra.nn.volumes import Volumes
+from simulacra.nn.volumes import Sum, Volumes
 from simulacra.transforms.volume import ToldVolumes
 
 
@@ -44,11 +44,18 @@ class GAN3D(TwoPlayer):
     @property
     def canvas(self) -> Volumes:
         """What the volumes are."""
-        return Volumes(self.spec.shape, self.transform.shown, self.transform.rescaled)
+        transform = self.transform
+        return Volumes(self.spec.shape, transform.shown, transform.rescaled, transform.log_response)
 
     def described(self) -> Columns:
         """What the columns of the conditions are, the incident energy among them."""
         return Columns.of(self.given_fields, self.spec.by_role("energy"))
+
+    def terms(self, events: Tensor, latent: Latent) -> dict[str, Tensor]:
+        """What the head of the sums minimises for true showers."""
+        head = cast(Sum, self.net.sum)
+        found = head.losses(latent.x[self.stage], cast(Tensor, latent.cond))
+        return {name: latent.mean(values) for name, values in found.items()}
 
     def verdict(self, events: Tensor, cond: Tensor | None) -> Verdict:
         """See :meth:`TwoPlayer.verdict`; the critic is shown sums, too, where the transform has them."""

@@ -17,7 +17,7 @@ Note:
     since the term is computed in GeV. Other grids get the same networks with start size, cropping and
     kernels derived from their size; the axes of ``alpha`` grids are not closed. These options are off at
     published size: networks may see logarithms, and cells below the cut may be empty; each cell may have a
-    bias and noise of its own before the last ReLU; a network may set the sum of all cells, since spatial
+    bias and noise of its own before the last ReLU; the sum of all cells may be drawn first, since spatial
     norms take away how large numbers are (:mod:`simulacra.nn.volumes`); the critic may see sums along the
     axes; ``head_stride=2`` merges the last up-sampling with the output layer; the penalty may be taken on a
     share of the batch.
@@ -104,7 +104,8 @@ class WGAN3D(GAN3D):
             misfit = (largest * self.constrainer(events) - energy).square()
             with torch.no_grad():
                 expected = (largest * self.constrainer(latent.x[self.stage]) - energy).square()
-        return {"constraint": self.constraint.kappa * latent.mean((misfit - expected).abs())}
+        constraint = self.constraint.kappa * latent.mean((misfit - expected).abs())
+        return {**super().terms(events, latent), "constraint": constraint}
 
     def constrainer_loss(
         self, latent: Latent, generator: torch.Generator | None = None
