@@ -83,8 +83,8 @@ def test_weights_count_events(
 ) -> None:
     data = toy(*pair[1:])
     config = trainable(pair[0], data, tmp_path)
-    if "penalty_share" in config.get("loss", {}):  # the share is what a batch begins with
-        config = {**config, "loss": {**config["loss"], "penalty_share": 1.0}}
+    if "share" in config.get("rules", {}):  # the share is what a batch begins with
+        config = {**config, "rules": {**config["rules"], "share": 1.0}}
     torch.manual_seed(0)
     module = build(config, data.spec).fit_transform(data.fit_batches()).eval()
     with torch.no_grad():
