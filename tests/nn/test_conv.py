@@ -6,10 +6,24 @@ import pytest
 import torch
 
 from simulacra.nn.conv import ConvDown3d, ConvHead3d, ConvUp3d
+from simulacra.nn.latent_vectors import Columns
 from simulacra.nn.resblocks import ConvDown2d, ConvUp2d, ResidualDown2d, ResidualUp2d
 from simulacra.nn.shower_gan import EnergyConstrainer, ShowerCritic, ShowerGenerator
+from simulacra.nn.volumes import Volumes
 
+SUMS = (
+    (lambda volume, r, cond: volume),
+    (lambda volume, cond: volume.flatten(1).sum(1, keepdim=True)),
+)
 GRIDS = [(30, 30, 30), (45, 16, 9), (30, 10, 10), (5, 7, 3), (2, 2, 2)]
+
+
+def volumes_of(sizes: tuple[int, int, int]) -> Volumes:
+    return Volumes(sizes, 0, *SUMS)
+
+
+def columns_of(width: int) -> Columns:
+    return Columns(width, (), tuple(range(width)), False)
 
 
 @pytest.mark.parametrize("sizes", GRIDS)
@@ -29,16 +43,19 @@ def test_head_makes_exactly_the_grid_and_reaches_every_cell(
 @pytest.mark.parametrize("sizes", GRIDS)
 def test_all_three_networks_fit_any_grid_and_use_all_of_it(sizes: tuple[int, int, int]) -> None:
     torch.manual_seed(0)
-    generator = ShowerGenerator(sizes, 2, 4, 2, [4, 2], 1, noise=False, cell_gain=0.0)
-    critic = ShowerCritic(sizes, 2, [2, 2, 1], [6, 4, 4], [1, 1, 1], [8])
+    volumes, columns = volumes_of(sizes), columns_of(2)
+    generator = ShowerGenerator(
+        volumes, columns, 4, 2, [4, 2], 1, noise=False, cell_gain=0.0, response=None
+    )
+    critic = ShowerCritic(volumes, columns, [2, 2, 1], [6, 4, 4], [1, 1, 1], [8])
     constrainer = EnergyConstrainer(sizes, [2, 2, 2], 4)
     cond = torch.randn(3, 2)
-    shower = generator(cond)
+    shower = generator(3, cond)
     assert shower.shape == (3, 1, *sizes)
     assert bool((shower >= 0).all())
-    assert critic(shower, cond).shape == constrainer(shower).shape == (3, 1)
+    assert critic(shower, cond).score.shape == constrainer(shower).shape == (3, 1)
     point = torch.rand_like(shower, requires_grad=True)
-    critic(point, cond).sum().backward()
+    critic(point, cond).score.sum().backward()
     assert point.grad is not None
     middle = tuple(n // 2 for n in sizes)
     assert float(point.grad[0, 0][middle].abs()) > 0
@@ -46,9 +63,12 @@ def test_all_three_networks_fit_any_grid_and_use_all_of_it(sizes: tuple[int, int
 
 def test_noise_is_independent_from_cell_to_cell() -> None:
     torch.manual_seed(0)
-    generator = ShowerGenerator((6, 6, 6), 1, 4, 2, [4], 2, noise=True, cell_gain=1.0)
+    generator = ShowerGenerator(
+        volumes_of((6, 6, 6)), columns_of(1), 4, 2, [4], 2, noise=True, cell_gain=1.0, response=None
+    )
     with torch.no_grad():
-        showers = generator(torch.zeros(500, 1), torch.Generator().manual_seed(0)).flatten(1)
+        showers = generator(500, torch.zeros(500, 1), torch.Generator().manual_seed(0))
+    showers = showers.flatten(1)
     first, second = showers[:, 100], showers[:, 101]
     correlation = torch.corrcoef(torch.stack([first, second]))[0, 1]
     assert float(first.std()) > 0.1
