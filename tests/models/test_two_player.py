@@ -240,3 +240,23 @@ def test_only_single_images_and_layers_with_an_energy_fit() -> None:
     assert not fits("lagan", "pxd_small", None)
     assert all(fits("calogan", data, None) for data in ("calogan", "ds1_photons", "ds2"))
     assert not fits("calogan", "jetnet30", None)
+
+
+def test_a_critic_of_bounded_layers_keeps_its_slope_and_its_turns() -> None:
+    """Its layers are a hundred times as large, which the other critic shows and this one does not."""
+    slopes = []
+    for spectral in ("false", "true"):
+        module = lagan(f"rules.spectral={spectral}", *ALONE)
+        with torch.no_grad():
+            for parameter in module.critic.parameters():
+                parameter.mul_(100.0 if parameter.ndim > 1 else 1.0)
+        latent = module.encode(images(8))
+        for _ in range(20):
+            module.critic_loss(latent, generator())["loss"].backward()
+        module.eval()
+        x = latent.x[module.stage].clone().requires_grad_(True)
+        module.verdict(x, latent.cond).score.sum().backward()
+        assert x.grad is not None
+        slopes.append(float(x.grad.flatten(1).norm(dim=1).mean()))
+        assert all(p.grad is not None for p in module.critic.parameters())
+    assert slopes[1] < 0.01 * slopes[0]

@@ -23,6 +23,7 @@ from simulacra.core.ranges import Count, Share
 from simulacra.dynamics.games import Game, Labels
 from simulacra.nn.latent_vectors import Columns
 from simulacra.nn.minibatch import batch_statistics
+from simulacra.nn.spectral import bounded
 from simulacra.nn.verdicts import Verdict
 from simulacra.training.generative import GenerativeModule, Objective, frozen
 from simulacra.training.optim import Optim
@@ -43,6 +44,7 @@ class Rules:
         every: The generator moves on every such batch; the critic moves once on each.
         steps: Steps of the generator on a batch on which it moves.
         share: Share of each batch that a penalty of the game is taken on.
+        spectral: Whether no layer of the critic enlarges anything (:mod:`simulacra.nn.spectral`).
     """
 
     game: Game
@@ -50,6 +52,7 @@ class Rules:
     every: Count
     steps: Count
     share: Share
+    spectral: bool
 
 
 class TwoPlayer(GenerativeModule):
@@ -88,6 +91,8 @@ class TwoPlayer(GenerativeModule):
         self.transform = transform(spec, self.given_fields)
         self.columns = self.described()
         self.net, self.critic = (make(self.canvas, self.columns) for make in (net, critic))
+        if rules.spectral:
+            bounded(self.critic)
         self.rules, self.optim, self.critic_optim = rules, optim, critic_optim
         rules.game.check(self.critic)
         self.across = batch_statistics(self)

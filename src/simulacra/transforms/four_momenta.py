@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,8 +91,8 @@ class FourMomenta(Transform):
         ]
         self.masses.copy_(torch.tensor(fixed))
         if len(self.parts):
-            levels = torch.tensor(QUARTILES, dtype=torch.float64, device=momenta.device)
-            low, middle, high = self._resonances(momenta.double()).quantile(levels, dim=0)
+            masses = self._resonances(momenta.double()).cpu().numpy()
+            low, middle, high = torch.from_numpy(np.quantile(masses, QUARTILES, axis=0))
             self.centre.copy_(middle)
             self.width.copy_(torch.where(high > low, high - low, 1.0))
         for part, values in (

@@ -114,8 +114,8 @@ LEARNER = (
 
 @pytest.mark.smoke
 def test_a_short_training_uses_its_vector_and_draws_from_the_likelihood():
-    # Seeds 0, 1, 2: distance 0.26, 0.23, 0.17, divergence 2.3, 2.5, 2.0 nat, scatter 1.06, 1.04, 1.06 times truth's;
-    # where the mean is decoded, cells do not scatter.
+    # Seeds 0, 1, 2: distance 0.26, 0.23, 0.17, divergence 2.3, 2.5, 2.0 nat, scatter 1.06, 1.04, 1.06 times
+    # truth's; where the mean is decoded, cells do not scatter.
     module = model(*LEARNER, "model.cells.bottleneck.kl=5.0")
     scores = smoke_scores(module, seed=0, steps=250)
     truth = toy(1000, 9)
@@ -134,7 +134,8 @@ def test_a_short_training_uses_its_vector_and_draws_from_the_likelihood():
 
 @pytest.mark.smoke
 def test_a_flow_in_the_place_of_the_prior_learns_the_toy_showers():
-    # Seeds 0, 1, 2: distance 0.10, 0.09, 0.07; with the normal prior at the same weight of the divergence 0.70.
+    # Seeds 0, 1, 2: distance 0.10, 0.09, 0.07; with the normal prior at the same weight of the divergence
+    # 0.70.
     scores = smoke_scores(model(*LEARNER, name="calovae_inn"), seed=0, steps=250)
     assert scores["trained"] < 0.3, scores
     assert scores["shuffled"] > 3 * scores["trained"], scores
