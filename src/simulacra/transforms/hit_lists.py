@@ -120,7 +120,9 @@ class HitLists(Transform):
         hits, mask = latent.x["hits"], latent.mask
         energy = torch.where(mask, self.floor * hits[..., 3].exp(), 0.0)
         energy = torch.where(mask & (energy < self.floor), self.floor, energy)
-        cell = self._voxels(torch.where(mask[..., None], hits[..., :3], 0.0).long())
+        unknown = mask & hits[..., :3].isnan().any(-1)
+        energy = energy.masked_fill(unknown, torch.nan)
+        cell = self._voxels(torch.where((mask & ~unknown)[..., None], hits[..., :3], 0.0).long())
         known = dict(cond.values)
         if self.columns is None:
             flat = energy.new_zeros(len(hits), self.geometry.n_voxels).scatter_add(1, cell, energy)

@@ -11,7 +11,7 @@ from simulacra.models.showers.bib_ae import BIBAE
 from simulacra.training.checkpoint import build
 from support import assert_losses_reach_their_own_parameters, composed, made
 from toy_showers import TOY, grid_spec, toy
-from volume_toys import faint, learnt, spectra, sums_pass
+from volume_toys import faint, learnt, mended, sums_pass
 
 AHCAL = grid_spec(48, 25, 25)
 """The core of the calorimeter of the publication, whose showers are not public."""
@@ -118,9 +118,9 @@ def test_a_kernel_density_draws_what_the_encoder_made_and_learns_nothing() -> No
     module = model("latent.bandwidth=1e-4").fit_transform([toy(64, 0)]).train()
     latent = module.encode(toy(64, 1), generator())
     module.coder_loss(latent, generator())
-    assert int(module.latent.count) == 64
+    assert int(module.latent.count) == 128, "64 of the start, then those of this turn"
     drawn = module.latent.sample(64, latent.cond, generator())
-    apart = torch.cdist(drawn, module.latent.points[:64]).min(1).values
+    apart = torch.cdist(drawn, module.latent.points[:128]).min(1).values
     assert float(apart.max()) < 1e-2
     assert "latent" not in module.objectives()
 
@@ -134,16 +134,18 @@ LEARNER = (
 
 
 @pytest.mark.smoke
+def test_showers_pass_the_auto_encoder_after_a_short_training() -> None:
+    """Seeds 0 to 2: correlations of sums 0.70, 0.91, 0.94, of an untrained one about 0."""
+    changes = (*LEARNER, "critics.renewed=100", "post.begin=0.85")
+    module = made("bib_ae_hadrons", FAINT, *changes, seed=0)
+    learnt(module, faint(4000, 0), 250, seed=0, size=16)
+    assert sums_pass(module, faint(1000, 100)) > 0.4
+
+
+@pytest.mark.smoke
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_showers_pass_and_the_post_processor_mends_their_spectrum(seed: int) -> None:
-    """Seeds 0 to 2: correlations of sums 0.84, 0.95, 0.96; distances of spectra 0.20, 0.13, 0.23 before and
-    0.07, 0.04, 0.07 after.
-    """
-    module = made(
-        "bib_ae_hadrons", FAINT, *LEARNER, "critics.renewed=100", "post.begin=0.85", seed=seed
-    )
-    events = faint(1000, seed + 100)
-    learnt(module, faint(4000, seed), 400, seed, size=16)
-    before, after = spectra(module, events)
-    assert sums_pass(module, events) > 0.6
-    assert after < 0.6 * before
+def test_the_post_processor_mends_the_spectrum(seed: int) -> None:
+    """Seeds 0 to 2: distances 0.09, 0.10, 0.10 before and 0.02, 0.01, 0.03 after."""
+    module = made("bib_ae_hadrons", FAINT, *LEARNER, seed=seed)
+    before, after = mended(module, faint(2000, seed), seed)
+    assert after < 0.5 * before

@@ -35,7 +35,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,7 @@ from simulacra.nn.bottleneck import divergence, encoded
 from simulacra.training.generative import GenerativeModule, Objective, frozen
 from simulacra.training.objective import Renewal
 from simulacra.training.optim import Optim
+from simulacra.transforms.base import Batches
 from simulacra.transforms.volume import GridScaling
 
 MakeTransform = Callable[[Spec, Sequence[Field]], GridScaling]
@@ -180,6 +181,16 @@ class BIBAE(GenerativeModule):
             return "it needs a condition that is the incident energy"
         return None
 
+    def fit_transform(self, batches: Batches) -> Self:
+        """Statistics of the transform, then the start of the density from the first batch."""
+        super().fit_transform(batches)
+        source = torch.Generator(device=self.device).manual_seed(0)
+        with self.evaluating():
+            latent = self.encode(next(iter(batches)).to(self.device), source)
+            numbers = self.numbers(self.encoded(latent, source), latent)
+            self.latent.fit([(numbers, latent.cond, latent.weight)])
+        return self
+
     def objectives(self) -> dict[str, Objective]:
         """Critics at every batch and encoder and decoder at some, then the post-processor."""
         begin, every, given = self.processing.begin, self.terms.n_critic, self.critics
@@ -226,6 +237,12 @@ class BIBAE(GenerativeModule):
     def numbers(self, z: Tensor, latent: Latent) -> Tensor:
         """What the density describes of showers of which the encoder says ``z``."""
         return z
+
+    @torch.no_grad()
+    def encoded(self, latent: Latent, generator: torch.Generator | None = None) -> Tensor:
+        """What the encoder says of true showers ``(B, Z)``, a constant."""
+        mean, log_variance = self.coder.encode(latent.x["shower"], known(latent.cond))
+        return encoded(mean, log_variance, generator)
 
     def told(self, latent: Latent) -> Tensor:
         """What the post-processor is told of true showers beside generated ones."""
@@ -324,10 +341,7 @@ class BIBAE(GenerativeModule):
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """Of the density of the encoder's numbers."""
-        with torch.no_grad():
-            mean, log_variance = self.coder.encode(latent.x["shower"], known(latent.cond))
-            z = encoded(mean, log_variance, generator)
-        numbers = self.numbers(z, latent)
+        numbers = self.numbers(self.encoded(latent, generator), latent)
         return {"loss": self.latent.loss(numbers, latent.cond, latent.weight, generator)}
 
     @property
