@@ -110,36 +110,38 @@ class KernelDensity(Density):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Log-density ``(B,)`` of ``x``, ``(B, K)``."""
-        points = self._kernels()
+        self._check()
         norm = self.width.log().sum() + 0.5 * self.points.shape[1] * math.log(2 * math.pi)
-        near = -0.5 * torch.cdist(x / self.width, points / self.width).square()
+        near = -0.5 * torch.cdist(x / self.width, self.points / self.width).square()
         return torch.logsumexp(near + self._weights(context).log_softmax(1), 1) - norm
 
     def sample(
         self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw ``(n, K)``, one for each row of ``context``."""
-        points = self._kernels()
+        self._check()
         weights = self._weights(context).softmax(1)
         chosen = draws.categorical(n, weights, generator)
-        noise = draws.normal((n, self.features), points, generator)
-        return points[chosen] + self.width * noise
+        noise = draws.normal((n, self.features), self.points, generator)
+        return self.points[chosen] + self.width * noise
 
-    def _kernels(self) -> Tensor:
-        if not self.count:
+    def _check(self) -> None:
+        if not torch.compiler.is_exporting() and not self.count:
             raise UserError("the kernel density of the event's numbers has seen no training events")
-        return self.points[: int(self.count)]
 
     def _weights(self, cond: Tensor | None) -> Tensor:
-        """Logarithms of the kernels' weights ``(B, n)``, up to a constant of each row; one row without
-        conditions.
+        """Logarithms of the kernels' weights ``(B, kernels)``, up to a constant of each row; minus infinity
+        of places without an event. One row without conditions.
         """
-        own = self.log_weight[: int(self.count)]
+        free = torch.arange(len(self.points), device=self.points.device) >= self.count
+        own = self.log_weight.masked_fill(free, -torch.inf)
         if cond is None:
             return own[None]
-        kept = self.conditions[: int(self.count)]
-        scaled = cond / self.condition_width, kept / self.condition_width
-        return own - 0.5 * torch.cdist(*scaled).square()
+        scaled = cond / self.condition_width, self.conditions / self.condition_width
+        logs = own[None]
+        for given, kept in zip(*(values.unbind(1) for values in scaled), strict=True):
+            logs = logs - 0.5 * (given[:, None] - kept).square()
+        return logs
 
 
 def _refuse_negative(weight: Tensor) -> None:
