@@ -2,141 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor, distributed, nn
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-from simulacra.core import Batch, Latent, Spec, UserError, regular_grid
-from simulacra.training.module import Module
-from simulacra.training.objective import Objective, Renewal
+from phase_toys import (
+    SGD,
+    Keep,
+    Line,
+    Loader,
+    Make,
+    assert_same,
+    by_hand,
+    events,
+    fit,
+    objective,
+    two_phases,
+)
+from simulacra.core import UserError
+from simulacra.training.objective import Objective
 from simulacra.training.optim import Optim, one_cycle
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no `val_dataloader`")
-
-SPEC = Spec("toy", "grid", (1, 2, 2), "MeV", geometry=regular_grid(1, (range(3), range(3))))
-BATCHES, SIZE = 8, 6
-SGD, ADAM = partial(torch.optim.SGD, lr=0.05), partial(torch.optim.Adam, lr=0.02)
-
-Make = Callable[["Line"], dict[str, Objective]]
-
-
-class Identity(nn.Module):
-    fitted = True
-
-    def digest(self) -> str:
-        return "0" * 64
-
-    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
-        return Latent({"x": batch.x.flatten(1)})
-
-
-class Line(Module):
-    """Two straight lines; ``make`` says what is minimised."""
-
-    def __init__(self, make: Make) -> None:
-        super().__init__(SPEC)
-        torch.manual_seed(0)
-        self.transform = Identity()  # type: ignore[assignment]
-        self.first, self.second = nn.Linear(4, 1), nn.Linear(4, 1)
-        self.make, self.calls = make, []
-
-    @classmethod
-    def accepts(cls, spec: Spec) -> str | None:
-        return None
-
-    def objectives(self) -> dict[str, Objective]:
-        return self.make(self)
-
-    def judged(self, batch: Batch, **_: object) -> Batch:
-        return batch
-
-    def called(self, name: str) -> Callable[[], None]:
-        """A hook that notes the turn in which it is called."""
-        return lambda: self.calls.append((name, self._turn()[0]))
-
-
-def squares(net: nn.Module, target: float, latent: Latent, generator: object) -> dict[str, Tensor]:
-    return {"loss": (net(latent.x["x"]) - target).square().mean()}
-
-
-def objective(module: Line, name: str, target: float, optim: Optim, **options: object) -> Objective:
-    net, after = getattr(module, name), module.called(f"{name}{target:g}")
-    loss = partial(squares, net, target)
-    return Objective(loss, list(net.parameters()), optim, after=after, **options)  # type: ignore[arg-type]
-
-
-def two_phases(border: float, scheduled: bool = False, **options: int) -> Make:
-    """The first line towards 1 with SGD, from ``border`` on towards 2 with Adam; the second line always."""
-    schedule = partial(one_cycle, max_lr=0.05) if scheduled else None
-    late = partial(one_cycle, max_lr=0.02) if scheduled else None
-
-    def make(module: Line) -> dict[str, Objective]:
-        return {
-            "early": objective(module, "first", 1.0, Optim(SGD, schedule), end=border, **options),
-            "late": objective(module, "first", 2.0, Optim(ADAM, late), begin=border, **options),
-            "all": objective(module, "second", 3.0, Optim(SGD, schedule)),
-        }
-
-    return make
-
-
-def events() -> list[Batch]:
-    x = torch.rand(BATCHES * SIZE, 1, 2, 2, generator=torch.Generator().manual_seed(1))
-    return [Batch(x[i : i + SIZE]) for i in range(0, len(x), SIZE)]
-
-
-class Loader:
-    """Batches in a fixed order, of which each of several processes has its share."""
-
-    def __iter__(self) -> Iterator[Batch]:
-        rank, world = 0, 1
-        if distributed.is_initialized():
-            rank, world = distributed.get_rank(), distributed.get_world_size()
-        return iter([batch[list(range(rank, SIZE, world))] for batch in events()])
-
-    def __len__(self) -> int:
-        return BATCHES
-
-
-def fit(module: Line, folder: Path, start: Path | None = None, **options: object) -> pl.Trainer:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    fixed = {"accelerator": "cpu", "enable_checkpointing": False, "use_distributed_sampler": False}
-    runner = pl.Trainer(default_root_dir=folder, **{**quiet, **fixed, **options})  # type: ignore[arg-type]
-    runner.fit(module, Loader(), ckpt_path=start, weights_only=True)
-    return runner
-
-
-def by_hand(module: Line, turns: list[list[Batch]]) -> None:
-    """The same training as a plain loop: every objective takes its turns of all of them."""
-    made = module.objectives().values()
-    optimizers = [item.optim.optimizer(item.parameters) for item in made]
-    for turn, group in enumerate(turns):
-        for item, optimizer in zip(made, optimizers, strict=True):
-            if turn not in range(
-                round(item.begin * len(turns)), round(item.end * len(turns)), item.every
-            ):
-                continue
-            for _ in range(item.steps):
-                optimizer.zero_grad()
-                latents = [module.encode(batch) for batch in group]
-                loss = sum(item.loss(latent, None)["loss"] / len(group) for latent in latents)
-                torch.autograd.backward(loss, inputs=list(item.parameters))
-                optimizer.step()
-
-
-def assert_same(first: nn.Module, second: nn.Module, exact: bool = True) -> None:
-    for (name, one), other in zip(
-        first.state_dict().items(), second.state_dict().values(), strict=True
-    ):
-        torch.testing.assert_close(one, other, rtol=0, atol=0 if exact else 1e-6, msg=name)
 
 
 def test_phases_begin_and_end_exactly_and_may_share_parameters(tmp_path: Path) -> None:
@@ -234,16 +126,6 @@ def test_rounded_borders_leave_no_turns_without_an_objective(tmp_path: Path) -> 
 
     # three turns would be enough on average, but the border falls so that they make five steps
     assert fit(Line(make), tmp_path, max_epochs=3, max_steps=6).global_step == 2 + 2 * 3
-
-
-class Keep(pl.Callback):
-    """Saves a checkpoint after each epoch."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        trainer.save_checkpoint(self.folder / f"{trainer.current_epoch}.ckpt")
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])
@@ -351,112 +233,3 @@ def test_two_processes_train_as_one_does(accumulate: int, tmp_path: Path) -> Non
     fit(shared, tmp_path, max_epochs=2, devices=2, strategy=strategy)
     assert not torch.equal(alone.first.weight, Line(make).first.weight)
     assert_same(alone, shared, exact=False)
-
-
-def renewed(turns: int, **options: object) -> Make:
-    """The first line starts anew, beside the second, which goes on."""
-
-    def make(module: Line) -> dict[str, Objective]:
-        renewal = Renewal(module.first, partial(nn.Linear, 4, 1), turns)
-        optim = Optim(ADAM, partial(one_cycle, max_lr=0.05))
-        return {
-            "renewed": objective(module, "first", 1.0, optim, renewal=renewal, **options),
-            "other": objective(module, "second", 1.0, Optim(ADAM)),
-        }
-
-    return make
-
-
-class Seeded(pl.Callback):
-    """Random numbers are a function of batch and rank, as in every training of the package."""
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, module: pl.LightningModule, batch: Batch, batch_idx: int
-    ) -> None:
-        place = 10**6 * trainer.global_rank + 1000 * trainer.current_epoch + batch_idx
-        torch.manual_seed(place)
-
-
-class Starts(pl.Callback):
-    """Notes how often the optimizer of the first objective has stepped since it saw nothing."""
-
-    def __init__(self) -> None:
-        self.steps: list[int] = []
-        self.weights: list[Tensor] = []
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, *_: object
-    ) -> None:
-        (state, *_) = trainer.optimizers[0].state.values()
-        self.steps.append(int(state["step"]))
-        self.weights.append(module.first.weight.detach().clone())
-
-
-def test_a_network_starts_anew_on_schedule_and_its_optimizer_with_it(tmp_path: Path) -> None:
-    seen, module = Starts(), Line(renewed(5))
-    runner = fit(module, tmp_path, max_epochs=2, callbacks=[Seeded(), seen])
-    assert seen.steps == [1, 2, 3, 4, 5] * 3 + [1]
-    moved = [float((b - a).abs().max()) for a, b in pairwise(seen.weights)]
-    anew = [turn for turn, size in enumerate(moved, 1) if size > 0.06]
-    assert anew == [5, 10, 15], "steps of Adam are no longer than the rate, 0.05 at most"
-    torch.manual_seed(1000 + 2)  # turn 10 is the third of the second epoch
-    fresh = nn.Linear(4, 1)
-    assert float((seen.weights[10] - fresh.weight.detach()).abs().max()) <= 0.0501
-    assert runner.optimizers[1].state[module.second.weight]["step"] == 16
-    assert runner.lr_scheduler_configs[0].scheduler.last_epoch == 16, "the schedule goes on"
-
-
-def test_starts_are_counted_in_the_turns_of_the_objective(tmp_path: Path) -> None:
-    seen = Starts()
-    fit(Line(renewed(2, every=3)), tmp_path, max_epochs=2, callbacks=[Seeded(), seen])
-    assert seen.steps == [1, 1, 1, 2, 2, 2, 1, 1, 1, 2, 2, 2, 1, 1, 1, 2]
-
-
-def test_a_single_objective_whose_network_starts_anew_is_stepped_by_hand(tmp_path: Path) -> None:
-    def make(module: Line) -> dict[str, Objective]:
-        return {"renewed": renewed(5)(module)["renewed"]}
-
-    seen = Starts()
-    fit(Line(make), tmp_path, max_epochs=1, callbacks=[Seeded(), seen])
-    assert seen.steps == [1, 2, 3, 4, 5, 1, 2, 3]
-
-
-@pytest.mark.parametrize("every", [3, 8])
-def test_a_run_resumed_between_two_starts_is_the_same_bit_for_bit(
-    every: int, tmp_path: Path
-) -> None:
-    whole = Line(renewed(every))
-    fit(whole, tmp_path, max_epochs=3, callbacks=[Keep(tmp_path), Seeded()])
-    for epoch in range(2):
-        again = Line(renewed(every))
-        fit(again, tmp_path, tmp_path / f"{epoch}.ckpt", max_epochs=3, callbacks=[Seeded()])
-        assert_same(whole, again)
-
-
-class Alike(pl.Callback):
-    """Both processes have the same weights after each batch."""
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, module: pl.LightningModule, *_: object
-    ) -> None:
-        first, second = module.all_gather(module.first.weight.detach())
-        assert torch.equal(first, second)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings(
-    "ignore:torch.distributed.nn.functional.* is deprecated:FutureWarning"
-)  # Lightning's
-def test_a_network_starts_anew_with_the_same_weights_in_all_processes(tmp_path: Path) -> None:
-    module = Line(renewed(3))
-    strategy = DDPStrategy(
-        start_method="fork", process_group_backend="gloo", find_unused_parameters=True
-    )
-    watching = [Seeded(), Alike()]
-    fit(module, tmp_path, max_epochs=1, devices=2, strategy=strategy, callbacks=watching)
-    assert not torch.equal(module.first.weight, Line(renewed(3)).first.weight)
-
-
-def test_a_network_starts_anew_at_least_every_turn() -> None:
-    with pytest.raises(UserError, match="every 1 or more turns, got 0"):
-        Renewal(nn.Linear(1, 1), partial(nn.Linear, 1, 1), 0)
