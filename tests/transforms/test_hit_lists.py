@@ -123,6 +123,19 @@ def test_nan_stays_nan_and_an_empty_shower_empty() -> None:
     assert bool(latent.x["hits"][[0, 1, 3]].isfinite().all())
 
 
+@pytest.mark.parametrize("column", [0, 1, 2, 3])
+def test_a_drawn_hit_with_a_number_that_is_none_makes_a_shower_that_is_not_finite(
+    column: int,
+) -> None:
+    batch = toy(4, 0)
+    made = transform(TOY, batch)
+    latent = made(batch)
+    latent.x["hits"][2, 0, column] = torch.nan
+    x = made.inverse(latent, batch.conditions()).x
+    assert not bool(x[2].isfinite().all())
+    torch.testing.assert_close(x[[0, 1, 3]], batch.x[[0, 1, 3]], rtol=1e-5, atol=0)
+
+
 def test_the_volume_is_that_of_logarithms_of_energies() -> None:
     batch = toy(6, 0)
     made = transform(TOY, batch)
