@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Field, Latent
 from simulacra.models.showers.bib_ae import BIBAE
+from simulacra.training.generative import GenerativeModule
 from toy_showers import grid_spec, toy
+
+Learner = TypeVar("Learner", bound=GenerativeModule)
 
 SLANTED = grid_spec(8, 12, 5).with_(cut=0.05, threshold=0.05)
 SLANTED = SLANTED.with_(
@@ -39,7 +44,7 @@ def slanted(n: int, seed: int, theta: Tensor | None = None) -> Batch:
     return Batch(x, {**upright.cond, "theta": theta})
 
 
-def learnt(module: BIBAE, events: Batch, turns: int, seed: int, size: int = 32) -> BIBAE:
+def learnt(module: Learner, events: Batch, turns: int, seed: int, size: int = 32) -> Learner:
     """After a run of so many turns through all phases; what starts anew does so."""
     module.fit_transform([events]).train()
     source = torch.Generator().manual_seed(seed)

@@ -103,8 +103,8 @@ class GridScaling(Transform):
         self.shape = spec.shape
         self.energy = spec.by_role("energy")
         self.hit = spec.cut or spec.threshold or 1.0
-        unit = factor("MeV", spec.unit)
-        self.scale: Map = LogScale(self.hit) if logarithmic else LinearScale(unit)
+        self.unit = factor("MeV", spec.unit)
+        self.scale: Map = LogScale(self.hit) if logarithmic else LinearScale(self.unit)
         self.shown = self.profile_width if profiles else 0
         self.to_gev = factor(self.energy.unit, "GeV")
         self.register_buffer("mean", torch.zeros(self.profile_width))
@@ -138,6 +138,10 @@ class GridScaling(Transform):
     ) -> Batch:
         """Showers in the data set's unit."""
         return Batch(self.scale.inverse(latent.x["shower"][:, 0]), cond.values)
+
+    def in_mev(self, shower: Tensor) -> Tensor:
+        """Energies of scaled volumes [MeV]; negative values become 0."""
+        return self.scale.inverse(shower) / self.unit
 
     def emptied(self, shower: Tensor) -> Tensor:
         """Scaled volumes without what lies below ``hit``."""

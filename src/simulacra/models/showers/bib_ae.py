@@ -32,7 +32,7 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Self
@@ -48,9 +48,9 @@ from simulacra.dynamics.adversarial import (
     wasserstein_critic_loss,
     wasserstein_generator_loss,
 )
-from simulacra.dynamics.cell_losses import CellLoss
 from simulacra.dynamics.density import MakeDensity
 from simulacra.dynamics.discrepancy import mmd_rbf
+from simulacra.models.showers.post_processing import PostProcessing
 from simulacra.nn.bib_ae import VolumeCoder
 from simulacra.nn.bottleneck import divergence, encoded
 from simulacra.training.generative import GenerativeModule, Objective, frozen
@@ -113,22 +113,6 @@ class Critics:
     renewed: Whole
 
 
-@constructor
-@dataclass(frozen=True)
-class PostProcessing:
-    """What comes after the auto-encoder has learnt.
-
-    Args:
-        net: Makes the post-processor.
-        begin: Part of a training after which it does.
-        losses: What it learns from, by name.
-    """
-
-    net: MakeNet
-    begin: Share
-    losses: Mapping[str, CellLoss]
-
-
 class BIBAE(GenerativeModule):
     """See the module's docstring.
 
@@ -141,9 +125,10 @@ class BIBAE(GenerativeModule):
         critics: What judges showers and vectors.
         post: The post-processor and how it learns.
         loss: What encoder and decoder learn from.
-        optim: What moves encoder, decoder, post-processor and density.
+        optim: What moves encoder, decoder and density.
     """
 
+    adversarial = True
     transform: GridScaling
     beside: ClassVar[int] = 0
     """Numbers of a shower that the density describes and the post-processor is told, beside the encoder's."""
@@ -213,7 +198,7 @@ class BIBAE(GenerativeModule):
                 self.coder_loss, list(self.coder.parameters()), self.optim, end=begin, every=every
             ),
             "post": Objective(
-                self.post_loss, list(self.post.parameters()), self.optim, begin=begin
+                self.post_loss, list(self.post.parameters()), self.processing.optim, begin=begin
             ),
         }  # fmt: skip
         if density:
@@ -329,13 +314,10 @@ class BIBAE(GenerativeModule):
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """What keeps a shower as it is, and what gives it the spectrum of the true one."""
-        true, losses = latent.x["shower"], self.processing.losses
         with torch.no_grad():
             made, *_ = self.reconstructed(latent, generator)
-        cells = self.post(made, self.told(latent)), made, true, latent.weight
-        parts = {name: term(*cells) for name, term in losses.items()}
-        loss = torch.stack([losses[name].factor * value for name, value in parts.items()]).sum()
-        return {"loss": loss, **{name: value.detach() for name, value in parts.items()}}
+        found = self.post(made, self.told(latent))
+        return self.processing.loss(found, made, latent.x["shower"], latent.weight)
 
     def latent_loss(
         self, latent: Latent, generator: torch.Generator | None = None
