@@ -69,7 +69,8 @@ def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
     """A trained model, ready to be used, from its checkpoint alone; nothing in the file is run.
 
     Args:
-        path: Checkpoint file, e.g. ``RUN/checkpoints/best.ckpt``, or a YAML file that says which checkpoint
+        path: Checkpoint file, e.g. ``RUN/checkpoints/best.ckpt``, ``zoo:NAME`` for one that comes with the
+            package (``simulacra check zoo:`` lists them), or a YAML file that says which checkpoint
             serves which conditions (:mod:`simulacra.training.served`).
         allow: Packages outside simulacra whose classes the checkpoint may name, for models of one's own.
 

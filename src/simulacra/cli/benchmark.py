@@ -34,6 +34,7 @@ from simulacra.formats.base import TIME
 from simulacra.tracking.geant4 import Geant4Time, geant4_time
 from simulacra.tracking.identity import identity
 from simulacra.training.generative import GenerativeModule
+from simulacra.training.zoo import located
 
 MEAN_OF = 10_000
 """Conditions over which the incident energy is averaged."""
@@ -213,7 +214,7 @@ def place(config: dict[str, Any]) -> Path:
     if config["output"] is not None:
         return Path(config["output"])
     if config["checkpoint"] is not None:
-        run = Path(config["checkpoint"]).resolve().parent.parent
+        run = located(config["checkpoint"]).resolve().parent.parent
         if (run / saved.FILE).is_file():
             return run
     now = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")

@@ -15,6 +15,7 @@ from simulacra.deploy.export.write import write, write_weights
 from simulacra.evaluation import saved
 from simulacra.evaluation.checkpoints import load
 from simulacra.evaluation.schema import Export
+from simulacra.training import zoo
 
 
 def export(cfg: DictConfig) -> dict[str, Any]:
@@ -55,8 +56,8 @@ def export(cfg: DictConfig) -> dict[str, Any]:
 
 
 def place(config: dict[str, Any]) -> Path:
-    """The folder."""
+    """The folder; for a member of the zoo below the current one."""
     if config["output"] is not None:
         return Path(config["output"])
-    checkpoint = Path(config["checkpoint"])
+    checkpoint = Path(zoo.named(config["checkpoint"]) or config["checkpoint"])
     return checkpoint.with_name(f"{checkpoint.stem}_{config['contract']}_{config['format']}")

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "compare a generated file with a reference, or check one file",
     "benchmark": "time per event, parameters and memory of a generator, against Geant4",
     "export": "a generator as one file for other programs: ONNX, TorchScript, pt2",
+    "publish": "a light checkpoint of a finished run with a model card, for others",
     "compare": "one table and page over runs: quality, time, size, Pareto front",
     "produce": "simulate events with Geant4 or Pythia in a public file format",
     "simulate": "full and fast simulation of the same particles in Geant4, compared",

@@ -14,7 +14,7 @@ from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
 from simulacra.formats.base import Format
 from simulacra.tracking.identity import identity
-from simulacra.training import generator_set, served
+from simulacra.training import generator_set, served, zoo
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
 
@@ -104,7 +104,7 @@ def provenance(config: dict[str, Any], keys: Sequence[str] = ASKED) -> dict[str,
     asked = {key: config.get(key) for key in keys}
     found: dict[str, str | int | float] = {
         "simulacra_checkpoint": str(config["checkpoint"]),
-        "simulacra_checkpoint_sha256": _sha(Path(config["checkpoint"])),
+        "simulacra_checkpoint_sha256": _sha(zoo.located(config["checkpoint"])),
     }
     if served.is_list(config["checkpoint"]):
         found["simulacra_members"] = json.dumps(

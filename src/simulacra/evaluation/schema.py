@@ -252,6 +252,17 @@ class Export(TypedDict):
     allow: Names
 
 
+class Publish(TypedDict):
+    """``conf/publish.yaml``."""
+
+    run: PathName | None
+    output: PathName
+    name: str | None
+    licence: str | None
+    overwrite: bool
+    allow: Names
+
+
 class Compare(TypedDict):
     """``conf/compare.yaml``."""
 

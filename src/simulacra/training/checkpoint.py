@@ -26,6 +26,7 @@ from simulacra.training.adaptation import Adaptation, Full, merge
 from simulacra.training.module import Module
 from simulacra.training.parts import PARTS, Part
 from simulacra.training.record import FORMAT_VERSION, Record
+from simulacra.training.zoo import located
 
 FACTOR, SLACK = 4, 10**6
 """A module may make weights, while it is built, that it does not keep: so many times as many, and more."""
@@ -65,7 +66,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """
     if not isinstance(path, (str, os.PathLike)):
         raise UserError(f"a checkpoint is the path of a file, got {type(path).__name__}")
-    file = Path(path)
+    file = located(path)
     try:
         there = file.is_file()
     except OSError as error:
@@ -157,7 +158,7 @@ def load(
     """A trained model, ready to be used, from its checkpoint alone.
 
     Args:
-        path: Checkpoint file.
+        path: Checkpoint file, or ``zoo:NAME``.
         allow: Prefixes of names outside simulacra that the checkpoint's configuration may build,
             for plug-in models.
         changes: Parts of the model's configuration that take the place of the saved ones, e.g.

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import reduce
 from operator import getitem
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
@@ -25,7 +24,7 @@ from torch import nn
 from simulacra.core import IncompatibleError, UserError
 from simulacra.core.instantiate import Trust, check
 from simulacra.dynamics.splines import Spline
-from simulacra.training import checkpoint
+from simulacra.training import checkpoint, zoo
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
 from simulacra.transforms.base import Batches
@@ -52,7 +51,7 @@ class Teacher:
         """SHA-256 of the file."""
         if not self._digest:
             checkpoint.read(self.path)  # says what is wrong with the file
-            with Path(self.path).open("rb") as file:
+            with zoo.located(self.path).open("rb") as file:
                 self._digest = hashlib.file_digest(file, "sha256").hexdigest()
         return self._digest
 
