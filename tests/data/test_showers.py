@@ -50,7 +50,7 @@ def test_without_a_root_the_embedded_sample_is_used_and_named(
     assert (
         f"embedded sample of {sum(module.sizes().values()):,} Geant4 showers" in caplog.messages[0]
     )
-    assert module.published.where in caplog.messages[0]
+    assert module.published.source in caplog.messages[0]
     assert module.provenance["source"] == "embedded sample"
 
 
@@ -69,7 +69,7 @@ def test_where_there_is_no_sample_the_error_says_what_to_download(name: str) -> 
     module = build(name)
     with pytest.raises(UserError, match="brings no events of its own: download") as caught:
         module.setup()
-    assert module.published.where in str(caught.value)
+    assert module.published.source in str(caught.value)
 
 
 @pytest.mark.parametrize(

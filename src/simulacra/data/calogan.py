@@ -9,6 +9,9 @@ from simulacra.data.files import Published
 
 
 @constructor
-def published(particles: Sequence[str], where: str, embedded: str | None) -> Published:
+def published(
+    particles: Sequence[str], embedded: str | None, record: str | None = None, where: str = ""
+) -> Published:
     """The public files of some particles; all of them are needed, also of the embedded sample."""
-    return Published([f"{particle}.hdf5" for particle in particles], [], where, True, embedded)
+    names = [f"{particle}.hdf5" for particle in particles]
+    return Published(names, [], where, complete=True, embedded=embedded, record=record)

@@ -14,6 +14,7 @@ from pathlib import Path
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
 from simulacra.core.files import private_folder, write_text
+from simulacra.data.records import REPOSITORIES, parted
 from simulacra.formats.opening import guard
 
 PARTS = ("train", "val", "test")
@@ -28,17 +29,41 @@ class Published:
     Args:
         train: Names of the training files, as published; ``*`` stands for anything.
         test: Names of the test files, empty where none are published.
-        where: Where they can be had, e.g. a DOI.
+        where: Where they can be had, where that is no record.
         complete: Whether all training files are needed (one per class), or any of them will do.
         embedded: Folder of the sample in the package that stands in for them, or None where there is
             none.
+        record: Where ``simulacra download`` finds them, see :mod:`simulacra.data.records`, or None.
+        archives: Names in the record of what the files are packed in; empty where they lie there themselves.
+
+    Raises:
+        UserError: If the record has no such name.
     """
 
     train: Sequence[str]
     test: Sequence[str]
-    where: str
+    where: str = ""
     complete: bool = False
     embedded: str | None = None
+    record: str | None = None
+    archives: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.record is not None:
+            parted(self.record)
+
+    @property
+    def source(self) -> str:
+        """Where the files can be had, in words."""
+        if self.record is None:
+            return self.where
+        repository, number = parted(self.record)
+        return REPOSITORIES[repository].named(number)
+
+    @property
+    def fetched(self) -> list[str]:
+        """Names in the record of what is to be fetched; ``*`` stands for anything."""
+        return list(self.archives) or [*self.train, *self.test]
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,7 @@ def locate(
         if found is not None:
             return Found(found.train, found.test, embedded=True)
     raise UserError(
-        f"{name} brings no events of its own: download {_wanted(published)} and set "
+        f"{name} brings no events of its own: download {wanted_text(name, published)} and set "
         "data.root or the environment variable SIMULACRA_DATA to their folder"
     )
 
@@ -171,7 +196,7 @@ def _below(name: str, published: Published, root: Path) -> Found:
     found = _search(root, published)
     if found is None:
         raise UserError(
-            f"there are no files of {name} below {root}: download {_wanted(published)}, or "
+            f"there are no files of {name} below {root}: download {wanted_text(name, published)}, or "
             "name other files with data.files.train=[...]"
         )
     return found
@@ -186,8 +211,10 @@ def _search(root: Path, published: Published) -> Found | None:
     return Found(present, tuple(path for path in test if path is not None and path not in present))
 
 
-def _wanted(published: Published) -> str:
-    return f"{', '.join(published.train)} ({published.where})"
+def wanted_text(name: str, published: Published) -> str:
+    """What to download, from where, and by which command where there is one."""
+    how = f" with 'simulacra download {name}'" if published.record else ""
+    return f"{', '.join(published.train)} ({published.source}){how}"
 
 
 def _one(root: Path, name: str) -> Path | None:

@@ -16,7 +16,15 @@ from pathlib import Path
 from simulacra.core import Spec, UserError
 from simulacra.data.base import Loading, View
 from simulacra.data.file_data import Cache, Files
-from simulacra.data.files import PARTS, Found, Published, below, embedded_folder, locate
+from simulacra.data.files import (
+    PARTS,
+    Found,
+    Published,
+    below,
+    embedded_folder,
+    locate,
+    wanted_text,
+)
 from simulacra.data.jets import JetDataModule
 from simulacra.formats.jetclass import JetClassFormat, jetclass
 from simulacra.formats.jetclass_columns import CLASSES
@@ -66,7 +74,13 @@ class JetClass(JetDataModule):
         )
         self.classes = tuple(name for name in CLASSES if name in wanted)
         names = [f"{PREFIXES[name]}_*.root" for name in self.classes]
-        published = Published(names, [], "Zenodo record 6619768", embedded="jetclass")
+        published = Published(
+            names,
+            [],
+            embedded="jetclass",
+            record="zenodo:6619768",
+            archives=["JetClass_Pythia_*.tar"],
+        )
         super().__init__(
             format(spec, self.classes),
             JetClassObservables,
@@ -100,11 +114,10 @@ class JetClass(JetDataModule):
         for path in below(root, *wanted):
             parts[_part(path.relative_to(root))].append(path)
         if not parts["train"]:
-            names = ", ".join(self.published.train)
             raise UserError(
-                f"there are no training files of jetclass below {root}: download {names} "
-                f"({self.published.where}) and set data.root or the environment variable "
-                "SIMULACRA_DATA to their folder"
+                f"there are no training files of jetclass below {root}: download "
+                f"{wanted_text('jetclass', self.published)} and set data.root or the environment "
+                "variable SIMULACRA_DATA to their folder"
             )
         named = {part: tuple(paths) for part, paths in parts.items()}
         return Found(named["train"], named["test"], self.root is None, named["val"])

@@ -24,7 +24,7 @@ from simulacra.formats.jetnet import CLASSES, JetNetFormat, jetnet
 from simulacra.physics.jets import JetObservables
 
 SPLIT = {"train": 0.7, "val": 0.15, "test": 0.15}
-_RECORDS = {30: "Zenodo record 6975118", 150: "Zenodo record 6975117"}
+_RECORDS = {30: "zenodo:6975118", 150: "zenodo:6975117"}
 
 
 class JetNet(JetDataModule):
@@ -53,7 +53,8 @@ class JetNet(JetDataModule):
         self.classes = tuple(name for name in CLASSES if name in classes)
         self.particles = particles
         names = [f"{self._stem(name)}.hdf5" for name in self.classes]
-        published = Published(names, [], _RECORDS[particles], complete=True, embedded=spec.name)
+        record = _RECORDS[particles]
+        published = Published(names, [], complete=True, embedded=spec.name, record=record)
         form = JetNetFormat(spec, self.classes)
         super().__init__(form, JetObservables, published, loading, root, files, cache, view)
 

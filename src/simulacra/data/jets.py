@@ -21,7 +21,7 @@ class JetDataModule(FileDataModule):
     @property
     def sample(self) -> str:
         """Where its jets were simulated, and where the public data are."""
-        where = self.published.where
+        where = self.published.source
         return f"Pythia jets, not the public data ({where}); set data.root to use them"
 
     def order(self, n: int) -> torch.Tensor:

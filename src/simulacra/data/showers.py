@@ -56,7 +56,7 @@ class ShowerDataModule(FileDataModule):
         """Where its showers were simulated, and where the full data are."""
         return (
             "Geant4 showers in a simplified detector; the full data are published "
-            f"({self.published.where}): put them into the folder data.root"
+            f"({self.published.source}): put them into the folder data.root"
         )
 
     def order(self, n: int) -> Tensor:

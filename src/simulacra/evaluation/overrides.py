@@ -21,6 +21,7 @@ PATHS = (
     "output",
     "input",
     "conditions",
+    "file",
     "reference",
     "generated",
     "ensemble",
@@ -53,6 +54,8 @@ SHORT = {"init": "init.checkpoint"}
 """Keys of groups that stand for the main entry of the group when they are given a value alone."""
 GROWING = {"sample": ("conditions.",)}
 """By command, beginnings of keys that a user adds and that no file of the configuration holds."""
+FIRST = {"check": "file", "download": "data"}
+"""By command, the key of a value that is given without one."""
 _OVERRIDE = re.compile(r"(?P<add>\+{0,2})(?P<key>[^=~+\s][^=\s]*)=(?P<value>.*)", re.DOTALL)
 _FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)", re.DOTALL)
 _OPENING, _CLOSING = "([{", ")]}"
@@ -66,6 +69,8 @@ def taken(arguments: Sequence[str], command: str | None = None) -> list[str]:
         command: The command, where some of its keys are not in its configuration.
     """
     several = _is_multirun(arguments)
+    if command in FIRST:
+        arguments = [_keyed(item, FIRST[command]) for item in arguments]
     return [_taken(item, several, GROWING.get(command or "", ())) for item in arguments]
 
 
@@ -92,6 +97,12 @@ def _is_multirun(arguments: Sequence[str]) -> bool:
         item in options or (item.startswith("sweeps=") and item not in ("sweeps=", "sweeps=null"))
         for item in arguments
     )
+
+
+def _keyed(item: str, key: str) -> str:
+    """A word that is no option and begins with no key, as the value of ``key``."""
+    plain = item and not item.startswith(("-", "~", "+"))
+    return f"{key}={item}" if plain and not re.match(r"[\w./@]+=", item) else item
 
 
 def _taken(item: str, several: bool, growing: Sequence[str]) -> str:

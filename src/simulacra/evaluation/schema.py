@@ -272,6 +272,24 @@ class Compare(TypedDict):
     paths: Paths
 
 
+class Servers(TypedDict):
+    """``servers`` of ``conf/download.yaml``."""
+
+    zenodo: str
+    mendeley: str
+
+
+class Download(TypedDict):
+    """``conf/download.yaml``."""
+
+    files: Names | None
+    dry: bool
+    servers: Servers
+    timeout: Positive
+    retries: Whole
+    seed: Seed
+
+
 class Reproduce(TypedDict):
     """``conf/reproduce.yaml``."""
 
