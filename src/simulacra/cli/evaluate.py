@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from simulacra.cli.check import events
 from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import free
 from simulacra.evaluation.judge_files import judge_files, listed, places
 from simulacra.evaluation.publish import headline
+from simulacra.evaluation.recognition import named
 from simulacra.evaluation.schema import Evaluate
-from simulacra.formats.cleaning import Cleaning
-
-log = logging.getLogger(__name__)
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
@@ -36,14 +34,9 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
             "evaluating needs data=NAME reference=FILE, and generated=FILE unless the file is to be checked"
         )
     if not any(config[key] for key in ("generated", "checkpoint", "ensemble")):
-        datamodule = build.build_data(config)
-        cleaning = Cleaning(datamodule.native_spec, config["evaluation"]["clean"])
-        info = datamodule.format.lenient(cleaning).check(config["reference"])
-        for text in (cleaning.text(info.n), *info.remarks):
-            if text is not None:
-                log.warning("%s: %s", info.path, text)
-        print(f"{info} ({datamodule.native_spec.name}, every value checked)")
-        return {"events": info.n}
+        known = named(build.build_data(config), config["reference"])
+        asked = {"output": None, "models": False, "clean": config["evaluation"]["clean"]}
+        return {"events": events([known], config["reference"], asked)["events"]}
     output, generated = Path(config["output"]), config["generated"]
     for folder in [output] if generated is None else places(output, listed(generated)):
         free(folder / "metrics.json", config["overwrite"])

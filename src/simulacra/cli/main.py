@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": "one table and page over runs: quality, time, size, Pareto front",
     "produce": "simulate events with Geant4 or Pythia in a public file format",
     "simulate": "full and fast simulation of the same particles in Geant4, compared",
+    "check": "what a file of events, a checkpoint or an exported generator holds",
     "download": "public files of a data set, with checksums; resumable",
     "reproduce": "run a finished training again and compare the weights",
 }

@@ -12,9 +12,10 @@ from simulacra.core.instantiate import Trust, instantiate
 if TYPE_CHECKING:
     from simulacra.data.base import EventDataModule
 
-NOT_ARGUMENTS = ("name", "views", "scores", "sets", "readout")
+NOT_ARGUMENTS = ("name", "views", "scores", "sets", "readout", "variants")
 """Entries of a configuration that are no arguments of its class; ``sets`` names those that are data sets,
-or hold some, ``readout`` says how simulated events become events of the data set.
+or hold some, ``readout`` says how simulated events become events of the data set, ``variants`` lists values
+of settings that other files of it need.
 """
 
 

@@ -272,6 +272,19 @@ class Compare(TypedDict):
     paths: Paths
 
 
+class Check(TypedDict):
+    """``conf/check.yaml``."""
+
+    file: PathName | None
+    output: PathName | None
+    overwrite: bool
+    events: Count
+    clean: bool
+    models: bool
+    allow: Names
+    seed: Seed
+
+
 class Servers(TypedDict):
     """``servers`` of ``conf/download.yaml``."""
 

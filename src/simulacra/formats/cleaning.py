@@ -26,6 +26,18 @@ ROUNDING = 1e-4
 HINT = "evaluation.clean=true evaluates raw output as public evaluations do"
 
 
+def check_finite(
+    path: Path | str, key: str, values: NDArray[np.floating], start: int, noun: str = "event"
+) -> None:
+    """Refuse NaN and infinity; ``start`` is the number of the first event of ``values``."""
+    finite = np.isfinite(values).reshape(len(values), -1)
+    if not finite.all():
+        first = start + int(np.argmin(finite.all(axis=1)))
+        raise FormatError(
+            f"{path}: key {key!r} holds NaN or infinite values, first in {noun} {first}"
+        )
+
+
 class Cleaning:
     """Changes values of a file, or of events in memory, as public evaluations do, and counts what it changed.
 
@@ -42,6 +54,17 @@ class Cleaning:
         self.events: set[tuple[Path, int]] = set()
         self.lowest = 0.0
         self.energy = 0.0
+
+    def finite(
+        self, path: Path, key: str, values: NDArray[np.float32], start: int
+    ) -> NDArray[np.float32]:
+        """Values ``(n, ...)`` of the events from ``start`` on.
+
+        Raises:
+            FormatError: If some are not finite; none of them is ever changed for an evaluation.
+        """
+        check_finite(path, key, values, start)
+        return values
 
     def negative(
         self,

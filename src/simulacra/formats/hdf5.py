@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from simulacra.core import Batch, Field, FormatError
 from simulacra.formats.base import TIME, FileInfo, Format
-from simulacra.formats.cleaning import Cleaning
+from simulacra.formats.cleaning import Cleaning, check_finite
 from simulacra.formats.hdf5_data import (
     Array,
     Stored,
@@ -61,18 +61,6 @@ __all__ = [
 FAR = 1e3
 """How far beyond its published range an energy may lie before it is called an error of the file."""
 _HIGHEST = {"GeV": 1e9, "MeV": 1e12}  # beyond any accelerator, where no range is published
-
-
-def check_finite(
-    path: Path | str, key: str, values: NDArray[np.floating], start: int, noun: str = "event"
-) -> None:
-    """Refuse NaN and infinity; ``start`` is the number of the first event of ``values``."""
-    finite = np.isfinite(values).reshape(len(values), -1)
-    if not finite.all():
-        first = start + int(np.argmin(finite.all(axis=1)))
-        raise FormatError(
-            f"{path}: key {key!r} holds NaN or infinite values, first in {noun} {first}"
-        )
 
 
 def check_not_negative(
@@ -271,9 +259,19 @@ class Hdf5Format(Format):
         arrays = {}
         for key, shape in self.columns(file).items():
             values = numbers(self.data(file, path, key), path, key, start, stop)
-            arrays[key] = values = values.reshape(len(values), *shape)
-            check_finite(path, key, values, start)
+            arrays[key] = self.finite(path, key, values.reshape(len(values), *shape), start)
         return arrays
+
+    def finite(self, path: Path, key: str, values: Array, start: int) -> Array:
+        """Values ``(n, ...)`` of the events from ``start`` on, all of them finite.
+
+        Raises:
+            FormatError: If some are not.
+        """
+        if self.cleaning is not None:
+            return self.cleaning.finite(path, key, values, start)
+        check_finite(path, key, values, start)
+        return values
 
 
 def tensor(values: NDArray[np.floating]) -> torch.Tensor:

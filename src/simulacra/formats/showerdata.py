@@ -35,7 +35,6 @@ from simulacra.formats.hdf5 import (
     Hdf5Format,
     Hdf5Writer,
     check_far,
-    check_finite,
     check_not_negative,
     dataset,
     stored,
@@ -196,7 +195,7 @@ class ShowerData(Hdf5Format):
                     f"{count} points of {width} columns"
                 )
             points[number, :count] = values.reshape(count, width)[:, self._order]
-        check_finite(path, SHOWERS, points, start)
+        points = self.finite(path, SHOWERS, points, start)
         self._check_points(path, points)
         empty = int(counts.sum()) - int((points[..., -1] != 0).sum())
         if empty:
