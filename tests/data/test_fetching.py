@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -324,3 +325,13 @@ def test_patterns_that_match_nothing_name_what_there_is() -> None:
     with pytest.raises(UserError, match=r"holds a\.h5"):
         listing.matching(["b*"])
     assert parted("zenodo:8") == ("zenodo", "8")
+
+
+def test_without_the_extra_its_name_is_said(
+    server: RecordServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = remote(server)
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(UserError, match=r"simulacra\[download\]"):
+        fetch(told, tmp_path / NAME, QUICK)
+    assert os.listdir(tmp_path) == []

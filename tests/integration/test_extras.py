@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONAL = (
     "alembic awkward hydra_plugins.hydra_joblib_launcher hydra_plugins.hydra_optuna_sweeper "
     "hydra_plugins.hydra_submitit_launcher mlflow optuna pyarrow sqlalchemy submitit tensorboard uproot ot "
-    "fastjet pythia8mc"
+    "fastjet pythia8mc pooch"
 )
 BLOCKED = f"""
 import sys
