@@ -127,22 +127,6 @@ def test_lines_that_make_no_sense_are_refused_in_one_sentence(
     assert said in found[0]
 
 
-def test_help_shows_the_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = run(capsys, "train", "--help")
-    assert code == 0
-    for group in (
-        "callbacks",
-        "data",
-        "evaluation",
-        "logger",
-        "model",
-        "model/size",
-        "sweeps",
-        "trainer",
-    ):
-        assert f"\n{group}: " in out
-
-
 def test_a_pair_that_does_not_fit_is_told_what_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict, read_write
-from torch import distributed
 
 from simulacra.cli.ranks import Family, First
 from simulacra.core import UserError
@@ -35,7 +34,9 @@ def lost_rank(error: RuntimeError) -> bool:
     """Whether an exchange between processes has failed since one of them is gone; gloo has no type of its own
     for that.
     """
-    return isinstance(error, distributed.DistError) or "/gloo/transport/" in str(error)
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or "/gloo/transport/" in str(error)
 
 
 class LostRankError(UserError):
@@ -71,6 +72,16 @@ def spoken_for(error: BaseException, text: str) -> bool:
     return True
 
 
+def end_group() -> None:
+    """Leave the process group, where the job was in one."""
+    if "torch" not in sys.modules:  # without it there is none
+        return
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @contextmanager
 def job(command: str, flags: Sequence[str]) -> Iterator[None]:
     """Pin the command line to the present Hydra job, and leave no trace of its ranks.
@@ -90,8 +101,7 @@ def job(command: str, flags: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = argv
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
+        end_group()
         if not child:
             for name, value in before.items():
                 if value is None:

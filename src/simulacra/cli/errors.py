@@ -16,24 +16,26 @@ from omegaconf.errors import OmegaConfBaseException
 
 from simulacra.cli.distributed import is_child, spoken_for
 from simulacra.cli.machine import as_sentences, remove_empty, threads_told
+from simulacra.cli.suggest import unknown_name
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
 
 FULL = "HYDRA_FULL_ERROR"
 EXTRAS = {
-    "hydra/launcher/joblib": "sweep",
-    "hydra/sweeper/optuna": "sweep",
-    "hydra/launcher/submitit_slurm": "slurm",
-    "hydra/launcher/submitit_local": "slurm",
+    "hydra/launcher=joblib": "sweep",
+    "hydra/sweeper=optuna": "sweep",
+    "hydra/launcher=submitit_slurm": "slurm",
+    "hydra/launcher=submitit_local": "slurm",
 }
 
 
 def sentence(error: BaseException) -> str:
     """The message of an error in one line, with the extra to install where a plug-in is missing."""
     cause = error.__cause__
-    text = str(error)
+    text = unknown_name(error) or str(error)
     if (
-        isinstance(error, HydraException)
+        text == str(error)
+        and isinstance(error, HydraException)
         and isinstance(cause, OmegaConfBaseException)
         and str(cause) not in text
     ):
@@ -110,7 +112,7 @@ def forget_run() -> None:
     run = Path(hydra.runtime.output_dir)
     if run.is_dir() and {item.name for item in run.iterdir()} == {hydra.output_subdir}:
         shutil.rmtree(run / hydra.output_subdir, ignore_errors=True)
-        remove_empty([run, run.parent])
+        remove_empty([run, *run.parents[:2]])  # as deep as they are made
 
 
 def stopped(error: BaseException, code: int | str | None = 1) -> SystemExit:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 
 from simulacra.cli.errors import sentence
-from simulacra.cli.machine import as_sentences
+from simulacra.cli.machine import as_sentences, remove_empty
 from simulacra.core import UserError
 from simulacra.core.files import write_text
 
@@ -78,6 +79,9 @@ def told() -> Iterator[None]:
     _begun.clear()
     try:
         yield
+    except HydraException:
+        _forget()
+        raise
     except (ValueError, RuntimeError) as error:
         if not _from_optuna(error):
             raise
@@ -88,6 +92,14 @@ def told() -> Iterator[None]:
     else:
         if _tell():
             raise SystemExit(1)
+
+
+def _forget() -> None:
+    """Remove the folder of a multirun in which nothing has begun."""
+    for folder in _begun:
+        if folder.is_dir() and {item.name for item in folder.iterdir()} <= {"multirun.yaml"}:
+            (folder / "multirun.yaml").unlink(missing_ok=True)
+            remove_empty([folder, *folder.parents[:2]])
 
 
 def _from_optuna(error: BaseException) -> bool:

@@ -1,18 +1,24 @@
 """Data types that every part shares: no ``torch.nn``, no input or output."""
 
-from simulacra.core.batch import Batch, Conditions, Latent
-from simulacra.core.errors import FormatError, IncompatibleError, UserError
-from simulacra.core.geometry import Geometry, Layer, regular_grid
-from simulacra.core.layout import Layout, Levels
-from simulacra.core.momenta import Particle, Resonance
-from simulacra.core.spec import Field, Prior, Role, Spec
-from simulacra.core.weights import (
-    check_weight,
-    counted_mean,
-    event_mean,
-    refuse_weights,
-    weighted_mean,
-)
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulacra.core.batch import Batch, Conditions, Latent
+    from simulacra.core.errors import FormatError, IncompatibleError, UserError
+    from simulacra.core.geometry import Geometry, Layer, regular_grid
+    from simulacra.core.layout import Layout, Levels
+    from simulacra.core.momenta import Particle, Resonance
+    from simulacra.core.spec import Field, Prior, Role, Spec
+    from simulacra.core.weights import (
+        check_weight,
+        counted_mean,
+        event_mean,
+        refuse_weights,
+        weighted_mean,
+    )
 
 __all__ = [
     "Batch",
@@ -38,3 +44,28 @@ __all__ = [
     "regular_grid",
     "weighted_mean",
 ]
+
+_PLACES = {
+    "batch": "Batch Conditions Latent",
+    "errors": "FormatError IncompatibleError UserError",
+    "geometry": "Geometry Layer regular_grid",
+    "layout": "Layout Levels",
+    "momenta": "Particle Resonance",
+    "spec": "Field Prior Role Spec",
+    "weights": "check_weight counted_mean event_mean refuse_weights weighted_mean",
+}
+"""Modules with their public names."""
+_MODULE = {name: module for module, names in _PLACES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: errors, ranges and files need no torch, and the command line neither."""
+    if name not in _MODULE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
