@@ -34,7 +34,7 @@ def test_two_jobs_of_two_processes_each(project: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     sweep = next((project / "outputs" / "sweeps" / "multirun").iterdir())
     jobs = sorted(path for path in sweep.iterdir() if path.is_dir())
-    assert [job.name for job in jobs] == ["0", "1"]
+    assert [job.name for job in jobs] == ["0_toy_toy_flow", "1_toy_toy_gan"]
     ids = []
     for job, model in zip(jobs, ("toy_flow", "toy_gan"), strict=True):
         config = OmegaConf.load(job / "config.yaml")

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from simulacra.callbacks.look import Pair, due, validation_pair
 from simulacra.core.ranges import Count, Whole
+from simulacra.tracking.base import Tracker
 from simulacra.training.generative import NonFiniteEventsError
 from simulacra.training.module import Module
 
 log = logging.getLogger(__name__)
+
+
+def followed(figure: str) -> bool:
+    """Whether people follow a figure over the steps: not if it is one of a single observable."""
+    return figure.removesuffix("/floor").count("/") <= 1
+
+
+def write_details(trainer: pl.Trainer, figures: Mapping[str, float]) -> None:
+    """Give the loggers figures that nobody follows, at the step under which Lightning writes the others."""
+    step = trainer.fit_loop.epoch_loop._batches_that_stepped
+    for logger in trainer.loggers if figures else ():
+        if isinstance(logger, Tracker):
+            logger.details(figures, step)
+        else:
+            logger.log_metrics(dict(figures), step)
 
 
 @rank_zero_only
@@ -48,8 +65,8 @@ class ValidationJudge(pl.Callback, ABC):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Look, with the averaged weights in place.
 
-        Events that are not finite are not judged, so that no such weights become the best; training may still
-        get over them.
+        Figures of single observables go to the details of the trackers. Events that are not finite are not
+        judged, so that no such weights become the best; training may still get over them.
         """
         if trainer.sanity_checking:
             return
@@ -63,7 +80,11 @@ class ValidationJudge(pl.Callback, ABC):
             return
         logs = {} if found is None else self.judge(trainer, found)
         logs = trainer.strategy.broadcast(logs)
-        pl_module.log_dict(logs, on_step=False, on_epoch=True, batch_size=1)
+        charts = {name: value for name, value in logs.items() if followed(name)}
+        rest = {name: value for name, value in logs.items() if name not in charts}
+        pl_module.log_dict(charts, on_step=False, on_epoch=True, batch_size=1)
+        pl_module.log_dict(rest, on_step=False, on_epoch=True, batch_size=1, logger=False)
+        write_details(trainer, rest)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Count the validations that were not broken off."""

@@ -20,6 +20,7 @@ from simulacra.cli.errors import sentence
 from simulacra.cli.machine import as_sentences, remove_empty
 from simulacra.core import UserError
 from simulacra.core.files import write_text
+from simulacra.tracking.runs import job_number
 
 FILE = "failed.txt"
 """In the directory of a job, with the reason."""
@@ -136,4 +137,6 @@ def _new() -> list[Path]:
 
 def _failures(folder: Path) -> dict[Path, int]:
     found = {path: path.stat().st_mtime_ns for path in folder.rglob(FILE)}
-    return dict(sorted(found.items(), key=lambda item: (len(item[0].parent.name), item[0])))
+    return dict(
+        sorted(found.items(), key=lambda item: (job_number(item[0].parent.name) or 0, item[0]))
+    )

@@ -49,6 +49,13 @@ class Task:
         self.command, self.flags, self.full_error = command, tuple(flags), full_error
         self.typed = (command, *typed)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In another process: names of folders are made there."""
+        from simulacra.evaluation import config
+
+        self.__dict__ |= state
+        config.register()
+
     def __call__(self, cfg: Any) -> float | None:
         """Run one job; returns what a sweeper optimises."""
         from hydra.core.hydra_config import HydraConfig

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
@@ -22,12 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from simulacra.callbacks.draw import save
 from simulacra.cli import failures
 from simulacra.cli.errors import stopped
 from simulacra.core import UserError
 from simulacra.core.files import write_text
-from simulacra.plotting.curves import Level, curves
+from simulacra.tracking.runs import job_number
+
+if TYPE_CHECKING:
+    from simulacra.plotting.curves import Level
 
 COLUMNS = ("test/classifier/boosted/auc", "test/w1_mean", "test/time_per_event_ms")
 CURVES = {"test/w1_mean": "mean W1", "test/classifier/boosted/auc": "AUC boosted"}
@@ -133,7 +135,7 @@ def jobs(folder: Path) -> list[Job]:
 def _number(path: Path) -> tuple[int, str]:
     """Jobs in their order: 2 before 10."""
     name = path.parent.name
-    return (int(name) if name.isdecimal() else 0), name
+    return job_number(name) or 0, name
 
 
 def _job(path: Path, overrides: Path) -> Job:
@@ -193,6 +195,9 @@ def draw(folder: Path, rows: Sequence[dict[str, Any]], over: str) -> None:
     """Draw figures of a sweep over a number that it varies to ``curve.png``, a line per setting of the rest;
     nothing where jobs do not differ in it yet.
     """
+    from simulacra.callbacks.draw import save  # what draws takes seconds to be imported
+    from simulacra.plotting.curves import curves
+
     shown = [name for name in CURVES if any(name in row["figures"] for row in rows)]
     lines: dict[str, dict[float, list[Level | None]]] = {}
     for row in rows:
@@ -217,6 +222,8 @@ def draw(folder: Path, rows: Sequence[dict[str, Any]], over: str) -> None:
 
 
 def _level(moments: dict[str, float | None] | None) -> Level | None:
+    from simulacra.plotting.curves import Level
+
     if moments is None or moments["mean"] is None:
         return None
     return Level(moments["mean"], moments["std"])

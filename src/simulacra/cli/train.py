@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,10 +19,11 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException, SI
 
 from simulacra.callbacks.interruption import noted, stopped_by
 from simulacra.cli import distributed
+from simulacra.cli.opening import opening
 from simulacra.cli.quiet import expected_warnings
 from simulacra.cli.ranks import Family
 from simulacra.cli.signals import interruptible
-from simulacra.cli.trainer import build_trainer
+from simulacra.cli.trainer import build_trainer, profile
 from simulacra.core import UserError
 from simulacra.core.instantiate import TRUSTED, WRONG, Trust
 from simulacra.core.signals import Interrupted, behind
@@ -33,6 +35,7 @@ from simulacra.evaluation.schema import Train
 from simulacra.tracking.base import trackers
 from simulacra.tracking.identity import identity
 from simulacra.tracking.runs import earlier
+from simulacra.tracking.stages import duration, stage
 from simulacra.training import checkpoint
 from simulacra.training.fine_tuning import fine_tune
 from simulacra.training.module import Module
@@ -86,14 +89,18 @@ def train_resolved(
         datamodule = build.build_data(config, trust)
         module = build.build_model(config, datamodule.spec, trust)
         build.build_scores(config, trust)  # what is wrong with them is said now, not after training
-        prepare(module, datamodule, config, start is None, trust)
+        with stage("transform", "data read, statistics of the transform fitted"):
+            prepare(module, datamodule, config, start is None, trust)
         loggers = build.build_loggers(config, trust, versions=earlier(run))
         callbacks = build.build_callbacks(config, trust)
         family = Family(run, partial(how_to_go_on, run))
         trainer = build_trainer(config["trainer"], module, callbacks, loggers, family)
         with finished(loggers), distributed.together(family):
             introduce(config, run, loggers, start)
-            fit(trainer, module, datamodule, start, run)
+            opening(config, module, datamodule, trainer, run, loggers)
+            with stage("training", "weights trained") as said:
+                said.append(fit(trainer, module, datamodule, start, run))
+            show_profile(run)
             load_best(module, run, trainer)
             figures = judge(module, datamodule, config, run, trainer, trust)
             figures = trainer.strategy.broadcast(figures)
@@ -206,8 +213,11 @@ def fit(
     datamodule: EventDataModule,
     start: Path | None,
     run: Path,
-) -> None:
+) -> str:
     """Fit, and say how to go on if it is interrupted.
+
+    Returns:
+        How far it came, and how much of the time judging took.
 
     Raises:
         UserError: If training cannot start, or a checkpoint holds another state than training goes on from.
@@ -237,12 +247,31 @@ def fit(
         raise UserError(
             f"{start} holds another state than this training goes on from: {reason}"
         ) from error
+    return f"({trainer.current_epoch} epochs, {begun.judging} of it validation and judging)"
 
 
 class Begun(pl.Callback):
-    """Knows whether training has begun, which it does once all of a checkpoint is restored."""
+    """Knows whether training has begun, which it does once all of a checkpoint is restored, and how long
+    validations take.
+    """
 
     training = False
+
+    def __init__(self) -> None:
+        self._seconds = self._start = 0.0
+
+    @property
+    def judging(self) -> str:
+        """Time of all validations with their judges."""
+        return duration(self._seconds)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A validation begins."""
+        self._start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """A validation is over."""
+        self._seconds += time.monotonic() - self._start
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Training begins."""
@@ -268,6 +297,13 @@ def load_best(module: Module, run: Path, trainer: pl.Trainer) -> None:
 
 
 @rank_zero_only
+def show_profile(run: Path) -> None:
+    """Where the time of the training went, if that was asked for."""
+    if text := profile(run):
+        print(text)
+
+
+@rank_zero_only
 def report(run: Path, figures: dict[str, float]) -> None:
     """The closing line."""
-    print(f"wrote {run}: {headline(figures)}")
+    print(f"wrote {run / 'report.html'}: {headline(figures)}")

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.plugins.environments import SLURMEnvironment
+from pytorch_lightning.profilers import (
+    AdvancedProfiler,
+    Profiler,
+    PyTorchProfiler,
+    SimpleProfiler,
+)
 from pytorch_lightning.strategies import Strategy
 
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
@@ -28,7 +35,17 @@ OWN = (
     "gradient_clip_val",
     "accumulate_grad_batches",
     "skip_nonfinite",
+    "profiler",
 )
+PROFILERS: dict[str, type[Profiler]] = {
+    "simple": SimpleProfiler,
+    "advanced": AdvancedProfiler,
+    "pytorch": PyTorchProfiler,
+}
+"""What measures where time goes: by stages of a training, by functions of Python, by operations of torch."""
+PROFILE = "profile"
+ROWS = 30
+"""Lines of a profile that are shown."""
 
 
 def build_trainer(
@@ -43,7 +60,7 @@ def build_trainer(
     Args:
         config: The ``trainer`` part of the configuration: Lightning's arguments and our own
             (``strategy`` with its ``backend``, ``compile``, ``channels_last``,
-            ``recompute``, ``threads``, ``skip_nonfinite``).
+            ``recompute``, ``threads``, ``skip_nonfinite``, ``profiler``).
         module: What is trained.
         callbacks: Callbacks.
         loggers: Trackers; may be empty.
@@ -80,6 +97,7 @@ def build_trainer(
             **options,
             strategy=_strategy(config, several, family),
             plugins=plugins,
+            profiler=_profiler(config.get("profiler"), family.folder),
             callbacks=[*callbacks, Interruption()],
             logger=list(loggers) or False,
             default_root_dir=family.folder,
@@ -93,6 +111,19 @@ def build_trainer(
     trainer._signal_connector = CommandSignals(trainer)
     EpochsFinished.install(trainer)
     return trainer
+
+
+def _profiler(name: str | None, folder: Path) -> Profiler | None:
+    return None if name is None else PROFILERS[name](dirpath=folder, filename=PROFILE)
+
+
+def profile(folder: Path) -> str:
+    """What a profiler has found in a training, and where it stands; nothing where there was none."""
+    path = folder / f"fit-{PROFILE}.txt"
+    if not path.is_file():
+        return ""
+    lines = path.read_text(encoding="utf-8").rstrip().splitlines()[:ROWS]
+    return "\n".join([*lines, f"all of it: {path}"])
 
 
 def _strategy(config: Mapping[str, Any], several: bool, family: Family) -> str | Strategy:

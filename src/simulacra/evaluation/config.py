@@ -83,6 +83,32 @@ class SearchPath(SearchPathPlugin):
 
 
 PAIR = ("first", "second")
+UNNAMED = ("sweeps", "debug", "paths.", "logger", "hydra", "data.root", "data.files", "trainer.")
+"""Beginnings of overrides that do not enter the name of a job's folder."""
+LONGEST = 60
+"""Characters of such a name."""
+
+
+def job_folder(number: int, overrides: Sequence[str]) -> str:
+    """Name of the folder of a job of a multirun: its number, choices of groups, and numbers with their keys,
+    e.g. ``3_vit_seed-1``; no paths.
+    """
+    parts = [str(number)]
+    for item in overrides:
+        key, _, value = item.lstrip("+~").partition("=")
+        if key.startswith(UNNAMED) or "/" in value or value[:1] in ("", "{", "[", "'"):
+            continue
+        name = "" if choices(key.partition("@")[0]) else re.split(r"[./]", key)[-1] + "-"
+        parts.append(re.sub(r"[^\w.-]+", "-", f"{name}{_short(value)}").strip("-"))
+    return "_".join(parts)[:LONGEST].rstrip("_.-")
+
+
+def _short(value: str) -> str:
+    """A value with four digits where it is a number with more."""
+    try:
+        return value if value.isdecimal() else f"{float(value):.4g}"
+    except ValueError:
+        return value
 
 
 def register() -> None:
@@ -92,6 +118,7 @@ def register() -> None:
     """
     Plugins.instance().register(SweepsSource)
     Plugins.instance().register(SearchPath)
+    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
     store = ConfigStore.instance()
     for side, name in product(PAIR, choices("data")):
         if f"{name}.yaml" not in store.repo.get("data", {}).get(side, {}):

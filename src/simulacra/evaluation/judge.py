@@ -10,15 +10,17 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from simulacra.callbacks.judge import write_details
 from simulacra.callbacks.look import pair
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.build import TRUSTED, Trust, build_evaluator
-from simulacra.evaluation.publish import TWINS, publish, table
+from simulacra.evaluation.publish import TWINS, publish, rows, table
 from simulacra.metrics import Evaluator
 from simulacra.metrics.engine.suite import DEFAULT
 from simulacra.metrics.engine.weighted import effective
 from simulacra.tracking.base import trackers
+from simulacra.tracking.stages import stage
 from simulacra.training.module import Module
 
 FLOOR_SAMPLES = 3
@@ -39,7 +41,8 @@ def judge(
         What ``metrics.json`` holds, on rank 0; nothing on the others.
     """
     evaluation = config["evaluation"]
-    found = pair(module, datamodule, "test", evaluation["events"], config["seed"])
+    with stage("test", "test events generated"):
+        found = pair(module, datamodule, "test", evaluation["events"], config["seed"])
     if found is None:
         return {}
     floor_events = module.truth(datamodule.batch(FLOOR_SAMPLES * found.asked))
@@ -47,26 +50,22 @@ def judge(
     judge = build_evaluator(
         config, found.truth, datamodule.judged, truth=training, training=training, trust=trust
     )
-    result = judge(found.generated)
+    with stage("judging", "generated events judged"):
+        result = judge(found.generated)
     n = len(found.generated)
     figures = dict(result.metrics)
     figures |= {"test/events": float(n), "test/time_per_event_ms": 1e3 * found.seconds / n}
     figures |= weights(found.generated) | _validation(trainer)
     if not module.transform.exact:
         figures |= closure(module, datamodule, judge, found.asked)
-    images = publish(
-        result,
-        figures,
-        config,
-        run,
-        f"{config['model']['name']} on {config['data']['name']}",
-        module.record.provenance,
-    )
+    with stage("report", "figures and report written"):
+        title = f"{config['model']['name']} on {config['data']['name']}"
+        images = publish(result, figures, config, run, title, module.record.provenance)
     best = run / "checkpoints" / "best.ckpt"
-    for logger in trainer.loggers:
-        logger.log_metrics(figures, step=trainer.global_step)
+    write_details(trainer, figures)
     for tracker in trackers(trainer.loggers):
         tracker.table("test/observables", *table(result))
+        tracker.table("test/figures", *rows(figures))
         for name, path in images.items():
             tracker.image(f"test/{name}", path)
         if best.is_file():

@@ -87,6 +87,13 @@ def table(result: EvaluationResult) -> tuple[list[str], list[list[Any]]]:
     return ["observable", *columns], rows
 
 
+def rows(figures: Mapping[str, float]) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of all figures, each with error and floor."""
+    own = [key for key in sorted(figures) if not key.endswith(TWINS[1:])]
+    cells = [[key, *(figures.get(key + twin) for twin in TWINS)] for key in own]
+    return ["figure", *(twin.strip("/").replace("/", " ") or "value" for twin in TWINS)], cells
+
+
 def headline(figures: Mapping[str, float]) -> str:
     """The figures that a closing line names, and the observable that decides the mean W1 alone, if any."""
     parts = []

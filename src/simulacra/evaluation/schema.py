@@ -92,6 +92,7 @@ class Trainer(TypedDict):
     channels_last: bool
     recompute: bool
     threads: Count | None
+    profiler: Literal["simple", "advanced", "pytorch"] | None
 
 
 class Evaluation(TypedDict):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from pytorch_lightning.loggers import Logger
 
@@ -15,9 +16,22 @@ from simulacra.core.constructors import role
 class Tracker(Logger):
     """A logger that also takes images and tables, and whose run begins and ends when it is told."""
 
+    label: ClassVar[str]
+    """What people call the tracker."""
+
     @abstractmethod
     def begin(self, run: Path, step: int | None) -> None:
         """Start tracking the run of a directory, which goes on after ``step`` if it is not None."""
+
+    @abstractmethod
+    def where(self) -> str:
+        """How one looks at the run, or at its figures: an address, a command or a file."""
+
+    def details(self, figures: Mapping[str, float], step: int) -> None:
+        """Keep figures that nobody follows over the steps, such as those of every observable or of a test: by
+        default as any others; a tracker that draws a chart of each keeps their latest values alone.
+        """
+        self.log_metrics(dict(figures), step)
 
     @abstractmethod
     def image(self, key: str, path: Path, step: int | None = None) -> None:

@@ -25,6 +25,8 @@ class CSVTracker(Tracker):
         folder: Where the file goes.
     """
 
+    label = "table"
+
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
@@ -62,6 +64,10 @@ class CSVTracker(Tracker):
     def save(self) -> None:
         """Bring the file up to date."""
         self._table.write()
+
+    def where(self) -> str:
+        """The table."""
+        return str(self.path)
 
     def image(self, key: str, path: Path, step: int | None = None) -> None:
         """The image is a file of the run directory."""

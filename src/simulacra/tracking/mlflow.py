@@ -52,6 +52,8 @@ class MlflowTracker(Tracker):
         UserError: If MLflow is not installed.
     """
 
+    label = "MLflow"
+
     _client: Any | None
 
     def __init__(
@@ -161,6 +163,10 @@ class MlflowTracker(Tracker):
         self._contact.tell(lambda: self.client)
         self._contact.begun = True
         remember(run, "mlflow", {"id": str(self._id)})
+
+    def where(self) -> str:
+        """The server, or the command that shows the folder."""
+        return self.uri if "://" in self.uri else f"mlflow ui --backend-store-uri {self.uri}"
 
     @rank_zero_only
     def image(self, key: str, path: Path, step: int | None = None) -> None:

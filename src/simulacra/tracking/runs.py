@@ -16,6 +16,12 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]{0,127}", re.ASCII)
 """What an id may be: it becomes part of names of folders, too."""
 
 
+def job_number(name: str) -> int | None:
+    """Number of a job of a sweep, with which the name of its folder begins; None where there is none."""
+    found = re.match(r"\d+(?=_|$)", name, re.ASCII)
+    return None if found is None else int(found[0])
+
+
 def remember(run: Path, tracker: str, entry: dict[str, str]) -> None:
     """Write what a tracker says of its run, at least its ``id``, beside what others have said."""
     write_text(run / FILE, json.dumps({**_read(run), tracker: entry}, indent=2) + "\n")

@@ -28,6 +28,8 @@ class TensorboardTracker(Tracker):
         UserError: If TensorBoard is not installed.
     """
 
+    label = "TensorBoard"
+
     def __init__(self, folder: str) -> None:
         super().__init__()
         try:
@@ -80,6 +82,18 @@ class TensorboardTracker(Tracker):
             self.finish(failed=False)
             self._step = step
             self._writer = self._make(self.folder, purge_step=step + 1)
+
+    def where(self) -> str:
+        """The command that shows it."""
+        return f"tensorboard --logdir {self.folder}"
+
+    @rank_zero_only
+    def details(self, figures: Mapping[str, float], step: int) -> None:
+        """Show a table, since every figure would be a chart."""
+        self._step = step
+        for kind in sorted({name.partition("/")[0] for name in figures}):
+            rows = [[n, v] for n, v in sorted(figures.items()) if n.partition("/")[0] == kind]
+            self.table(f"{kind}/figures", ["figure", "value"], rows)
 
     @rank_zero_only
     def image(self, key: str, path: Path, step: int | None = None) -> None:

@@ -62,6 +62,8 @@ class WandbTracker(Tracker, WandbLogger):
         UserError: If ``online`` is asked for without an API key.
     """
 
+    label = "W&B"
+
     def __init__(
         self,
         folder: str,
@@ -77,9 +79,8 @@ class WandbTracker(Tracker, WandbLogger):
     ) -> None:
         self.mode, self.artifacts = chosen(mode), artifacts
         self._contact = Contact("W&B", (wandb.Error, ConnectionError))
-        Path(folder, "wandb").mkdir(
-            parents=True, exist_ok=True
-        )  # wandb falls back to /tmp without it
+        self._folder = Path(folder, "wandb")
+        self._folder.mkdir(parents=True, exist_ok=True)  # wandb falls back to /tmp without it
         super().__init__(
             name=name,
             save_dir=folder,
@@ -133,6 +134,19 @@ class WandbTracker(Tracker, WandbLogger):
             entry["url"] = mine.url
         remember(run, "wandb", entry)
         self._contact.begun = True
+
+    def where(self) -> str:
+        """The address of the run, or the command that shows the offline ones."""
+        if self.mode == "online":
+            return str(self.experiment.url)
+        if self.mode == "disabled":
+            return "disabled"
+        return f"offline: wandb leet {self._folder}"
+
+    @rank_zero_only
+    def details(self, figures: Mapping[str, float], step: int) -> None:
+        """Keep the latest values in the summary of the run, since every figure of its history is a chart."""
+        self._contact.tell(lambda: self.experiment.summary.update(dict(figures)))
 
     @rank_zero_only
     def image(self, key: str, path: Path, step: int | None = None) -> None:
