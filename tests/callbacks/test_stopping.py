@@ -13,7 +13,7 @@ import torch
 from simulacra.callbacks.early_stopping import EarlyStopping
 from simulacra.callbacks.pruning import MedianPruning
 from simulacra.core import UserError
-from simulacra.evaluation.config import compose, job_folder, register
+from simulacra.evaluation.config import compose, job_folder, register, vary
 from simulacra.tracking.runs import job_number
 
 
@@ -130,14 +130,17 @@ def test_a_resumed_job_goes_on_counting(tmp_path: Path) -> None:
     assert now.should_stop
 
 
-def test_folders_of_jobs_are_named_by_what_is_chosen() -> None:
+def test_folders_of_jobs_are_named_by_what_varies() -> None:
     register()
-    varied = ["model=vit", "seed=1", "data.root=/scratch/x", "sweeps=models_seeds", "init=a/b.ckpt"]
-    assert job_folder(3, varied) == "3_vit_seed-1"
-    rates = ["model/size=tiny", "model.optim.optimizer.lr=0.00123456789", "trainer.max_epochs=2"]
-    assert job_folder(12, rates) == "12_tiny_lr-0.001235"
-    assert job_folder(0, ["allow=[a,b]", "+x={a: 1}"]) == "0"
-    assert len(job_folder(1, [f"experiment={'a' * 100}"])) == 60
+    vary(["-m", "model=vit,caloinn", "data.root=/scratch/x", "model.optim.optimizer.lr=1e-3,1e-4"])
+    given = ["model=vit", "seed=1", "data.root=/scratch/x", "model.optim.optimizer.lr=0.00123456"]
+    assert job_folder(3, given, None) == "3_vit_lr-0.001235"
+    assert job_folder(12, given, {"seed": "0,1,2"}) == "12_vit_seed-1_lr-0.001235"
+    vary(["init.checkpoint=a/b.ckpt,c/d.ckpt", "+x={a: 1},{b: 2}"])
+    assert job_folder(0, ["init.checkpoint=a/b.ckpt", "+x={a: 1}"], {}) == "0_x-a-1"
+    vary([])
+    assert job_folder(0, ["model=vit"], None) == "0"
+    assert len(job_folder(1, [f"experiment={'a' * 100}"], {"experiment": "a,b"})) == 60
     assert [job_number(name) for name in ("12_tiny", "3", "x", "3x")] == [12, 3, None, None]
 
 

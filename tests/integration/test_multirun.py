@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from simulacra.cli.main import main
 from simulacra.core import UserError
+from simulacra.training import checkpoint
 
 
 def simulacra(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +35,7 @@ def test_two_jobs_of_two_processes_each(project: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     sweep = next((project / "outputs" / "sweeps" / "multirun").iterdir())
     jobs = sorted(path for path in sweep.iterdir() if path.is_dir())
-    assert [job.name for job in jobs] == ["0_toy_toy_flow", "1_toy_toy_gan"]
+    assert [job.name for job in jobs] == ["0_toy_flow", "1_toy_gan"]
     ids = []
     for job, model in zip(jobs, ("toy_flow", "toy_gan"), strict=True):
         config = OmegaConf.load(job / "config.yaml")
@@ -75,3 +76,36 @@ def test_the_traceback_comes_when_it_is_asked_for(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(UserError, match=r"no\.hdf5"):
         main(["evaluate", "data=toy", "reference=no.hdf5"])
+
+
+def test_a_job_that_falls_behind_ends_early_and_the_table_is_named(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(
+        [
+            "train",
+            "-m",
+            "experiment=toy",
+            "callbacks=pruning",
+            "callbacks.best.monitor=val/w1_mean",
+            "callbacks.pruning.jobs=1",
+            "callbacks.pruning.warmup=1",
+            "callbacks.classifier=null",
+            "logger=csv",
+            "trainer.max_epochs=4",
+            "trainer.max_steps=-1",
+            "model.optimizer.lr=1e-2,1e-6",
+        ]
+    )
+    sweep = next((project / "outputs" / "sweeps" / "multirun").iterdir())
+    jobs = sorted(path.name for path in sweep.iterdir() if path.is_dir())
+    assert jobs == ["0_lr-0.01", "1_lr-1e-06"]
+    steps = [checkpoint.read(sweep / job / "checkpoints" / "last.ckpt")["epoch"] for job in jobs]
+    assert steps == [3, 1]  # from 0; the second validation is the first that is compared
+    assert (
+        sweep / jobs[1] / "metrics.json"
+    ).is_file()  # what it has reached is tested as any other
+    closing = capsys.readouterr().out.splitlines()[-1]
+    assert closing == f"wrote {(sweep / 'table.md').relative_to(project)}"
+    table = (sweep / "table.md").read_text()
+    assert "±" not in table

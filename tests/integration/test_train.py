@@ -11,7 +11,9 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 import simulacra
+from simulacra.cli.train import train
 from simulacra.core import IncompatibleError, UserError
+from simulacra.evaluation.config import compose
 from simulacra.metrics import EvaluationResult
 from simulacra.tracking.runs import earlier
 from simulacra.training import checkpoint
@@ -25,12 +27,25 @@ def one_figure(result: EvaluationResult) -> dict[str, Figure]:
     return {"profiles": Figure()}
 
 
-def test_a_run_leaves_what_it_promises(run_toy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_leaves_and_says_what_it_promises(
+    run_toy: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level("INFO")
     for module in ("evaluation.publish.draw", "callbacks.physics.figures"):
         monkeypatch.setattr(f"simulacra.{module}", one_figure)
     run, figures = run_toy(
         "whole", "callbacks.physics.draw=true", "evaluation.draw=true", "trainer.max_epochs=1"
     )
+    said = [message.split()[0] for message in caplog.messages]
+    stages = ["transform", "model", "data", "run", "table", "training", "test", "judging", "report"]
+    assert [word for word in said if word in stages] == stages
+    assert "toy_flow (small), ToyFlow: 1,664 parameters, on cpu with 1 thread" in caplog.text
+    assert "toy: 512 training, 128 validation and 96 test events" in caplog.text
+    closing = capsys.readouterr().out.splitlines()[-1]
+    assert closing.startswith(f"wrote {run / 'report.html'}: boosted AUC ")
     there = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
     assert {"config.yaml", "metrics.csv", "metrics.json", "report.html"} <= there
     assert {path for path in there if path.startswith("checkpoints")} == {
@@ -207,3 +222,35 @@ def test_the_end_is_always_validated(run_toy: Run, bounds: list[str], steps: lis
     run, _ = run_toy("ended", *bounds, "callbacks.physics=null")
     with (run / "metrics.csv").open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file) if row["val/boosted_auc"]] == steps
+
+
+def test_a_training_that_improves_no_more_ends_and_stays_ended(run_toy: Run) -> None:
+    options = ("callbacks=early_stopping", "callbacks.early_stopping.min_delta=10", "seed=1")
+    patience = ("callbacks.early_stopping.patience=2", "trainer.max_epochs=9")
+    run, _ = run_toy("early", *options, *patience)
+    last = run / "checkpoints" / "last.ckpt"
+    first = checkpoint.read(last)
+    assert first["epoch"] == 2  # from 0: the first validation cannot be worse than anything
+    train(compose("train", [f"resume={run}", f"paths.run={run}", "allow=[toy_plugin]"]))
+    again = checkpoint.read(last)
+    assert again["global_step"] == first["global_step"]
+    assert (run / "report.html").is_file()
+
+
+def test_a_profile_is_written_and_shown(run_toy: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("trainer.profiler=simple", "trainer.max_epochs=1", "callbacks=minimal")
+    run, _ = run_toy("profiled", *options)
+    out = capsys.readouterr().out
+    assert "run_training_epoch" in out
+    assert f"all of it: {run / 'fit-profile.txt'}" in out
+    assert "optimizer_step" in (run / "fit-profile.txt").read_text()
+
+
+def test_one_batch_is_learnt_by_heart(run_toy: Run) -> None:
+    options = ("debug=overfit", "trainer.max_epochs=40", "trainer.check_val_every_n_epoch=40")
+    run, _ = run_toy("overfit", *options)
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
+    assert len(rows) >= 4
+    assert OmegaConf.load(run / "config.yaml").data.limit == 64
+    assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"])

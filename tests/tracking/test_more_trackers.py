@@ -25,7 +25,7 @@ def use(tracker: Tracker, run: Path) -> None:
     tracker.begin(run, None)
     for step in (0, 10, 20):
         tracker.log_metrics({"train/loss": step / 8}, step)
-    tracker.log_metrics({"test/fpd": 0.25, "test/fpd/error": 0.125}, 20)
+    tracker.details({"test/fpd": 0.25, "test/fpd/error": 0.125}, 20)
     tracker.image("val/observables", IMAGE, 10)
     tracker.image("test/observables", IMAGE)
     tracker.table("test/observables", COLUMNS, ROWS)
@@ -45,7 +45,10 @@ def test_tensorboard_shows_figures_images_and_tables(tmp_path: Path) -> None:
     found = accumulator.EventAccumulator(str(tmp_path))
     found.Reload()
     tags = found.Tags()
-    assert {"train/loss", "test/fpd", "test/fpd/error"} <= set(tags["scalars"])
+    assert tags["scalars"] == ["train/loss"]
+    text = found.Tensors("test/figures/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert text.splitlines()[-2:] == ["| test/fpd | 0.25 |", "| test/fpd/error | 0.125 |"]
+    assert tracker.where() == f"tensorboard --logdir {tmp_path}"
     assert set(tags["images"]) == {"val/observables", "test/observables"}
     losses = [(event.step, event.value) for event in found.Scalars("train/loss")]
     assert losses == [(0, 0.0), (10, 1.25), (20, -1.0)]

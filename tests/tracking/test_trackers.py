@@ -108,7 +108,8 @@ def test_an_offline_run_shows_images_table_and_auc(tmp_path: Path) -> None:
     first.log_metrics({"val/boosted_auc": 0.7}, step=4)
     first.image("val/observables", image, 4)
     first.table("test/observables", ["observable", "w1"], [["e_tot", 0.5]])
-    first.log_metrics({"test/classifier/boosted/auc": 0.6}, step=5)
+    first.details({"val/w1/e_tot": 0.2, "test/classifier/boosted/auc": 0.6}, step=5)
+    assert first.where() == f"offline: wandb leet {tmp_path / 'wandb'}"
     first.attach(image, "model")
     (tmp_path / "run").mkdir()
     first.begin(tmp_path / "run", None)
@@ -119,19 +120,32 @@ def test_an_offline_run_shows_images_table_and_auc(tmp_path: Path) -> None:
     assert earlier(tmp_path) == {}
     command = shutil.which("wandb", path=str(Path(sys.executable).parent))
     assert command is not None
+    found, *_ = inspected(command, tmp_path / "wandb", "--summary")
+    assert found["summary"]["test/classifier/boosted/auc"] == 0.6
+    assert found["summary"]["val/observables"]["_type"].startswith("image")
+    assert found["summary"]["test/observables"]["_type"].startswith("table")
+    assert found["config"]["model"] == {"width": 3}
+    assert found["summary"]["val/w1/e_tot"] == 0.2
+    assert found["exit_code"] == 0
+    # only what is followed over the steps is a chart
+    records = inspected(command, tmp_path / "wandb")
+    drawn = [json.dumps(record) for record in records if record.get("type") == "history"]
+    assert any("val/boosted_auc" in record for record in drawn)
+    assert not any("val/w1/e_tot" in record or "test/classifier" in record for record in drawn)
+
+
+def inspected(command: str, folder: Path, *options: str) -> list[dict]:
+    """What W&B finds in the latest run of a folder."""
     done = subprocess.run(
-        [command, "leet", "inspect", "--summary", "--json", str(tmp_path / "wandb")],
+        [command, "leet", "inspect", "--json", *options, str(folder)],
         capture_output=True,
         text=True,
         check=True,
         timeout=100,
     )
-    found = json.loads(done.stdout)
-    assert found["summary"]["test/classifier/boosted/auc"] == 0.6
-    assert found["summary"]["val/observables"]["_type"].startswith("image")
-    assert found["summary"]["test/observables"]["_type"].startswith("table")
-    assert found["config"]["model"] == {"width": 3}
-    assert found["exit_code"] == 0
+    if options:
+        return [json.loads(done.stdout)]
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def test_every_tracker_finds_its_own_run_again(tmp_path: Path) -> None:

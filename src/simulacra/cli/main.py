@@ -52,9 +52,11 @@ class Task:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """In another process: names of folders are made there."""
         from simulacra.evaluation import config
+        from simulacra.evaluation.overrides import taken
 
         self.__dict__ |= state
         config.register()
+        config.vary(taken(self.typed[1:], self.command))
 
     def __call__(self, cfg: Any) -> float | None:
         """Run one job; returns what a sweeper optimises."""
@@ -171,6 +173,7 @@ def run(name: str, arguments: list[str], full_error: bool) -> None:
     task = Task(name, flags(arguments), full_error, arguments)
     before = sys.argv
     chosen = config.without_nothing(taken(arguments, name), name)
+    config.vary(chosen)
     sys.argv = [before[0], *chosen, *in_place(arguments)]
     conf = str(config.folder("conf"))
     try:

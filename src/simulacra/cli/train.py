@@ -247,7 +247,7 @@ def fit(
         raise UserError(
             f"{start} holds another state than this training goes on from: {reason}"
         ) from error
-    return f"({trainer.current_epoch} epochs, {begun.judging} of it validation and judging)"
+    return f"(epochs: {trainer.current_epoch}; {begun.judging} for validation and judging)"
 
 
 class Begun(pl.Callback):

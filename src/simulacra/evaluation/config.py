@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -83,23 +83,40 @@ class SearchPath(SearchPathPlugin):
 
 
 PAIR = ("first", "second")
-UNNAMED = ("sweeps", "debug", "paths.", "logger", "hydra", "data.root", "data.files", "trainer.")
-"""Beginnings of overrides that do not enter the name of a job's folder."""
 LONGEST = 60
-"""Characters of such a name."""
+"""Characters of the name of a job's folder."""
+_varied: set[str] = set()
+"""Keys to which the command line of this process gives several values."""
 
 
-def job_folder(number: int, overrides: Sequence[str]) -> str:
-    """Name of the folder of a job of a multirun: its number, choices of groups, and numbers with their keys,
-    e.g. ``3_vit_seed-1``; no paths.
+def vary(arguments: Sequence[str]) -> None:
+    """Note what a command line varies, for the names of the folders of its jobs."""
+    parser = OverridesParser.create()
+    _varied.clear()
+    for item in arguments:
+        try:
+            found = parser.parse_override(item)
+        except HydraException:
+            continue  # an option, or what Hydra refuses in its own words
+        if found.is_sweep_override():
+            _varied.add(found.get_key_element().lstrip("+~"))
+
+
+def job_folder(number: int, overrides: Sequence[str], params: Mapping[str, Any] | None) -> str:
+    """Name of the folder of a job of a multirun: its number and what the sweep varies, choices of groups by
+    themselves, values with their keys, e.g. ``3_vit_seed-1``; no paths.
+
+    Args:
+        number: Number of the job.
+        overrides: All overrides of the job.
+        params: What the configuration of the sweeper varies, or None.
     """
     parts = [str(number)]
     for item in overrides:
         key, _, value = item.lstrip("+~").partition("=")
-        if key.startswith(UNNAMED) or "/" in value or value[:1] in ("", "{", "[", "'"):
-            continue
-        name = "" if choices(key.partition("@")[0]) else re.split(r"[./]", key)[-1] + "-"
-        parts.append(re.sub(r"[^\w.-]+", "-", f"{name}{_short(value)}").strip("-"))
+        if key in _varied.union(params or ()) and "/" not in value:
+            name = "" if choices(key.partition("@")[0]) else re.split(r"[./]", key)[-1] + "-"
+            parts.append(name + re.sub(r"[^\w.-]+", "-", _short(value)).strip("-"))
     return "_".join(parts)[:LONGEST].rstrip("_.-")
 
 
