@@ -86,7 +86,7 @@ def job(folder: Path, number: int, values: list[float], name: str = "_vit") -> N
 
 
 def median(folder: Path, mode: str = "min", jobs: int = 3) -> MedianPruning:
-    return MedianPruning(str(folder), 5, "val/auc", mode, jobs, warmup=1)
+    return MedianPruning(str(folder), "5_vit", "val/auc", mode, jobs, warmup=1)
 
 
 def test_a_job_behind_the_median_of_the_earlier_ones_ends(tmp_path: Path) -> None:
@@ -149,6 +149,13 @@ def test_the_presets_compose_with_the_default_callbacks(name: str) -> None:
     found = compose("train", [f"callbacks={name}", "callbacks.best.monitor=val/w1_mean"]).callbacks
     assert set(found) == {*compose("train").callbacks, "early_stopping"}
     assert found.early_stopping.monitor == "val/w1_mean"
+
+
+def test_a_single_run_is_compared_with_nothing(tmp_path: Path) -> None:
+    for number in range(3):
+        job(tmp_path, number, [0.1, 0.1])
+    alone = MedianPruning(str(tmp_path), "00-40-47_ds1_vit", "val/auc", "min", 1, warmup=0)
+    assert stops(alone, [0.9, 0.9]) is None
 
 
 def test_a_search_prunes_by_default() -> None:

@@ -253,7 +253,9 @@ def test_figures_are_drawn_over_the_number_that_a_sweep_varies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict = {}
-    monkeypatch.setattr(module, "curves", lambda *given: seen.update(given=given) or Figure())
+    monkeypatch.setattr(
+        "simulacra.plotting.curves.curves", lambda *given: seen.update(given=given) or Figure()
+    )
     for i, (arm, n, seed) in enumerate(product(("scratch", "tuned"), (100, 1000), (0, 1))):
         values = {"w1_mean": n / 1000 + seed, "w1_mean/floor": 0.02}
         overrides = [f"showers={n}", f"arm={arm}", f"seed={seed}", "sweeps=data_efficiency"]

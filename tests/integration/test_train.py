@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 
 import simulacra
+from simulacra.cli.reproduce import reproduce
 from simulacra.cli.train import train
 from simulacra.core import IncompatibleError, UserError
 from simulacra.evaluation.config import compose
@@ -224,7 +225,7 @@ def test_the_end_is_always_validated(run_toy: Run, bounds: list[str], steps: lis
         assert [int(row["step"]) for row in csv.DictReader(file) if row["val/boosted_auc"]] == steps
 
 
-def test_a_training_that_improves_no_more_ends_and_stays_ended(run_toy: Run) -> None:
+def test_a_training_that_improves_no_more_ends_and_stays_ended(run_toy: Run, project: Path) -> None:
     options = ("callbacks=early_stopping", "callbacks.early_stopping.min_delta=10", "seed=1")
     patience = ("callbacks.early_stopping.patience=2", "trainer.max_epochs=9")
     run, _ = run_toy("early", *options, *patience)
@@ -235,6 +236,9 @@ def test_a_training_that_improves_no_more_ends_and_stays_ended(run_toy: Run) -> 
     again = checkpoint.read(last)
     assert again["global_step"] == first["global_step"]
     assert (run / "report.html").is_file()
+    place = project / "outputs" / "again"
+    asked = [f"run={run}", f"paths.run={place}", "allow=[toy_plugin]"]
+    assert reproduce(compose("reproduce", asked))["verdict"] == "equal"
 
 
 def test_a_profile_is_written_and_shown(run_toy: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 import wandb
 
 from simulacra.core import UserError
-from simulacra.tracking.identity import git_commit, identity, typed
+from simulacra.tracking.identity import as_typed, git_commit, identity, typed
 from simulacra.tracking.runs import earlier, remember
 from simulacra.tracking.wandb import WandbTracker, chosen, has_key, offline_because, server
 
@@ -180,6 +180,9 @@ def test_the_command_is_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/x/simulacra", "train", "a=1", "hydra.mode=RUN"])
     with typed(["train", "-m", "a=1,2", "data.root=/a b"]):
         assert identity()["command"] == "simulacra train -m a=1,2 'data.root=/a b'"
+        with as_typed():  # what W&B notes of the command line
+            assert sys.argv == ["/x/simulacra", "train", "-m", "a=1,2", "data.root=/a b"]
+        assert sys.argv[1:] == ["train", "a=1", "hydra.mode=RUN"]
     assert identity()["command"] == "/x/simulacra train a=1 hydra.mode=RUN"
 
 

@@ -80,4 +80,4 @@ class PhysicsValidation(ValidationJudge):
     def _draw(self, trainer: pl.Trainer, result: EvaluationResult) -> None:
         for name, path in save(figures(result), self.folder, "val_").items():
             for tracker in trackers(trainer.loggers):
-                tracker.image(f"val/{name}", path, trainer.global_step)
+                tracker.image(f"figures/val/{name}", path, trainer.global_step)

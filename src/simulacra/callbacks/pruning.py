@@ -30,8 +30,8 @@ class MedianPruning(pl.Callback):
     result when one of them is run again.
 
     Args:
-        folder: Folder of the sweep, with a folder per job.
-        job: Number of this job in it.
+        sweep: Folder of the sweep, with a folder per job.
+        job: Name of the folder of this job, which begins with its number; nothing is compared without one.
         monitor: Logged figure, e.g. ``val/boosted_auc``.
         mode: ``min`` or ``max``.
         jobs: Earlier jobs that must have come as far, at least.
@@ -39,9 +39,9 @@ class MedianPruning(pl.Callback):
     """
 
     def __init__(
-        self, folder: str, job: Whole, monitor: str, mode: str, jobs: Count, warmup: Whole
+        self, sweep: str, job: str, monitor: str, mode: str, jobs: Count, warmup: Whole
     ) -> None:
-        self.folder, self.job, self.monitor = Path(folder), job, monitor
+        self.sweep, self.number, self.monitor = Path(sweep), job_number(job), monitor
         self.sign = -1.0 if mode == "max" else 1.0
         self.jobs, self.warmup = jobs, warmup
         self._best: float | None = None
@@ -71,9 +71,11 @@ class MedianPruning(pl.Callback):
 
     def earlier(self, step: int) -> Iterator[float]:
         """What earlier jobs that have come as far as a step had reached there; smaller is better."""
-        for path in sorted(self.folder.glob(f"*/{TABLE}")):
+        if self.number is None:
+            return
+        for path in sorted(self.sweep.glob(f"*/{TABLE}")):
             number = job_number(path.parent.name)
-            if number is None or number >= self.job:
+            if number is None or number >= self.number:
                 continue
             found = list(figures(path, self.monitor))
             if found and found[-1][0] >= step:

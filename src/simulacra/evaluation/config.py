@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -82,6 +82,12 @@ class SearchPath(SearchPathPlugin):
             search_path.append("current-folder-sweeps", f"sweeps://{here}")
 
 
+RESOLVERS: dict[str, Callable[..., str]] = {
+    "job_folder": lambda number, overrides, params: job_folder(number, overrides, params),
+    "folder_of": lambda path: str(Path(path).parent),
+    "name_of": lambda path: Path(path).name,
+}
+"""What configurations of the package may compute, beside what Hydra and OmegaConf offer."""
 PAIR = ("first", "second")
 LONGEST = 60
 """Characters of the name of a job's folder."""
@@ -135,7 +141,8 @@ def register() -> None:
     """
     Plugins.instance().register(SweepsSource)
     Plugins.instance().register(SearchPath)
-    OmegaConf.register_new_resolver("job_folder", job_folder, replace=True)
+    for name, resolver in RESOLVERS.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
     store = ConfigStore.instance()
     for side, name in product(PAIR, choices("data")):
         if f"{name}.yaml" not in store.repo.get("data", {}).get(side, {}):

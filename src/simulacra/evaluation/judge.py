@@ -67,7 +67,7 @@ def judge(
         tracker.table("test/observables", *table(result))
         tracker.table("test/figures", *rows(figures))
         for name, path in images.items():
-            tracker.image(f"test/{name}", path)
+            tracker.image(f"figures/test/{name}", path)
         if best.is_file():
             tracker.attach(best, "model")
     return figures

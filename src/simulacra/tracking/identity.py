@@ -29,6 +29,18 @@ def typed(arguments: Sequence[str]) -> Iterator[None]:
         _TYPED.reset(token)
 
 
+@contextmanager
+def as_typed() -> Iterator[None]:
+    """In the block ``sys.argv`` is what the user typed, for libraries that note it by themselves."""
+    words, before = _TYPED.get(), sys.argv
+    if words is not None:
+        sys.argv = [before[0], *words]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
 def command_line() -> str:
     """What the user typed, to be copied into a shell."""
     words = _TYPED.get()

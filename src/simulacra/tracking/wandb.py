@@ -25,6 +25,7 @@ from simulacra.core import UserError
 from simulacra.core.constructors import writes
 from simulacra.tracking.base import Tracker
 from simulacra.tracking.contact import Contact
+from simulacra.tracking.identity import as_typed
 from simulacra.tracking.runs import remember
 
 MODES = ("online", "offline", "disabled")
@@ -106,7 +107,8 @@ class WandbTracker(Tracker, WandbLogger):
             UserError: If W&B cannot start it, e.g. because the key is not valid.
         """
         try:
-            return super().experiment
+            with as_typed():
+                return super().experiment
         except wandb.Error as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(
