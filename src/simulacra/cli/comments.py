@@ -90,7 +90,7 @@ def _of(line: int, column: int, remarks: dict[int, tuple[int, str]], ends: dict[
         parts.insert(0, remarks[above][1])
         above -= 1
     if above < 0:  # the head of the file, not of its first key
-        parts: list[str] = []
+        parts = []
     if line in remarks:
         begin, text = remarks[line]
         parts.append(text)
