@@ -46,6 +46,8 @@ PROFILERS: dict[str, type[Profiler]] = {
 PROFILE = "profile"
 ROWS = 30
 """Lines of a profile that are shown."""
+NAME = 56
+"""Characters of the names in it."""
 
 
 def build_trainer(
@@ -123,7 +125,15 @@ def profile(folder: Path) -> str:
     if not path.is_file():
         return ""
     lines = path.read_text(encoding="utf-8").rstrip().splitlines()[:ROWS]
-    return "\n".join([*lines, f"all of it: {path}"])
+    return "\n".join([*map(_narrow, lines), f"all of it: {path}"])
+
+
+def _narrow(line: str) -> str:
+    """A row of Lightning's table, whose names are as long as a callback with all of its settings."""
+    cells = [cell.strip() for cell in line.split("|") if cell.strip()]
+    if len(cells) < 2:
+        return line[:NAME]
+    return f"{cells[0][: NAME - 1]:<{NAME}}" + "".join(f"{cell[:14]:>15}" for cell in cells[1:])
 
 
 def _strategy(config: Mapping[str, Any], several: bool, family: Family) -> str | Strategy:
