@@ -19,6 +19,7 @@ from simulacra.plotting.curves import Level, curves
 from simulacra.plotting.figures import chosen
 from simulacra.plotting.histogram import counted, draw, histogram_pages
 from simulacra.plotting.style import NETWORKS
+from simulacra.tracking.captions import caption
 
 
 def drawn(figure: Figure) -> np.ndarray:
@@ -42,10 +43,13 @@ def test_every_figure_is_drawn_and_pyplot_stays_empty(name: str, wanted: set[str
     if "response" in wanted:  # a response bin needs 30 events
         batch.cond["incident_energy"].fill_(1024.0)
     before = dict(mpl.rcParams)
-    found = figures(
-        Evaluator(batch[:half], module.observables, scores={})(batch[half:]), ("Geant4", "model")
-    )
+    result = Evaluator(batch[:half], module.observables, scores={})(batch[half:])
+    found = figures(result, "my model")
     assert wanted | {"observables_1"} <= set(found)
+    assert all(caption(page)[1] for page in found), "a figure without a caption"
+    texts = [text.get_text() for text in found["observables_1"].legends[0].get_texts()]
+    assert texts[0].startswith(f"{module.spec.simulator}, {name} (")
+    assert texts[1].startswith("my model (")
     for figure in found.values():
         pixels = drawn(figure)
         assert pixels.std() > 0.02, "an empty figure"

@@ -45,6 +45,7 @@ class Seen(HTMLParser):
 @pytest.fixture
 def page(tmp_path: Path) -> str:
     (tmp_path / "images.png").write_bytes(PIXEL)
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     path = write_report(
         tmp_path / "run" / "report.html",
         "caloinn on <ds1>",
@@ -54,8 +55,12 @@ def page(tmp_path: Path) -> str:
         {"events": "embedded sample", "commit": "abc"},
         {"test/floor": "halves"},
         ["model.hidden=128"],
+        {
+            "command": "simulacra train model.hidden=128",
+            "checkpoint": tmp_path / "run" / "checkpoints" / "be st.ckpt",
+        },
     )
-    assert sorted(item.name for item in path.parent.iterdir()) == ["report.html"], (
+    assert sorted(item.name for item in path.parent.iterdir()) == ["checkpoints", "report.html"], (
         "a temporary file is left"
     )
     return path.read_text(encoding="utf-8")
@@ -65,7 +70,7 @@ def test_everything_is_inside_one_well_formed_file(page: str) -> None:
     seen = Seen()
     seen.feed(page)
     assert not seen.open
-    inside = {"data:,", "#figures", "#numbers", "#origin"}
+    inside = {"data:,", "#run", "#figures", "#numbers", "#origin", "checkpoints/be%20st.ckpt"}
     assert inside < set(seen.sources)
     images = [source for source in seen.sources if source not in inside]
     assert len(images) == 2
@@ -81,8 +86,18 @@ def test_figures_errors_floors_and_origin_can_be_read(page: str) -> None:
     assert tile in page
     row = "<td data-v='0.0402'>0.04020</td><td></td><td data-v='0.0101'>0.01010</td>"
     assert f"<td class='text' data-v='w1_mean'>w1_mean</td>{row}<td class='q3' data-v='3.98" in page
-    for text in ("hidden: 128", "model.hidden=128", "embedded sample", "test/floor: halves"):
+    for text in ("hidden: 128", "model.hidden=128", "embedded sample", "<li>floor: halves</li>"):
         assert text in page
+
+
+def test_the_report_says_what_was_run_and_captions_are_words(page: str) -> None:
+    assert (
+        "<td class='text'>command</td><td class='text long'>simulacra train model.hidden=128</td>"
+        in page
+    )
+    assert re.search(r"<a href='checkpoints/be%20st.ckpt'>[^<]*be st.ckpt</a>", page)
+    assert "<figcaption><b>Observables, page 1.</b> Grey: truth; red: generated events" in page
+    assert "<figcaption><b>Mean images.</b>" in page
 
 
 def test_names_cannot_break_the_page(page: str) -> None:

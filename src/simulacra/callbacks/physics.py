@@ -68,7 +68,9 @@ class PhysicsValidation(ValidationJudge):
             )
         result = self._evaluator(found.generated, "val/", found.networks)
         if self.draw:
-            self._draw(trainer, result)
+            assert isinstance(trainer.lightning_module, Module)
+            model = trainer.lightning_module.record.config.get("model", {})
+            self._draw(trainer, result, str(model.get("name", "generated")))
         return {key: value for key, value in result.metrics.items() if self._logged(key)}
 
     def _logged(self, key: str) -> bool:
@@ -77,7 +79,7 @@ class PhysicsValidation(ValidationJudge):
             return False
         return not key.endswith("/floor") or key.split("/")[1] in self.scores
 
-    def _draw(self, trainer: pl.Trainer, result: EvaluationResult) -> None:
-        for name, path in save(figures(result), self.folder, "val_").items():
+    def _draw(self, trainer: pl.Trainer, result: EvaluationResult, model: str) -> None:
+        for name, path in save(figures(result, model), self.folder, "val_").items():
             for tracker in trackers(trainer.loggers):
                 tracker.image(f"figures/val/{name}", path, trainer.global_step)

@@ -20,6 +20,9 @@ class Throughput(pl.Callback):
 
     Args:
         every: Batches between two entries.
+
+    Attributes:
+        seconds: Time from the begin of the training to its end, with validations, of this process; 0 before.
     """
 
     def __init__(self, every: Count) -> None:
@@ -27,6 +30,15 @@ class Throughput(pl.Callback):
         self._begin = self._end = 0.0
         self._wait = self._work = 0.0
         self._events = self._batches = 0
+        self._start = self.seconds = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note when training begins."""
+        self._start = time.perf_counter()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note how long it took."""
+        self.seconds = time.perf_counter() - self._start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the pause between epochs."""

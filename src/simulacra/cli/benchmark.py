@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +14,6 @@ import torch
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from simulacra.cli.machine import whole_folder
 from simulacra.cli.quiet import expected_warnings
@@ -26,6 +23,7 @@ from simulacra.core import UserError
 from simulacra.core.units import factor
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import generator_of, load
+from simulacra.evaluation.facts import count, processor
 from simulacra.evaluation.memory import memory_of
 from simulacra.evaluation.publish import write_json
 from simulacra.evaluation.schema import Benchmark
@@ -187,26 +185,11 @@ def entry(timing: Timing, geant4: Geant4Time | None) -> dict[str, Any]:
     return found
 
 
-def count(parameters: Any) -> int:
-    """Numbers in parameters, each parameter once."""
-    unique: dict[int, nn.Parameter] = {id(item): item for item in parameters}
-    return sum(item.numel() for item in unique.values())
-
-
 def precision(module: GenerativeModule) -> str:
     """Types of the weights, and whether a card may shorten the factors of matrix products."""
     types = sorted({str(item.dtype).removeprefix("torch.") for item in module.parameters()})
     short = module.device.type == "cuda" and torch.get_float32_matmul_precision() != "highest"
     return ", ".join(types) + (" with TF32 products" if short else "")
-
-
-def processor() -> str:
-    """Name of the CPU."""
-    path = Path("/proc/cpuinfo")
-    found = (
-        re.search(r"^model name\s*:\s*(.+)$", path.read_text(), re.M) if path.is_file() else None
-    )
-    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def place(config: dict[str, Any]) -> Path:

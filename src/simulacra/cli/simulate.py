@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from simulacra.callbacks.draw import save
+from simulacra.callbacks.draw import Files
 from simulacra.cli.machine import whole_folder
 from simulacra.cli.signals import interruptible
 from simulacra.core import Batch, UserError
@@ -29,8 +29,7 @@ from simulacra.evaluation.schema import Simulate
 from simulacra.formats.calochallenge import ENERGY
 from simulacra.formats.produced import ProducedShowers, produced
 from simulacra.plotting.histogram import histogram_pages
-from simulacra.plotting.style import styled
-from simulacra.tracking.identity import identity
+from simulacra.tracking.identity import command_line, identity
 from simulacra.tracking.report import write_report
 
 FILES = ("full.hdf5", "fast.hdf5")
@@ -137,15 +136,16 @@ def publish(
         cond = {ENERGY: torch.from_numpy(energy)[:, None].float()}
         format.write(folder / name, Batch(x, cond), {"simulacra_seed": config["seed"]})
     write_json(folder / "metrics.json", dict(sorted(metrics.items())))
-    with styled():
-        pages = {
-            f"{name}_{number}": page
+    files = Files.of(config["figures"])
+    with files.styled():
+        pages = [
+            (f"{name}_{number}", page)
             for name, panels in comparison.panels(detector, primaries, *samples).items()
             for number, page in enumerate(
-                histogram_pages(panels, comparison.LABELS, (primaries.events,) * 2)
+                histogram_pages(panels, comparison.LABELS, (primaries.events,) * 2), start=1
             )
-        }
-        images = save(pages, folder / "figures")
+        ]
+    images = files.write(pages, folder / "figures")
     write_report(
         folder / "report.html",
         f"full and fast simulation in {detector.name}",
@@ -154,4 +154,5 @@ def publish(
         config,
         {key: str(value) for key, value in identity().items()},
         overrides=overrides(),
+        facts={"command": command_line(), "checkpoint": Path(str(config["checkpoint"]))},
     )

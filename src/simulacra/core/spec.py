@@ -161,6 +161,7 @@ class Spec:
             where nothing is known of it. Events outside of it are remarked on, not refused.
         particles: Those whose four-momenta are features of a table.
         resonances: What such particles come from.
+        simulator: What makes the true events, for legends: ``Geant4``, ``Pythia``; empty: not known.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Spec:
     response: tuple[float, float] | None = declared(default=None, compare=False)
     particles: tuple[Particle, ...] = declared(default=(), compare=False)
     resonances: tuple[Resonance, ...] = declared(default=(), compare=False)
+    simulator: str = declared(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not self.shape or min(self.shape) < 1 or self.n_voxels > LARGEST:

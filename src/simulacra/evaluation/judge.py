@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from simulacra.callbacks.look import pair
 from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.build import TRUSTED, Trust, build_evaluator
+from simulacra.evaluation.course import course
+from simulacra.evaluation.facts import of_training
 from simulacra.evaluation.publish import TWINS, publish, rows, table
 from simulacra.metrics import Evaluator
 from simulacra.metrics.engine.suite import DEFAULT
@@ -58,10 +61,21 @@ def judge(
     figures |= weights(found.generated) | _validation(trainer)
     if not module.transform.exact:
         figures |= closure(module, datamodule, judge, found.asked)
-    with stage("report", "figures and report written"):
-        title = f"{config['model']['name']} on {config['data']['name']}"
-        images = publish(result, figures, config, run, title, module.record.provenance)
     best = run / "checkpoints" / "best.ckpt"
+    for logger in trainer.loggers:
+        logger.save()  # the course of the training is drawn from what is written
+    with stage("report", "figures and report written"):
+        images = publish(
+            result,
+            figures,
+            config,
+            run,
+            f"{config['model']['name']} on {config['data']['name']}",
+            module.record.provenance,
+            config["model"]["name"],
+            of_training(module, trainer, best),
+            partial(course, run),
+        )
     write_details(trainer, figures)
     for tracker in trackers(trainer.loggers):
         tracker.table("test/observables", *table(result))

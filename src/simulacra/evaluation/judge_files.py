@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from simulacra.core import Spec, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import data_of, draw_paths, load
+from simulacra.evaluation.facts import of_evaluation
 from simulacra.evaluation.files import WARN, Opened, different_conditions, open_events
 from simulacra.evaluation.publish import publish
 from simulacra.evaluation.scans import Generator, drawings, matching, regions, scans
@@ -89,12 +91,14 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
         result.metrics.update(opened[path].cut.figures())
         count = {"test/events": float(len(events))}
         figures = {**result.metrics, **ranked.figures(path), **count, **timing}
-        drawn: dict[str, Drawing] = {}
+        drawn: Callable[[], Mapping[str, Drawing]] = dict
         if generator is not None:
             scanned = scans(generator, judge.reference, config["scan"], config["seed"])
             figures |= flat(figure for item in scanned.values() for figure in item.figures.items())
-            drawn = drawings(scanned, judge.reference)
-        write(result, figures, path, folder, config, drawn)
+            drawn = partial(drawings, scanned, judge.reference, (result.truth, named(config, path)))
+        module = None if generator is None else generator.module
+        facts = of_evaluation(config, module)
+        write(result, figures, path, folder, config, facts, drawn)
         found[path] = Judgement(path, folder, figures)
     return list(found.values())
 
@@ -262,14 +266,22 @@ def write(
     generated: str,
     folder: Path,
     config: Mapping[str, Any],
-    drawn: Mapping[str, Drawing],
+    facts: Mapping[str, str | Path],
+    drawn: Callable[[], Mapping[str, Drawing]],
 ) -> None:
-    """Leave figures, report and configuration in a directory; ``drawn`` are figures beside the result's."""
+    """Leave figures, report and configuration in a directory; ``drawn`` draws figures beside the result's."""
     folder.mkdir(parents=True, exist_ok=True)
-    title = f"{Path(generated).name} against {Path(config['reference']).name}"
-    own = {**config, "generated": generated}
-    publish(result, figures, own, folder, title, provenance(own), drawn)
+    own, name = {**config, "generated": generated}, named(config, generated)
+    made = Path(generated).name if config["checkpoint"] is None else name
+    title, origin = f"{made} against {Path(config['reference']).name}", provenance(own)
+    publish(result, figures, own, folder, title, origin, name, facts, drawn)
     saved.save(own, folder)
+
+
+def named(config: Mapping[str, Any], generated: str) -> str:
+    """Name of generated events in legends: of a checkpoint its model, else the file."""
+    model = config.get("model") if config["checkpoint"] is not None else None
+    return str((model or {}).get("name") or Path(generated).stem)
 
 
 def provenance(config: Mapping[str, Any]) -> dict[str, str]:

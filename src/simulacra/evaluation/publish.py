@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from matplotlib.figure import Figure
 
-from simulacra.callbacks.draw import save
+from simulacra.callbacks.draw import Files
 from simulacra.core.files import write_text
 from simulacra.metrics import EvaluationResult
-from simulacra.plotting import figures as draw
 from simulacra.tracking.report import write_report
 
 AUC, W1 = "test/classifier/boosted/auc", "test/w1_mean"
@@ -28,7 +27,9 @@ def publish(
     folder: Path,
     title: str,
     provenance: Mapping[str, str],
-    drawn: Mapping[str, Figure] | None = None,
+    model: str,
+    facts: Mapping[str, str | Path] | None = None,
+    drawn: Callable[[], Mapping[str, Figure]] = dict,
 ) -> dict[str, Path]:
     """Write figures, ``metrics.json`` and ``report.html``.
 
@@ -39,13 +40,19 @@ def publish(
         folder: Directory of the run.
         title: What was evaluated.
         provenance: Where events and code come from.
-        drawn: Further figures by name.
+        model: Name of the generated events in legends.
+        facts: What was run, for the report.
+        drawn: Draws further figures by name, in the style of the others.
 
     Returns:
         The images by name.
     """
-    pages = {**draw(result), **(drawn or {})} if config["evaluation"]["draw"] else {}
-    images = save(pages, folder / "figures")
+    images: dict[str, Path] = {}
+    if config["evaluation"]["draw"]:
+        files = Files.of(config["figures"])
+        with files.styled():
+            further = drawn()
+        images = files.publish(result, model, further.items(), folder / "figures")
     write_json(folder / "metrics.json", dict(sorted(figures.items())))
     level = {
         "evaluation": f"{config['evaluation']['level']}, {result.events[0]:,} true and "
@@ -61,6 +68,7 @@ def publish(
         provenance,
         {**level, **result.notes},
         overrides(),
+        facts,
     )
     return images
 

@@ -30,7 +30,17 @@ BUILT = (
     "evaluation.posterior",
 )
 """Parts in which objects are named."""
-GROUPS = ("data", "model", "adapt", "trainer", "callbacks", "logger", "evaluation", "paths")
+GROUPS = (
+    "data",
+    "model",
+    "adapt",
+    "trainer",
+    "callbacks",
+    "logger",
+    "evaluation",
+    "figures",
+    "paths",
+)
 """Parts that are chosen by name; in a saved configuration only their fields can be changed."""
 
 

@@ -128,12 +128,23 @@ def _quiet() -> Iterator[None]:
         outside.setLevel(before)
 
 
-def drawings(found: Mapping[str, Scan], reference: Judged) -> dict[str, Drawing]:
-    """A page of observables per scan, and one of an event on the way where the data have images."""
-    axes = dict(reference.observables.axes())
-    pages = {f"scan_{name}": scan_page(item, axes) for name, item in found.items()}
-    events = {f"event_{name}": event_page(item) for name, item in found.items() if item.images[0]}
-    return pages | events
+def drawings(
+    found: Mapping[str, Scan], reference: Judged, labels: tuple[str, str]
+) -> dict[str, Drawing]:
+    """A page of observables per scan, and one of an event on the way where the data have images.
+
+    Args:
+        found: The scans.
+        reference: True events.
+        labels: Names of truth and generated events.
+    """
+    observables, pages = reference.observables, {}
+    for name, item in found.items():
+        text = observables.asked if item.field.role == "energy" else ""
+        pages[f"scan_{name}"] = scan_page(item, dict(observables.axes()), labels, text)
+        if item.images[0]:
+            pages[f"event_{name}"] = event_page(item, labels[1], text)
+    return pages
 
 
 def matching(datamodule: EventDataModule, own: EventDataModule) -> None:

@@ -108,6 +108,16 @@ class Evaluation(TypedDict):
     draw: bool
 
 
+class Figures(TypedDict):
+    """``conf/figures``."""
+
+    formats: Sequence[Literal["pdf", "png", "svg"]]
+    panels: bool
+    style: Literal["plain", "cms", "atlas"]
+    label: str | None
+    dpi: Annotated[int, Interval(30, 1200)]
+
+
 class Scanned(TypedDict):
     """``scan`` of ``conf/evaluate.yaml``."""
 
@@ -129,6 +139,7 @@ class Train(TypedDict):
 
     trainer: Trainer
     evaluation: Evaluation
+    figures: Figures
     paths: Paths
     seed: NumpySeed
     resume: PathName | None
@@ -171,6 +182,7 @@ class Produce(TypedDict):
 class Simulate(TypedDict):
     """``conf/simulate.yaml``."""
 
+    figures: Figures
     checkpoint: PathName | None
     output: PathName | None
     overwrite: bool
@@ -208,6 +220,7 @@ class Evaluate(TypedDict):
     """``conf/evaluate.yaml``."""
 
     evaluation: Evaluation
+    figures: Figures
     reference: PathName | None
     generated: Files | None
     ensemble: Files | None
@@ -267,6 +280,7 @@ class Publish(TypedDict):
 class Compare(TypedDict):
     """``conf/compare.yaml``."""
 
+    figures: Figures
     runs: Files | None
     published: str | None
     output: PathName

@@ -144,6 +144,7 @@ def ild_cloud() -> Spec:
         prior=(Prior(ENERGY, "uniform", (10.0, 90.0)),),
         sample_batch=64,
         response=RESPONSE,
+        simulator="Geant4",
     )
 
 

@@ -123,6 +123,7 @@ def _ds1(name: str, binning: str, counts: tuple[float, ...]) -> Spec:
         cut=1.0,  # MeV, the challenge's evaluation since November 2023
         prior=(Prior(ENERGY, "discrete", DS1_ENERGIES, counts),),
         response=RESPONSE,
+        simulator="Geant4",
     )
 
 
@@ -142,4 +143,5 @@ def _cylinder(name: str, binning: str, sample_batch: int) -> Spec:
         prior=(Prior(ENERGY, "loguniform", (1e3, 1e6)),),
         sample_batch=sample_batch,
         response=RESPONSE,
+        simulator="Geant4",
     )

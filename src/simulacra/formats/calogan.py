@@ -173,6 +173,7 @@ def calogan(particles: Sequence[str] = ("eplus",)) -> Spec:
         geometry=geometry,
         prior=prior,
         response=RESPONSE,
+        simulator="Geant4",
     )
 
 

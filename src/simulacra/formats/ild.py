@@ -197,4 +197,5 @@ def _grid(
         prior=(Prior(ENERGY, "uniform", (10.0, 100.0)),),
         sample_batch=sample_batch,
         response=RESPONSE,
+        simulator="Geant4",
     )

@@ -98,6 +98,7 @@ def jetclass(classes: Sequence[str] = CLASSES) -> Spec:
         prior=(Prior("jet_class", "discrete", tuple(map(float, range(len(classes))))),)
         if several
         else (),
+        simulator="Pythia and Delphes",
     )
 
 

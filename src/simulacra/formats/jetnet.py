@@ -88,6 +88,7 @@ def jetnet(particles: int, classes: Sequence[str]) -> Spec:
         prior=(Prior("jet_class", "discrete", tuple(map(float, range(len(classes)))), weights),)
         if several
         else (),
+        simulator="Pythia",
     )
 
 

@@ -63,6 +63,7 @@ def lhco_events() -> Spec:
         conditions=(Field("label", classes=LABELS, role="class"),),
         event=tuple(_feature_fields()),
         sample_batch=256,
+        simulator="Pythia and Delphes",
     )
 
 

@@ -93,4 +93,5 @@ def produced(detector: Detector, cut: NotNegative = 1.0) -> Spec:
         ),
         sample_batch=256,
         response=RESPONSE,
+        simulator="Geant4",
     )

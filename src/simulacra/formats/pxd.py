@@ -195,6 +195,7 @@ def _spec(name: str, sensors: Sequence[str], pool: int, ceiling: int, batch: int
         threshold=THRESHOLD,
         cut=THRESHOLD,
         sample_batch=batch,
+        simulator="Geant4",
     )
 
 

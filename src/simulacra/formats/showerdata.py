@@ -346,6 +346,7 @@ def showerdata(
         prior=prior,
         sample_batch=64,
         response=(1e-3, 3.0),
+        simulator="Geant4",
     )
 
 

@@ -34,6 +34,7 @@ class SixQuarks(TableFiles):
 
     def __init__(self) -> None:
         super().__init__("events", six_quark_columns(), six_quark_particles(), RESONANCES)
+        self.spec = self.spec.with_(simulator="Pythia")
 
 
 def six_quark_columns() -> tuple[Column, ...]:

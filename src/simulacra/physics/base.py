@@ -17,6 +17,8 @@ from simulacra.core import Batch, Spec
 from simulacra.core.constructors import role
 
 Found = TypeVar("Found")
+ASKED, RATIO = "asked for", "seen / asked"
+"""Texts of what is asked for and of what is seen over it, where a set of observables has none of its own."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Profile:
         axis: Label and unit of the coordinate.
         label: Text for the content.
         unit: Unit of the content.
+        names: Names of the bins ``(K,)``, where they have some: the numbers of layers or sensors.
     """
 
     values: Tensor
@@ -123,6 +126,7 @@ class Profile:
     axis: Axis
     label: str
     unit: str = ""
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,10 +178,14 @@ class ObservableSet(ABC):
         split: Proportions of training, selection and report part in the network classifiers' test.
         core: Share of events in the shortest interval that response and resolution are computed
             from (1: all events).
+        asked: Text for what is asked for in :meth:`response`.
+        ratio: Text for what is seen over it.
     """
 
     split: tuple[float, float, float] = (3.0, 1.0, 1.0)
     core: float = 1.0
+    asked: str = ASKED
+    ratio: str = RATIO
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec

@@ -48,6 +48,8 @@ class CalorimeterObservables(ObservableSet):
         radial_bins: Number of rings of the radial profile where layers are not polar.
     """
 
+    asked, ratio = r"$E_\mathrm{inc}$", r"$E_\mathrm{tot} / E_\mathrm{inc}$"
+
     def __init__(self, spec: Spec, radial_bins: int = 24) -> None:
         super().__init__(spec)
         if spec.geometry is None:
@@ -135,10 +137,13 @@ class CalorimeterObservables(ObservableSet):
         radial = hits.grouped(ring, len(edges) - 1)
         longitudinal = self.layer_energy(batch)
         widths = edges.diff()
+        names = tuple(str(layer.id) for layer in self.geometry.layers)
         depth = Axis("layer", bins=len(self.geometry))
         distance = Axis("distance from the axis", "mm", log=bool(widths.max() > 5 * widths.min()))
         return {
-            "longitudinal": Profile(longitudinal, layers, depth, "mean energy per layer", unit),
+            "longitudinal": Profile(
+                longitudinal, layers, depth, "mean energy per layer", unit, names
+            ),
             "radial": Profile(radial, edges, distance, "mean energy per ring", unit),
         }
 
@@ -207,7 +212,10 @@ def _middle(edges: Sequence[float]) -> float:
 
 def _image(layer: Layer, cells: Tensor, label: str, unit: str) -> Image:
     rows, cols = (torch.tensor(edges, dtype=torch.float64) for edges in layer.edges)
-    axes = tuple(Axis(name, "rad" if name == "alpha" else "mm") for name in layer.axes)
+    axes = tuple(
+        Axis(r"$\alpha$", "rad") if name == "alpha" else Axis(f"${name}$", "mm")
+        for name in layer.axes
+    )
     return Image(
         cells, (rows, cols), (axes[0], axes[1]), label, unit, polar=layer.axes == ("alpha", "r")
     )

@@ -134,7 +134,7 @@ class CaloChallengeObservables(CalorimeterObservables):
         """The public evaluation's binnings; the upper end of energies is the truth's maximum."""
         cut = max(self.spec.cut, 1e-12)
         unit = self.spec.unit
-        found = {"e_tot_over_e_inc": Axis(r"$E_{tot} / E_{inc}$", "", 100, 0.5, 1.5)}
+        found = {"e_tot_over_e_inc": Axis(self.ratio, "", 100, 0.5, 1.5)}
         for i, layer in enumerate(self.geometry.layers):
             n = layer.id
             found[f"energy_layer_{n}"] = Axis(f"$E$ of layer {n}", unit, 39, cut, None, log=True)
@@ -200,7 +200,7 @@ class CaloChallengeObservables(CalorimeterObservables):
         """20 bins of E_tot/E_inc, narrower at high energy where the data set says so."""
         narrow = self._narrow is not None and energy >= self._narrow_from
         low, high = self._narrow if narrow and self._narrow is not None else self._response
-        return Axis(r"$E_{tot} / E_{inc}$", "", 20, low, high)
+        return Axis(self.ratio, "", 20, low, high)
 
     def _range(self, kind: str, number: int) -> float:
         return self.layer_ranges.get(number, {}).get(kind, self.ranges[kind])

@@ -107,8 +107,8 @@ class CaloGANObservables(CalorimeterObservables):
         unit, low = self.spec.unit, max(self.spec.cut, 1e-3)
         layers = len(self.geometry)
         found = {
-            "e_tot": Axis(r"$E_{tot}$", unit),
-            "e_tot_over_e_inc": Axis(r"$E_{tot} / E_{inc}$"),
+            "e_tot": Axis(r"$E_\mathrm{tot}$", unit),
+            "e_tot_over_e_inc": Axis(self.ratio),
             "depth": Axis("deepest layer with energy", "", layers, -0.5, layers - 0.5),
             "depth_weighted_energy": Axis(r"depth-weighted energy $l_d$", unit),
             "shower_depth": Axis(r"shower depth $s_d$"),
@@ -120,7 +120,9 @@ class CaloGANObservables(CalorimeterObservables):
             found[f"width_layer_{n}"] = Axis(f"width along axis 1 of layer {n}", "mm")
             found[f"width_second_layer_{n}"] = Axis(f"width along axis 2 of layer {n}", "mm")
             found[f"centre_second_layer_{n}"] = Axis(f"centre along axis 2 of layer {n}", "mm")
-            found[f"e_ratio_layer_{n}"] = Axis(f"$E_{{ratio}}$ of layer {n}", "", 50, 0.0, 1.0)
+            found[f"e_ratio_layer_{n}"] = Axis(
+                rf"$E_\mathrm{{ratio}}$ of layer {n}", "", 50, 0.0, 1.0
+            )
             found[f"sparsity_layer_{n}"] = Axis(f"occupied fraction of layer {n}")
             for rank in range(1, self.brightest + 1):
                 found[f"brightest_{rank}_layer_{n}"] = Axis(

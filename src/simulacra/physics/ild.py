@@ -43,6 +43,8 @@ class ILDObservables(CalorimeterObservables):
         window: Distance from such an energy up to which a shower counts [unit of the condition].
     """
 
+    ratio = r"$E_\mathrm{vis} / E_\mathrm{inc}$"
+
     def __init__(
         self,
         spec: Spec,
@@ -119,16 +121,16 @@ class ILDObservables(CalorimeterObservables):
         n_low, n_high = self._hits or (None, None)
         found = {
             "e_tot": Axis("visible energy", unit, 100, e_low, e_high),
-            "e_tot_over_e_inc": Axis(r"$E_{vis} / E_{inc}$"),
+            "e_tot_over_e_inc": Axis(self.ratio),
             "n_hit": Axis("number of hits", "", 100, n_low, n_high),
             "m1_z": Axis("centre of gravity in depth", "layers", 50, z_low, z_high),
             "m2_z": Axis("variance in depth", r"layers$^2$"),
         }
         for name, size in (("x", rows), ("y", cols)):
             found[f"m1_{name}"] = Axis(
-                f"centre of gravity along {name}", "cells", 50, size / 2 - 2.5, size / 2 + 2.5
+                f"centre of gravity along ${name}$", "cells", 50, size / 2 - 2.5, size / 2 + 2.5
             )
-            found[f"m2_{name}"] = Axis(f"variance along {name}", r"cells$^2$")
+            found[f"m2_{name}"] = Axis(f"variance along ${name}$", r"cells$^2$")
         for number, text in enumerate(("first", "second", "last"), start=1):
             found[f"third_{number}"] = Axis(f"energy fraction in the {text} third")
         found["hit_energy"] = Axis(

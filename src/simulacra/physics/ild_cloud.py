@@ -93,6 +93,7 @@ class ILDCloudObservables(ObservableSet):
         along: Name of the axis along which layers follow each other, and its unit.
     """
 
+    asked, ratio = r"$E_\mathrm{inc}$", r"$E_\mathrm{vis} / E_\mathrm{inc}$"
     across: ClassVar[tuple[str, str]] = ("x", "z")
     along: ClassVar[tuple[str, str]] = ("y", "mm")
 
@@ -173,12 +174,12 @@ class ILDCloudObservables(ObservableSet):
         e_low, e_high = self._visible or (None, None)
         (first, second), (along, unit) = self.across, self.along
         found = {
-            f"cog_{first}": Axis(f"centre of gravity along {first}", "mm", 30),
+            f"cog_{first}": Axis(f"centre of gravity along ${first}$", "mm", 30),
             f"cog_{along}": Axis("centre of gravity in depth", unit, 30),
-            f"cog_{second}": Axis(f"centre of gravity along {second}", "mm", 30),
+            f"cog_{second}": Axis(f"centre of gravity along ${second}$", "mm", 30),
             "n_hit": Axis("number of hits", "", 49, n_low, n_high),
             "e_tot": Axis("visible energy", "MeV", 49, e_low, e_high),
-            "e_tot_over_e_inc": Axis(r"$E_{vis} / E_{inc}$"),
+            "e_tot_over_e_inc": Axis(self.ratio),
         }
         for number, (low, high) in enumerate(
             zip(self.layer_groups[:-1], self.layer_groups[1:], strict=True)
@@ -216,7 +217,12 @@ class ILDCloudObservables(ObservableSet):
         axis, distance = Axis("layer", bins=layers), Axis("distance from the axis", "mm")
         return {
             "longitudinal": Profile(
-                depth, torch.arange(layers + 1.0), axis, "mean energy per layer", "MeV"
+                depth,
+                torch.arange(layers + 1.0),
+                axis,
+                "mean energy per layer",
+                "MeV",
+                tuple(map(str, range(layers))),
             ),
             "radial": Profile(radial, steps, distance, "mean energy per ring", "MeV"),
         }
@@ -230,7 +236,7 @@ class ILDCloudObservables(ObservableSet):
         half = 20.5 * self.pitch
         edges = [even_edges(o - half, o + half, 41) for o in self.origin]
         layers = torch.arange(round(float(self.layer_groups[-1])) + 2, dtype=torch.float64)
-        x, z, layer = *(Axis(name, "mm") for name in self.across), Axis("layer")
+        x, z, layer = *(Axis(f"${name}$", "mm") for name in self.across), Axis("layer")
         views = {
             "front": ("all layers", hits.z, edges[1], z),
             "side": ("side view", hits.layer, layers, layer),

@@ -23,8 +23,8 @@ _AXES = {
     "active_pixels": Axis("pixels that are not zero"),
     "leading_ptrel": Axis("leading pixel"),
     "second_ptrel": Axis("second pixel"),
-    "centroid_eta": Axis("$p_T$-weighted mean eta"),
-    "centroid_phi": Axis("$p_T$-weighted mean phi", "rad"),
+    "centroid_eta": Axis(r"$p_T$-weighted mean $\eta$"),
+    "centroid_phi": Axis(r"$p_T$-weighted mean $\phi$", "rad"),
     "lha": Axis("Les Houches angularity"),
     "width": Axis("jet width"),
     "thrust": Axis("thrust angularity"),
@@ -96,7 +96,7 @@ class JetImageObservables(ObservableSet):
             "jet": Image(
                 summed.view(self.layer.shape),
                 edges,
-                (Axis("relative eta"), Axis("relative phi", "rad")),
+                (Axis(r"relative $\eta$"), Axis(r"relative $\phi$", "rad")),
                 "relative $p_T$",
             )
         }

@@ -29,8 +29,8 @@ _SHAPE = {
     "multiplicity": Axis("number of particles"),
     "leading_ptrel": Axis("leading relative $p_T$"),
     "second_ptrel": Axis("second relative $p_T$"),
-    "centroid_eta": Axis("$p_T$-weighted mean eta"),
-    "centroid_phi": Axis("$p_T$-weighted mean phi", "rad"),
+    "centroid_eta": Axis(r"$p_T$-weighted mean $\eta$"),
+    "centroid_phi": Axis(r"$p_T$-weighted mean $\phi$", "rad"),
     "lha": Axis("Les Houches angularity"),
     "width": Axis("jet width"),
     "thrust": Axis("thrust angularity"),
@@ -40,13 +40,13 @@ _SHAPE = {
     "d2": Axis("$D_2$"),
 }
 _PARTICLE = {
-    "etarel": Axis("particle relative eta"),
-    "phirel": Axis("particle relative phi", "rad"),
+    "etarel": Axis(r"particle relative $\eta$"),
+    "phirel": Axis(r"particle relative $\phi$", "rad"),
     "ptrel": Axis("particle relative $p_T$"),
 }
 _EVENT = {
     "pt": Axis("jet $p_T$", "GeV"),
-    "eta": Axis("jet eta"),
+    "eta": Axis(r"jet $\eta$"),
     "mass": Axis("jet mass", "GeV"),
     "num_particles": Axis("number of particles of the jet"),
 }
@@ -148,7 +148,7 @@ class JetObservables(ObservableSet):
         pt = weighed(pt, mask.nonzero()[:, 0], batch)
         edges = even_edges(-EXTENT, EXTENT, 2 * RINGS)
         summed = torch.histogramdd(torch.stack([eta, phi], 1), bins=[edges, edges], weight=pt).hist
-        axes = Axis("relative eta"), Axis("relative phi", "rad")
+        axes = Axis(r"relative $\eta$"), Axis(r"relative $\phi$", "rad")
         return {"jet": Image(summed.to(batch.x.device), (edges, edges), axes, "relative $p_T$")}
 
     def mask(self, batch: Batch) -> Tensor:

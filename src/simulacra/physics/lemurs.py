@@ -13,19 +13,17 @@ from simulacra.core import Batch
 from simulacra.physics.base import Axis
 from simulacra.physics.calochallenge import CaloChallengeObservables
 
-_RESPONSE = r"$E_{tot} / E_{inc}$"
-
 
 class LemursObservables(CaloChallengeObservables):
     """See the module's docstring."""
 
     def axes(self) -> dict[str, Axis]:
         """Those of the public evaluation of data set 2, but for visible over incident energy."""
-        return {**super().axes(), "e_tot_over_e_inc": Axis(_RESPONSE, "", 100)}
+        return {**super().axes(), "e_tot_over_e_inc": Axis(self.ratio, "", 100)}
 
     def response_axis(self, energy: float) -> Axis:
         """20 bins of E_tot/E_inc over the range of the truth."""
-        return Axis(_RESPONSE, "", 20)
+        return Axis(self.ratio, "", 20)
 
     def features(self, batch: Batch) -> Tensor:
         """The "high" inputs of data set 2, then the other conditions; of an angle that closes on itself its

@@ -165,11 +165,13 @@ class PxdObservables(ObservableSet):
         """Occupancy and charge of each sensor, in the order of the geometry."""
         fired, charge = self.fired(batch).counts()
         edges = torch.arange(len(self.sensors) + 1, dtype=torch.float64)
-        axis = Axis("sensor", bins=len(self.sensors))
+        axis, names = Axis("sensor", bins=len(self.sensors)), tuple(map(str, self.sensors))
         return {
-            "occupancy_by_sensor": Profile(fired / self._pixels, edges, axis, "mean occupancy"),
+            "occupancy_by_sensor": Profile(
+                fired / self._pixels, edges, axis, "mean occupancy", names=names
+            ),
             "charge_by_sensor": Profile(
-                charge, edges, axis, "mean charge per sensor", self.spec.unit
+                charge, edges, axis, "mean charge per sensor", self.spec.unit, names
             ),
         }
 

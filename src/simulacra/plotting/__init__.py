@@ -1,5 +1,5 @@
 """Figures: arrays and axes in, figure out."""
 
-from simulacra.plotting.figures import figures
+from simulacra.plotting.figures import figures, panels
 
-__all__ = ["figures"]
+__all__ = ["figures", "panels"]

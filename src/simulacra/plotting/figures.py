@@ -3,50 +3,102 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from simulacra.metrics.engine.agreement import Agreement
 from simulacra.metrics.engine.band import Band
 from simulacra.metrics.engine.result import EvaluationResult, Histogram, ProfilePair
-from simulacra.plotting.histogram import Panel, counted, histogram_pages
+from simulacra.plotting.correlation import correlation_page
+from simulacra.plotting.histogram import Panel, counted, histogram_page, histogram_pages
 from simulacra.plotting.image import image_page, paired
-from simulacra.plotting.response import Curve, correlation_page, response_page
-from simulacra.plotting.style import LABELS, styled, with_unit
+from simulacra.plotting.response import Curve, response_page
+from simulacra.plotting.style import spaced, styled, with_unit
 
+Array = NDArray[np.float64]
 PER_FAMILY = 6
 """Panels of observables that differ in a number only (their layer), at most, evenly chosen."""
+TINY = 1e-3
+"""p-values below it are said to be."""
 
 
-def figures(result: EvaluationResult, labels: tuple[str, str] = LABELS) -> dict[str, Figure]:
-    """Every figure by name; nothing stays open in pyplot.
+def figures(
+    result: EvaluationResult,
+    model: str = "generated",
+    style: str = "plain",
+    label: str | None = None,
+) -> dict[str, Figure]:
+    r"""Every figure by name, in pages; nothing stays open in pyplot.
+
+    Of observables that differ in a number only (their layer), some are drawn; :func:`panels` has all.
+    A panel says the separation power S with its floor, and :math:`\chi^2` over degrees of freedom with p,
+    where it is known (:mod:`simulacra.metrics.engine.agreement`).
 
     Args:
         result: What an evaluation found.
-        labels: Names of truth and generated events in legends.
+        model: Name of the generated events in legends; that of the truth is ``result.truth``.
+        style: ``plain``, ``cms`` or ``atlas``.
+        label: Words behind the experiment's name above the axes; None: neither.
     """
     found: dict[str, Figure] = {}
-    with styled():
-        panels = [_panel(result, name) for name in chosen(list(result.histograms))]
-        known = (labels, result.events, result.networks)
-        for number, page in enumerate(histogram_pages(panels, *known), start=1):
+    labels, events, networks = (result.truth, model), result.events, result.networks
+    with styled(style, label):
+        chosen_panels = [_panel(result, name) for name in chosen(list(result.histograms))]
+        for number, page in enumerate(
+            histogram_pages(chosen_panels, labels, events, networks), start=1
+        ):
             found[f"observables_{number}"] = page
         if result.profiles:
             profiles = [_profile(pair) for pair in result.profiles.values()]
-            found["profiles"] = histogram_pages(profiles, *known)[0]
+            found["profiles"] = histogram_page(profiles, labels, events, networks)
         if result.images:
             found["images"] = image_page([paired(*pair) for pair in result.images.values()], labels)
         if result.response:
             found["response"] = _response(result, labels)
             shapes = [_shape(point.name, point.histogram) for point in result.response]
-            found["response_shapes"] = histogram_pages(shapes, labels, result.events)[0]
+            for number, page in enumerate(histogram_pages(shapes, labels, events), start=1):
+                found["response_shapes" if number == 1 else f"response_shapes_{number}"] = page
         if result.correlation is not None:
             c = result.correlation
             found["correlation"] = correlation_page(
                 c.label, c.names, c.reference, c.generated, labels
             )
     return found
+
+
+def panels(
+    result: EvaluationResult,
+    model: str = "generated",
+    style: str = "plain",
+    label: str | None = None,
+) -> Iterator[tuple[str, Figure]]:
+    """Every observable, profile, image and response as a figure of its own, one after the other.
+
+    Args:
+        result: What an evaluation found.
+        model: Name of the generated events in legends.
+        style: ``plain``, ``cms`` or ``atlas``.
+        label: Words behind the experiment's name above the axes; None: neither.
+    """
+    labels, events, networks = (result.truth, model), result.events, result.networks
+    for name in result.histograms:
+        with styled(style, label):
+            yield name, histogram_page([_panel(result, name)], labels, events, networks)
+    for name, pair in result.profiles.items():
+        with styled(style, label):
+            yield f"profile_{name}", histogram_page([_profile(pair)], labels, events, networks)
+    for name, images in result.images.items():
+        with styled(style, label):
+            yield f"image_{name}", image_page([paired(*images)], labels)
+    for point in result.response:
+        with styled(style, label):
+            yield (
+                f"response_{point.name}",
+                histogram_page([_shape(point.name, point.histogram)], labels, events),
+            )
 
 
 def chosen(names: Sequence[str]) -> list[str]:
@@ -70,11 +122,11 @@ def chosen(names: Sequence[str]) -> list[str]:
 def _panel(result: EvaluationResult, name: str) -> Panel:
     histogram = result.histograms[name]
     key = f"{result.prefix}separation/{name}"
-    remark = ""
+    remark = agreed(histogram.agreement)
     if key in result.metrics:
-        remark = f"S = {result.metrics[key]:.2g}"
-        if f"{key}/floor" in result.metrics:
-            remark += f"\nfloor {result.metrics[f'{key}/floor']:.2g}"
+        floor = result.metrics.get(f"{key}/floor")
+        against = "" if floor is None else f" (floor {floor:.2g})"
+        remark = f"S = {result.metrics[key]:.2g}{against}\n{remark}".strip()
     axis = histogram.axis
     return counted(
         axis.label,
@@ -89,6 +141,17 @@ def _panel(result: EvaluationResult, name: str) -> Panel:
     )
 
 
+def agreed(agreement: Agreement | None) -> str:
+    r""":math:`\chi^2` over degrees of freedom, and p where there is one; nothing where nothing is known."""
+    if agreement is None:
+        return ""
+    chi2 = f"{agreement.chi2:.1f}" if agreement.chi2 < 100 else f"{agreement.chi2:,.0f}"
+    text = rf"$\chi^2$/ndf = {chi2}/{agreement.ndf}"
+    if agreement.p is None:
+        return text
+    return f"{text}, p < {TINY:g}" if agreement.p < TINY else f"{text}, p = {agreement.p:.2g}"
+
+
 def _shape(name: str, histogram: Histogram) -> Panel:
     axis = histogram.axis
     return counted(
@@ -98,7 +161,7 @@ def _shape(name: str, histogram: Histogram) -> Panel:
         histogram.reference,
         histogram.generated,
         axis.log,
-        name,
+        f"{spaced(name)}\n{agreed(histogram.agreement)}".strip(),
         variances=histogram.variances,
     )
 
@@ -115,15 +178,17 @@ def _profile(pair: ProfilePair) -> Panel:
         log_x=pair.axis.log,
         log_y=_spans(pair.reference),
         ordinate=with_unit(pair.label, pair.unit),
+        remark=agreed(pair.agreement),
         networks=_networks(pair.band),
+        names=pair.names,
     )
 
 
-def _networks(band: Band | None) -> tuple[np.ndarray, np.ndarray] | None:  # type: ignore[type-arg]
+def _networks(band: Band | None) -> tuple[Array, Array] | None:
     return None if band is None else (band.mean, band.spread)
 
 
-def _spans(values: np.ndarray) -> bool:  # type: ignore[type-arg]
+def _spans(values: Array) -> bool:
     positive = values[values > 0]
     return len(positive) > 0 and bool(positive.max() > 30 * positive.min())
 
@@ -131,10 +196,13 @@ def _spans(values: np.ndarray) -> bool:  # type: ignore[type-arg]
 def _response(result: EvaluationResult, labels: tuple[str, str]) -> Figure:
     asked = np.array([point.asked for point in result.response])
     pairs = [(point.reference, point.generated) for point in result.response]
+    core = "" if result.core == 1 else f" of the shortest {100 * result.core:g} %"
+    inner = result.ratio.replace("$", "")
+    mean = rf"$\langle {inner} \rangle$" if inner != result.ratio else f"mean of {result.ratio}"
     curves = []
     for name, text in (
-        ("mean", "mean of seen / asked"),
-        ("resolution", "relative width of seen / asked"),
+        ("mean", f"{mean}{core}"),
+        ("resolution", rf"$\sigma / \mu$ of {result.ratio}{core}"),
     ):
         series = [
             (
@@ -144,4 +212,5 @@ def _response(result: EvaluationResult, labels: tuple[str, str]) -> Figure:
             for i in (0, 1)
         ]
         curves.append(Curve(text, series[0], series[1]))
-    return response_page(asked, result.unit, curves, labels)
+    axis = with_unit(result.asked, result.unit)
+    return response_page(asked, axis, curves, labels, result.events)

@@ -17,12 +17,17 @@ from simulacra.plotting.style import (
     TRUTH_EDGE,
     TRUTH_FILL,
     Array,
-    legend,
+    arrows,
+    few_numbers,
+    legend_of,
     logarithmic,
+    named_bins,
     new_figure,
     place,
     quotient,
-    ratio_limits,
+    ratio_axis,
+    reach,
+    shared,
     with_unit,
 )  # fmt: skip
 
@@ -31,6 +36,12 @@ SHOWN = 0.995
 """Share of the content inside the drawn range; the rest of a nearly empty range is cropped."""
 BLURRED = 0.5
 """Relative error of the truth above which a bin has no ratio."""
+HEAPED = 0.5
+"""Share of the truth in one bin from which the vertical axis is logarithmic, so that the rest can be seen."""
+NARROW = 4
+"""Bins, at most, of which a heap in one is a matter of course."""
+FALLING = 0.125
+"""Share of the range within which a falling spectrum has its peak; over three decades it is drawn so, too."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +58,12 @@ class Panel:
         generated_error: Absolute error of generated events.
         log_x: Whether the horizontal axis is logarithmic.
         log_y: Whether the vertical axis is; None: where a logarithmic horizontal axis spans three
-            decades of content.
+            decades of content, or one bin holds most of it.
         ordinate: Text of the vertical axis.
         remark: Small text in the panel.
         networks: Mean over several networks ``(K,)`` and their standard deviation ``(K,)``, in the units
             of ``generated``, or None.
+        names: Names of the bins ``(K,)``, which are then of width 1 from 0 on.
     """
 
     label: str
@@ -66,6 +78,37 @@ class Panel:
     ordinate: str = "fraction per bin"
     remark: str = ""
     networks: tuple[Array, Array] | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def drawn(self) -> Array:
+        """Edges as they are drawn: a logarithmic axis has no 0."""
+        if not self.log_x or self.edges[0] > 0:
+            return self.edges
+        return np.concatenate([[self.edges[1] / 3], self.edges[1:]])
+
+    @property
+    def middles(self) -> Array:
+        """Middles of the bins as they are drawn ``(K,)``."""
+        low, high = self.drawn[:-1], self.drawn[1:]
+        return np.sqrt(low * high) if self.log_x else (low + high) / 2
+
+    @property
+    def ratio(self) -> tuple[Array, Array, Array]:
+        """Generated over true content, its error, and the relative error of the truth, ``(K,)`` each; NaN
+        where the truth is not known.
+        """
+        band = quotient(self.reference_error, self.reference)
+        value = quotient(self.generated, self.reference)
+        error = quotient(self.generated_error, self.reference)
+        unknown = ~(band <= BLURRED)
+        return tuple(np.where(unknown, np.nan, item) for item in (value, error, band))  # type: ignore[return-value]
+
+    @property
+    def reach(self) -> float:
+        """The half width around 1 that its ratio panel needs."""
+        value, _, band = self.ratio
+        return reach(value, band, self.reference)
 
 
 def counted(
@@ -98,23 +141,34 @@ def counted(
     )
 
 
-def draw(main: Axes, ratio: Axes, panel: Panel) -> None:
-    """Draw one panel on two axes that share their horizontal axis."""
-    edges = _drawn(panel)
+def draw(main: Axes, ratio: Axes, panel: Panel, half: float | None = None) -> None:
+    """Draw one panel on two axes that share their horizontal axis.
+
+    Args:
+        main: Where contents go.
+        ratio: Where generated over true content goes.
+        panel: What is drawn.
+        half: Half width of the ratio panel around 1; None: what the panel needs.
+    """
+    edges = panel.drawn
     main.stairs(panel.reference, edges, fill=True, fc=TRUTH_FILL, ec=TRUTH_EDGE, lw=0.8)
     if panel.networks is not None:
         _spread(main, edges, *panel.networks)
     main.stairs(panel.generated, edges, color=MODEL, lw=1.4)
     log_y = _ordinate(main, panel)
-    _ratio(ratio, panel)
+    _ratio(ratio, panel, panel.reach if half is None else half)
     low, high = _range(panel, whole=log_y)
     for ax in (main, ratio):
         if panel.log_x:
             logarithmic(ax, low, high)
+        elif panel.names:
+            named_bins(ax, panel.names)
+        else:
+            few_numbers(ax)
         ax.set_xlim(low, high)
-    main.tick_params(labelbottom=False)
+    main.tick_params(which="both", labelbottom=False)
     ratio.set_xlabel(with_unit(panel.label, panel.unit))
-    ratio.set_ylabel("ratio")
+    ratio.set_ylabel("ratio", loc="center")
 
 
 def _spread(ax: Axes, edges: Array, mean: Array, width: Array) -> None:
@@ -128,52 +182,55 @@ def _ordinate(ax: Axes, panel: Panel) -> bool:
     """Scale, limits and texts of the vertical axis; returns whether it is logarithmic."""
     content = np.concatenate([panel.reference, panel.generated])
     filled = content[content > 0]
-    wide = len(filled) > 0 and bool(filled.max() > 1e3 * filled.min())
-    log_y = (panel.log_x and wide) if panel.log_y is None else panel.log_y and len(filled) > 0
+    lines = panel.remark.count("\n") + 1 if panel.remark else 0
+    log_y = len(filled) > 0 and (_steep(panel, filled) if panel.log_y is None else panel.log_y)
     if log_y:
+        low, high = filled.min() / 2, filled.max()
         ax.set_yscale("log")
-        ax.set_ylim(filled.min() / 2, filled.max() * 8)
+        ax.set_ylim(low, high * (high / low) ** (0.08 + 0.11 * lines))
     else:
-        ax.set_ylim(0, 1.25 * max(content.max(), 1e-12))
+        ax.set_ylim(0, (1.12 + 0.14 * lines) * max(content.max(), 1e-12))
     ax.set_ylabel(panel.ordinate)
     at = ax.transAxes
     ax.text(0.97, 0.95, panel.remark, transform=at, ha="right", va="top", fontsize=8, color="#333")
     return log_y
 
 
-def _ratio(ax: Axes, panel: Panel) -> None:
-    edges = _drawn(panel)
-    band = quotient(panel.reference_error, panel.reference)
-    known = band <= BLURRED
-    value = np.where(known, quotient(panel.generated, panel.reference), np.nan)
-    error = np.where(known, quotient(panel.generated_error, panel.reference), np.nan)
-    band = np.where(known, band, np.nan)
+def _steep(panel: Panel, filled: Array) -> bool:
+    """Whether contents can be read on a logarithmic axis alone."""
+    heaped = panel.reference.max() > HEAPED * panel.reference.sum()
+    falling = panel.reference.argmax() < FALLING * len(panel.reference)
+    decades = np.log10(filled.max() / filled.min())
+    return bool(
+        (decades > 3 and (panel.log_x or falling))
+        or (decades > 0.5 and heaped and len(panel.reference) > NARROW)
+    )
+
+
+def _ratio(ax: Axes, panel: Panel, half: float) -> None:
+    edges, (value, error, band) = panel.drawn, panel.ratio
     ax.axhline(1, color=TRUTH_EDGE, lw=0.8)
     ax.stairs(1 + band, edges, baseline=1 - band, fill=True, color=BAND, alpha=0.4, lw=0)
     if panel.networks is not None:
-        shown = (
-            np.where(known, quotient(item, panel.reference), np.nan) for item in panel.networks
-        )
-        _spread(ax, edges, *shown)
+        mean, width = (quotient(item, panel.reference) for item in panel.networks)
+        unknown = np.isnan(value)
+        _spread(ax, edges, np.where(unknown, np.nan, mean), np.where(unknown, np.nan, width))
     ax.stairs(value, edges, color=MODEL, lw=1.2, baseline=None)
-    middles = np.sqrt(edges[1:] * edges[:-1]) if panel.log_x else (edges[1:] + edges[:-1]) / 2
+    middles = panel.middles
     ax.vlines(middles, value - error, value + error, color=MODEL, lw=0.7, alpha=0.7)
-    ratio_limits(ax, value, band, panel.reference)
-
-
-def _drawn(panel: Panel) -> Array:
-    """Edges as they are drawn: a logarithmic axis has no 0."""
-    if not panel.log_x or panel.edges[0] > 0:
-        return panel.edges
-    return np.concatenate([[panel.edges[1] / 3], panel.edges[1:]])
+    ratio_axis(ax, half)
+    arrows(ax, middles, value, half)
 
 
 def _range(panel: Panel, whole: bool) -> tuple[float, float]:
-    """The whole range, or edges between which nearly all of the content lies, true or generated."""
-    edges = _drawn(panel)
+    """The range with content, or edges between which nearly all of it lies, true or generated."""
+    edges = panel.drawn
     content = np.maximum(panel.reference, panel.generated)
-    if whole or not content.sum():
+    if panel.names or not content.sum():
         return float(edges[0]), float(edges[-1])
+    if whole:
+        filled = np.flatnonzero(content)
+        return float(edges[max(0, filled[0] - 1)]), float(edges[min(len(content), filled[-1] + 2)])
     share = np.cumsum(content) / content.sum()
     first = int(np.searchsorted(share, (1 - SHOWN) / 2)) - 1
     last = int(np.searchsorted(share, (1 + SHOWN) / 2)) + 2
@@ -187,29 +244,33 @@ def histogram_pages(
     events: tuple[int, int] | None = None,
     networks: int = 0,
 ) -> list[Figure]:
-    """Pages of nine panels each, every panel with a ratio below."""
+    """Pages of nine panels each, every panel with a ratio below, of one range on a page."""
     size = ROWS * COLUMNS
     return [
-        _page(panels[start : start + size], labels, events, networks)
+        histogram_page(panels[start : start + size], labels, events, networks)
         for start in range(0, len(panels), size)
     ]
 
 
-def _page(
+def histogram_page(
     panels: Sequence[Panel],
-    labels: tuple[str, str],
-    events: tuple[int, int] | None,
-    networks: int,
+    labels: tuple[str, str] = LABELS,
+    events: tuple[int, int] | None = None,
+    networks: int = 0,
 ) -> Figure:
+    """One page with all panels."""
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    figure = new_figure(max(4.2 * columns, 7.0), 3.6 * rows + 0.4)
-    grid = place(figure, rows, columns)
+    width = max(4.2 * columns, 5.0)
+    legend = legend_of(width, labels, events, networks)
+    figure = new_figure(width, 3.5 * rows + 0.1 + legend.height)
+    grid = place(figure, rows, columns, top=legend.height)
+    half = shared([panel.reach for panel in panels])
     for number, panel in enumerate(panels):
         inner = grid[number // columns, number % columns].subgridspec(
             2, 1, height_ratios=[3, 1], hspace=0.06
         )
         main = figure.add_subplot(inner[0])
-        draw(main, figure.add_subplot(inner[1], sharex=main), panel)
-    legend(figure, labels, events, networks)
+        draw(main, figure.add_subplot(inner[1], sharex=main), panel, half)
+    legend.draw(figure)
     return figure

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from simulacra.physics.base import Image
-from simulacra.plotting.style import LABELS, Array, new_figure, place, quotient, with_unit
+from simulacra.plotting.style import LABELS, Array, Legend, new_figure, place, quotient, with_unit
 
 DECADES = 5
 """Decades of the colour scale below the brightest cell."""
 COMPARED = 1e-3
 """Share of the brightest cell's content below which a cell is too rare for a relative difference."""
+GREY = (
+    f"grey: no content, or in the right column less than {COMPARED:g} of that of the brightest cell"
+)
 DIFFERENCES = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Ends of the colour scale of relative differences; the smallest that spans most of the content is taken."""
+EMPTY = "#eeeeee"
+"""Where there is nothing to be shown."""
 ARCS = 72
 """Straight pieces a circle is drawn with, at least."""
 
@@ -58,26 +65,27 @@ def paired(reference: Image, generated: Image) -> Raster:
 
 def image_page(rasters: Sequence[Raster], labels: tuple[str, str] = LABELS) -> Figure:
     """One row per raster: truth, generated, generated / truth - 1 where the truth is not empty."""
-    figure = new_figure(12.0, 3.1 * len(rasters) + 0.6)
-    grid = place(figure, len(rasters), 3, right=0.6, wide=0.9)
+    legend = Legend(12.0, [(Patch(fc=EMPTY, ec="0.7"), GREY)])
+    figure = new_figure(12.0, 3.1 * len(rasters) + 0.3 + legend.height)
+    grid = place(figure, len(rasters), 3, right=0.6, wide=0.9, top=legend.height + 0.2)
     for row, raster in enumerate(rasters):
         pair = shown(raster)
         norm = decades(pair[0])
         difference = np.where(
             pair[0] > COMPARED * pair[0].max(), quotient(pair[1], pair[0]) - 1, np.nan
         )
-        against = f"{labels[1]} / {labels[0]} - 1"
         reach = _reach(difference, pair[0])
         unit = with_unit("mean", unit_of(raster))
         panels = [
             (pair[0], norm, "viridis", unit, f"{raster.title}: {labels[0]}"),
             (pair[1], norm, "viridis", unit, f"{raster.title}: {labels[1]}"),
-            (difference, Normalize(-reach, reach), "RdBu_r", "relative difference", against),
+            (difference, Normalize(-reach, reach), "RdBu_r", "generated / truth − 1", raster.title),
         ]  # fmt: skip
         for column, (values, scale, colours, text, title) in enumerate(panels):
             ax = figure.add_subplot(grid[row, column])
             mesh(figure, ax, raster, np.asarray(values), scale, colours, text)
             ax.set_title(title, pad=8)
+    legend.draw(figure)
     return figure
 
 
@@ -149,9 +157,21 @@ def mesh(
         drawn = ax.pcolormesh(second, first, masked, norm=norm, cmap=colours, shading="flat")
         ax.set_xlabel(raster.labels[1])
         ax.set_ylabel(raster.labels[0])
-    ax.set_facecolor("#eeeeee")
-    bar = figure.colorbar(drawn, ax=ax, label=text, shrink=0.95, pad=0.03)
+    ax.set_facecolor(EMPTY)
+    bar = figure.colorbar(
+        drawn, ax=ax, label=text, shrink=0.95, pad=0.03, extend=_extension(masked, norm)
+    )
     bar.ax.minorticks_off()
+
+
+def _extension(values: np.ma.MaskedArray[Any, Any], norm: Normalize) -> str:
+    """At which ends of the scale of colours there are values beyond it."""
+    if not values.count():
+        return "neither"
+    below, above = values.min() < norm.vmin, values.max() > norm.vmax
+    return {(False, False): "neither", (True, False): "min", (False, True): "max"}.get(
+        (bool(below), bool(above)), "both"
+    )
 
 
 def _texts(values: Sequence[float]) -> list[str]:

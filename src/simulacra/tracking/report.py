@@ -1,21 +1,25 @@
 """One HTML file per evaluation that stands on its own: figures inside, no network, readable
 without this package.
 
-The file holds the headline figures, every figure with error and floor, the images, the
-configuration, the overrides and where the events come from.
+The file holds the headline figures, what was run on what, the images with captions, every figure with error
+and floor, the configuration, the overrides and where the events come from. Checkpoints are linked, not held.
 """
 
 from __future__ import annotations
 
 import base64
+import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 from markupsafe import Markup
 
 from simulacra.tracking import page
+from simulacra.tracking.captions import caption
 from simulacra.tracking.compare import LABELS, TEST_TIME, label
 from simulacra.tracking.page import Cell, Column, Line
 
@@ -42,6 +46,7 @@ def write_report(
     provenance: Mapping[str, str],
     notes: Mapping[str, str] | None = None,
     overrides: Sequence[str] = (),
+    facts: Mapping[str, str | Path] | None = None,
 ) -> Path:
     """Write the report, all of it or nothing.
 
@@ -54,6 +59,7 @@ def write_report(
         provenance: Where the events and the code come from.
         notes: Remarks by key.
         overrides: What the user changed on the command line.
+        facts: What was run, by what it is: the command, parameters, times, hardware; files are linked.
 
     Returns:
         The path.
@@ -63,7 +69,8 @@ def write_report(
         title=title,
         overrides=" ".join(overrides),
         tiles=_tiles(metrics),
-        notes=[f"{key}: {text}" for key, text in (notes or {}).items()],
+        facts={key: _fact(value, path.parent) for key, value in (facts or {}).items()},
+        notes=[f"{_subject(key)}: {text}" for key, text in (notes or {}).items()],
         images=[_image(name, image) for name, image in figures.items()],
         shades=page.shades(),
         tables=_tables(metrics),
@@ -117,8 +124,22 @@ def _tables(metrics: Mapping[str, float]) -> list[Markup]:
 
 def _image(name: str, image: bytes | Path) -> Markup:
     data = base64.b64encode(image if isinstance(image, bytes) else image.read_bytes())
-    text = name.replace("_", " ")
-    return page.part("figure", page.part("image", text, data.decode("ascii")), text)
+    title, text = caption(name)
+    picture = page.part("image", title, data.decode("ascii"))
+    return page.part("figure", picture, page.part("caption", title, text))
+
+
+def _fact(value: str | Path, folder: Path) -> str | Markup:
+    """A value as text, a file as a link from the report's folder."""
+    if not isinstance(value, Path):
+        return value
+    return page.part("link", quote(os.path.relpath(value, folder)), str(value))
+
+
+def _subject(key: str) -> str:
+    """What a remark is about: ``test/cut/reference`` is ``cut, reference``."""
+    parts = re.sub(r"^(test|val)/", "", key).split("/")
+    return ", ".join(part.replace("_", " ") for part in parts)
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from simulacra.deploy.primaries import Primaries
 from simulacra.plotting.histogram import Panel, counted
 
 Array = NDArray[np.float64]
-LABELS = ("full", "fast")
+LABELS = ("Geant4, full", "with the generator, fast")
 SHARE = 0.02
 """Share of the visible energy from which a layer counts for the worst one."""
 BINS = 30

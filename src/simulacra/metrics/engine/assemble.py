@@ -4,13 +4,14 @@ points, correlations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from simulacra.metrics.engine.agreement import Agreement, of_events, of_shares
 from simulacra.metrics.engine.band import Band
 from simulacra.metrics.engine.binning import Binned, Counts
 from simulacra.metrics.engine.compare import has_negative, pearson
@@ -23,7 +24,7 @@ from simulacra.metrics.engine.result import (
     ResponsePoint,
 )
 from simulacra.metrics.engine.sample import Column, Sample
-from simulacra.metrics.engine.weighted import mean, unequal
+from simulacra.metrics.engine.weighted import effective, mean, unequal
 from simulacra.physics.base import Axis, Image
 
 CORRELATED = 60
@@ -46,8 +47,8 @@ def profiles(
     """Mean profiles with standard errors; events of several networks give each a band."""
     found = {}
     for name, profile in reference.profiles.items():
-        p = _mean(profile.values, reference.weight)
-        q = _mean(generated.profiles[name].values, generated.weight)
+        other = generated.profiles[name].values
+        p, q = _mean(profile.values, reference.weight), _mean(other, generated.weight)
         several = [_mean(item.profiles[name].values, item.weight) for item in networks]
         edges = profile.edges.double().numpy()
         found[name] = ProfilePair(
@@ -58,6 +59,8 @@ def profiles(
             *p,
             *q,
             band=Band.of(*zip(*several, strict=True)) if several else None,
+            agreement=_means_agree((profile.values, other), (reference, generated)),
+            names=profile.names,
         )
     return found
 
@@ -74,8 +77,8 @@ def images(reference: Sample, generated: Sample) -> dict[str, tuple[Image, Image
     return found
 
 
-def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint, ...]:
-    """Response per bin, where both samples have enough events."""
+def response_points(reference: Binned, generated: Binned, ratio: str) -> tuple[ResponsePoint, ...]:
+    """Response per bin, where both samples have enough events; ``ratio`` is the text of seen over asked."""
     points, pair = [], (reference, generated)
     if any(has_negative(part.sample) for part in pair):
         return ()
@@ -88,12 +91,14 @@ def response_points(reference: Binned, generated: Binned) -> tuple[ResponsePoint
         asked = reference.sample.response[0]
         inside = (asked >= item.low) & (asked < item.high)
         middle = float(mean(asked[inside], unequal(reference.sample.weight[inside])))
-        histogram = _drawn(pair, columns, counts, item.axis or Axis("seen / asked"), edges)
+        histogram = _drawn(pair, columns, counts, item.axis or Axis(ratio), edges)
         points.append(ResponsePoint(item.name, middle, p, q, histogram))
     return tuple(points)
 
 
-def correlations(reference: Sample, generated: Sample) -> Correlation | None:
+def correlations(
+    reference: Sample, generated: Sample, axes: Mapping[str, Axis]
+) -> Correlation | None:
     """Pearson correlations between the bins of the first profile (layers, sensors), or of scalars
     where there is none; None also where there are negative weights.
     """
@@ -101,10 +106,13 @@ def correlations(reference: Sample, generated: Sample) -> Correlation | None:
         return None
     for name, profile in reference.profiles.items():
         pair = [sample.profiles[name].values for sample in (reference, generated)]
-        names = tuple(f"{edge:g}" for edge in profile.edges[:-1].tolist())
-        return Correlation(
-            profile.axis.label, names, _matrix(pair[0], reference), _matrix(pair[1], generated)
+        names = profile.names or tuple(f"{edge:g}" for edge in profile.edges[:-1].tolist())
+        label = (
+            f"{profile.axis.label} [{profile.axis.unit}]"
+            if profile.axis.unit
+            else profile.axis.label
         )
+        return Correlation(label, names, _matrix(pair[0], reference), _matrix(pair[1], generated))
     scalars = [
         name for name, column in reference.columns.items()
         if column.scalar and not column.undefined and not generated.columns[name].undefined
@@ -116,7 +124,10 @@ def correlations(reference: Sample, generated: Sample) -> Correlation | None:
         for sample in (reference, generated)
     ]
     return Correlation(
-        "", tuple(scalars), _matrix(stacks[0], reference), _matrix(stacks[1], generated)
+        "",
+        tuple(axes[name].label for name in scalars),
+        _matrix(stacks[0], reference),
+        _matrix(stacks[1], generated),
     )
 
 
@@ -163,6 +174,13 @@ def _drawn(
         for binned, column in zip(pair, columns, strict=True)
     ]
     (p, p_variance), (q, q_variance) = ((n[1:-1], variance[1:-1]) for n, variance in found)
+    agreement = None
+    if not any(has_negative(binned.sample) for binned in pair):
+        agreement = (
+            of_shares((p, q), (p_variance, q_variance))
+            if all(count.single for count in counts)
+            else _spectra_agree(pair, counts, (p, q))
+        )
     return Histogram(
         axis,
         np.asarray(edges),
@@ -171,7 +189,39 @@ def _drawn(
         (outside[0], outside[1]),
         (undefined[0], undefined[1]),
         (p_variance, q_variance),
+        agreement=agreement,
     )
+
+
+def _spectra_agree(
+    pair: tuple[Binned, Binned], counts: Sequence[Counts], contents: tuple[Array, Array]
+) -> Agreement | None:
+    """Of observables of which events hold several values."""
+    sums = [float(content.sum()) for content in contents]
+    if not all(sums):
+        return None
+    weights = [binned.sample.weight for binned in pair]
+    first, second = (
+        np.asarray(count.covariance(weight))[1:-1, 1:-1] / total**2
+        for count, weight, total in zip(counts, weights, sums, strict=True)
+    )
+    shares = (contents[0] / sums[0], contents[1] / sums[1])
+    return of_events(shares, (first, second), sum(map(effective, weights)), join=True)
+
+
+def _means_agree(values: tuple[Tensor, Tensor], samples: tuple[Sample, Sample]) -> Agreement | None:
+    """Of mean profiles."""
+    if any(map(has_negative, samples)):
+        return None
+    means, covariances = [], []
+    for content, sample in zip(values, samples, strict=True):
+        share = sample.weight / sample.weight.sum()
+        mean = share @ content
+        rest = (content - mean) * share[:, None]
+        means.append(np.asarray(mean))
+        covariances.append(np.asarray(rest.T @ rest))
+    events = sum(effective(sample.weight) for sample in samples)
+    return of_events((means[0], means[1]), (covariances[0], covariances[1]), events, join=False)
 
 
 def _share(counts: Array, at: int) -> float:

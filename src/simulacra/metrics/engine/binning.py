@@ -89,12 +89,25 @@ class Counts:
         """
         if self.column.scalar:
             return self.of(weight.square()[None])[0]
+        return weight.square() @ self._departures(weight).square()
+
+    def covariance(self, weight: Tensor) -> Tensor:
+        """As :meth:`squares`, with the covariances between bins: ``(bins, bins)``."""
+        found = self._departures(weight)
+        return found.T @ (weight.square()[:, None] * found)
+
+    def _departures(self, weight: Tensor) -> Tensor:
+        """Values of each event in each bin, less what the bin's share in the range would be ``(N, bins)``."""
         inside = torch.zeros(self.bins, dtype=torch.float64)
         inside[1:-1] = 1.0
         counts = weight @ self.table
         share = counts * inside / (counts @ inside).clamp_min(1e-300)
-        found = self.table - (self.table @ inside)[:, None] * share
-        return weight.square() @ found.square()
+        return self.table - (self.table @ inside)[:, None] * share
+
+    @property
+    def single(self) -> bool:
+        """Whether no event holds more than one value."""
+        return self.column.scalar or not bool((self.column.counts > 1).any())
 
     def of(self, weight: Tensor) -> Tensor:
         """Weighted counts ``(R, bins)``, under- and overflow at the ends, for event weights ``(R, N)``."""

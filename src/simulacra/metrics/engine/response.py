@@ -46,7 +46,7 @@ def response_bins(
     for item in bins:
         inside = (asked >= item.low) & (asked < item.high)
         if int(inside.sum()) >= MIN_EVENTS:
-            axis = item.axis or Axis("seen / asked", bins=20)
+            axis = item.axis or Axis(observables.ratio, bins=20)
             weight = unequal(reference.weight[inside].abs())
             found.append((item, resolve(axis, (seen / asked)[inside], weight)))
     return tuple(found)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulacra.core import UserError
+from simulacra.metrics.engine.agreement import Agreement
 from simulacra.metrics.engine.band import Band
 from simulacra.metrics.engine.response import Moments
-from simulacra.physics.base import Axis, Image
+from simulacra.physics.base import ASKED, RATIO, Axis, Image
+
+if TYPE_CHECKING:
+    from hist import Hist
 
 Array = NDArray[np.float64]
+SAMPLES = ("reference", "generated")
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class Histogram:
             squared weights, the counts themselves where all weights are 1; where an event holds several
             values, those of a bootstrap of whole events.
         band: Fractions per bin of several networks, where there are some.
+        agreement: Whether the shapes agree; None where there are too few events for it.
     """
 
     axis: Axis
@@ -41,6 +49,34 @@ class Histogram:
     undefined: tuple[float, float]
     variances: tuple[Array, Array]
     band: Band | None = None
+    agreement: Agreement | None = None
+
+    def to_hist(self) -> Hist:
+        """As ``hist.Hist`` with the axes ``events`` ("reference", "generated") and ``value``, and weighted
+        storage: counts with the squared errors of ``variances``.
+
+        It has no under- and overflow bins: of what lies outside, shares are known alone (``outside``).
+
+        Raises:
+            UserError: If the package hist is not installed.
+        """
+        try:
+            import hist
+        except ImportError as error:
+            raise UserError(
+                "histograms as hist.Hist need the extra [hep]: pip install 'simulacra[hep]'"
+            ) from error
+        title = f"{self.axis.label} [{self.axis.unit}]" if self.axis.unit else self.axis.label
+        made: Hist = hist.Hist(
+            hist.axis.StrCategory(SAMPLES, name="events", label="events"),
+            hist.axis.Variable(
+                self.edges, name="value", label=title, underflow=False, overflow=False
+            ),
+            storage=hist.storage.Weight(),
+        )
+        counts = np.stack([self.reference, self.generated])
+        made[...] = np.stack([counts, np.stack(self.variances)], axis=-1)
+        return made
 
 
 @dataclass(frozen=True)
@@ -57,6 +93,8 @@ class ProfilePair:
         generated: Mean of generated events.
         generated_error: Its standard error.
         band: The same of several networks, where there are some.
+        agreement: Whether the profiles agree; None where there are too few events for it.
+        names: Names of the bins ``(K,)``, where they have some: numbers of layers or sensors.
     """
 
     axis: Axis
@@ -68,6 +106,8 @@ class ProfilePair:
     generated: Array
     generated_error: Array
     band: Band | None = None
+    agreement: Agreement | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,7 +135,7 @@ class Correlation:
 
     Args:
         label: What rows and columns are.
-        names: Name of each row.
+        names: Text of each row.
         reference: Of the truth.
         generated: Of generated events.
     """
@@ -122,6 +162,10 @@ class EvaluationResult:
         correlation: Of layers, sensors or scalars, or None.
         prefix: What the keys of metrics and notes begin with.
         networks: Number of networks behind the bands, 0 where there are none.
+        truth: What made the reference, and the data set: ``Geant4, ds2``.
+        asked: Text for what was asked for.
+        ratio: Text for what is seen over it.
+        core: Share of events in the interval of response and resolution.
     """
 
     metrics: dict[str, float]
@@ -135,6 +179,10 @@ class EvaluationResult:
     correlation: Correlation | None
     prefix: str
     networks: int = 0
+    truth: str = "truth"
+    asked: str = ASKED
+    ratio: str = RATIO
+    core: float = 1.0
 
     def rows(self) -> Iterator[tuple[str, float, float | None, float | None]]:
         """``(key, value, error, floor)`` of every figure, without the prefix."""

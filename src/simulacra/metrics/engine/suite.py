@@ -116,18 +116,23 @@ class Evaluator:
             metrics |= _losses(name, histogram, found.sample, self.reference.sample)
         for name in self.scores:
             metrics |= self._score(name, found, notes)
+        spec = self.observables.spec
         return EvaluationResult(
             {prefix + key: value for key, value in metrics.items()},
             {prefix + key: text for key, text in notes.items()},
             (len(self.reference), len(found)),
-            self.observables.spec.unit,
+            spec.unit,
             hists,
             profiles(self.reference.sample, found.sample, [item.sample for item in several]),
             images(self.reference.sample, found.sample),
-            response_points(self.binned, binned),
-            correlations(self.reference.sample, found.sample),
+            response_points(self.binned, binned, self.observables.ratio),
+            correlations(self.reference.sample, found.sample, self.binning.axes),
             prefix,
             len(networks),
+            f"{spec.simulator or 'truth'}, {spec.name}",
+            self.observables.asked,
+            self.observables.ratio,
+            self.observables.core,
         )
 
     def _judged(self, events: Events | Judged) -> Judged:
