@@ -33,8 +33,11 @@ def test_one_table_and_page_over_all_runs(
     assert (outcome["runs"], outcome["front"]) == (4, 2)
     assert sorted(item.name for item in (tmp_path / "out").iterdir()) == [
         "compare.csv",
+        "figures",
         "report.html",
     ]
+    drawn = {item.name for item in (tmp_path / "out" / "figures").iterdir()}
+    assert {"ds2_classifier-boosted-auc_ms_cpu_100.png", "ds2_fpd_ms_cpu_100.png"} <= drawn
     rows = list(csv.DictReader((tmp_path / "out" / "compare.csv").read_text().splitlines()))
     own = {row["run"]: row["pareto_front"] for row in rows if row["published"] == "False"}
     assert own == {"day/a": "True", "day/b": "True", "day/c": "False", "other/d": "False"}

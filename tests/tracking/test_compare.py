@@ -12,9 +12,9 @@ import pytest
 
 from simulacra.core import UserError
 from simulacra.tracking.compare import groups, pareto, write_csv
-from simulacra.tracking.compare_page import write_compare
+from simulacra.tracking.compare_page import plots, write_compare
 from simulacra.tracking.compare_published import MARK, SETS, published_runs
-from simulacra.tracking.compare_runs import Figure, Run, read_run
+from simulacra.tracking.compare_runs import Figure, Run, read_run, told_apart
 from toy_runs import write_run
 
 
@@ -227,3 +227,80 @@ def test_the_page_marks_published_results_and_needs_no_network(tmp_path: Path) -
         text.count("<svg") == 2
     )  # FPD against time and against parameters: one run alone has no plot
     assert "data-column='ms_cpu_10000'" in text
+
+
+def test_runs_judged_in_another_way_are_ranked_neither_in_the_table_nor_in_a_plot() -> None:
+    usual = {"level": "quick", "events": 3000}
+    runs = [toy("a", 0.7, 2.0, **usual), toy("b", 0.8, 1.0, **usual)]
+    standard = toy("best", 0.5, 0.1, level="standard", events=3000)
+    more = toy("better", 0.51, 0.2, level="quick", events=9000)
+    (group,) = groups([*runs, standard, more])
+    assert group.front == (True, True, False, False)
+    (against_time, *_) = plots([group])
+    assert {point.label: point.front for point in against_time.points} == {
+        "a": True,
+        "b": True,
+        "best": False,
+        "better": False,
+    }
+    (pair,) = groups([runs[0], standard])  # two evaluations of one model
+    assert pair.front == (False, False)
+    assert not any(point.front for plot in plots([pair]) for point in plot.points)
+
+
+def test_other_hardware_counts_where_time_does() -> None:
+    machines = [{"cpu": "A"}, {"cpu": "A"}, {"cpu": "B"}]
+    runs = [
+        toy(
+            str(i),
+            0.6 + 0.1 * i,
+            1.0,
+            machines=machine,
+            times={("cpu", 1): Figure(3.0 - i)},
+            parameters={"generation": 300 - 100 * i},
+        )
+        for i, machine in enumerate(machines)
+    ]
+    (group,) = groups(runs)
+    assert group.front == (True, True, False)
+    found = {plot.name: [point.front for point in plot.points] for plot in plots([group])}
+    assert found["ds2_classifier-boosted-auc_ms_cpu_1"] == [True, True, False]
+    assert found["ds2_classifier-boosted-auc_size"] == [True, True, True]
+
+
+def test_published_models_are_drawn_against_time_without_a_benchmark_of_ones_own() -> None:
+    own = replace(
+        toy("mine", 0.6, 1.0), figures={"fpd": Figure(0.01), "time_per_event_ms": Figure(1)}
+    )
+    found = groups([own, *published_runs("ds2")])
+    drawn = [plot for plot in plots(found) if "time per event on" in plot.x_label]
+    assert drawn
+    for plot in drawn:
+        assert {point.kind for point in plot.points} == {"published"}
+        assert len(plot.points) > 5
+
+
+def test_jobs_of_a_sweep_are_named_by_what_was_asked_of_them() -> None:
+    jobs = [
+        toy("x/0", 0.6, 1.0, model="caloinn", overrides=("seed=0",)),
+        toy("x/1", 0.6, 1.0, model="caloinn", overrides=("seed=1",)),
+        toy("y/1", 0.6, 1.0, model="caloinn", overrides=("seed=1",)),
+        toy("y/mine", 0.6, 1.0, model="caloinn", overrides=("seed=1",)),
+        toy("3", 0.6, 1.0),
+    ]
+    assert [run.name for run in told_apart(jobs)] == [
+        "caloinn seed=0",
+        "caloinn seed=1 (x/1)",
+        "caloinn seed=1 (y/1)",
+        "y/mine",
+        "3",
+    ]
+
+
+def test_long_overrides_are_folded_so_that_rows_stay_low(tmp_path: Path) -> None:
+    long = tuple(f"model.part_{i}.setting=12345" for i in range(9))
+    runs = [toy("a", 0.6, 1.0, overrides=long), toy("b", 0.7, 1.0, overrides=("seed=1",))]
+    text = write_compare(tmp_path / "c.html", groups(runs), []).read_text()
+    assert f"<details><summary>overrides</summary><small>{' '.join(long)}</small></details>" in text
+    assert "<small>seed=1</small>" in text
+    assert "<details><summary>overrides</summary><small>seed=1" not in text

@@ -14,15 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from simulacra.callbacks.draw import Files
 from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import saved
 from simulacra.evaluation.schema import Compare
+from simulacra.plotting.fronts import front_page
 from simulacra.tracking import compare as table
 from simulacra.tracking.compare import Group
-from simulacra.tracking.compare_page import write_compare
+from simulacra.tracking.compare_page import plots, write_compare
 from simulacra.tracking.compare_published import MARK, published_runs
-from simulacra.tracking.compare_runs import FILE, Figure, Run, read_run
+from simulacra.tracking.compare_runs import FILE, Figure, Run, read_run, told_apart
 from simulacra.tracking.identity import identity
 from simulacra.tracking.page import count, short, with_error
 
@@ -47,7 +49,8 @@ def compare(cfg: DictConfig) -> dict[str, Any]:
     """
     config = saved.resolve(cfg, Compare)
     folders = find(config["runs"])
-    runs = [read_run(folder, name) for folder, name in zip(folders, names(folders), strict=True)]
+    pairs = zip(folders, names(folders), strict=True)
+    runs = told_apart([read_run(folder, name) for folder, name in pairs])
     published = [] if config["published"] is None else published_runs(str(config["published"]))
     groups = table.groups([*runs, *published])
     folder = Path(config["output"])
@@ -55,6 +58,7 @@ def compare(cfg: DictConfig) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         table.write_csv(folder / "compare.csv", groups)
         write_compare(folder / "report.html", groups, origin(folders))
+        draw(groups, Files.of(config["figures"]), folder / "figures")
     for group in groups:
         show(group)
     best = [
@@ -66,6 +70,17 @@ def compare(cfg: DictConfig) -> dict[str, Any]:
     on = f", on the Pareto front: {', '.join(best)}" if best else ""
     print(f"wrote {folder}: {len(runs)} run{'s' if len(runs) != 1 else ''}{on}")
     return {"runs": len(runs), "front": len(best), "output": str(folder)}
+
+
+def draw(groups: Sequence[Group], files: Files, folder: Path) -> None:
+    """The plots of the page as files of their own."""
+    for data in dict.fromkeys(group.data for group in groups):
+        for plot in plots([group for group in groups if group.data == data]):
+            with files.styled():
+                shown = front_page(
+                    plot.points, plot.x_label, plot.y_label, log_y=plot.log_y, base=plot.base
+                )
+            files.write([(plot.name, shown)], folder)
 
 
 def find(asked: str | Sequence[str] | None) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from simulacra.plotting.style import Array, new_figure, place
 
@@ -30,6 +31,7 @@ def training_page(panels: Mapping[str, Mapping[str, Course]]) -> Figure:
         shown = [value for _, values in lines.values() for value in values]
         if min(shown) > 0 and max(shown) > SPAN * min(shown):
             ax.set_yscale("log")
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         ax.set_xlabel("step")
         ax.set_ylabel(label)
         ax.legend(fontsize=8)

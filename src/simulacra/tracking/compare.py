@@ -1,10 +1,11 @@
 """Runs side by side: groups of one data set, what cannot be compared, Pareto fronts.
 
 A run is on the Pareto front of quality and time if no other of its group is at least as good in both and
-better in one. A run that was judged against other truth than most (another class of jets) takes no part in
-it, nor does one whose AUC comes from another version of the boosted judge; a run alone has no front. Quality
-is the first of :data:`JUDGES` that most runs have (an AUC below 0.5 counts as 0.5), time the column of a
-device and batch size that most of them have; statistical errors are not weighed.
+better in one. Only like runs take part: not one that was judged at another level, with another number of
+events or against other truth than most, nor one that was timed on other hardware, nor one whose AUC comes
+from another version of the boosted judge; a run alone has no front. Quality is the
+first of :data:`JUDGES` that most runs have (an AUC below 0.5 counts as 0.5), time the column of a device and
+batch size that most of them have; statistical errors are not weighed.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ LABELS = {
 }
 """Headline figures in their order; other AUCs follow."""
 OTHER_TRUTH = "other truth"
+OTHER_LEVEL, OTHER_EVENTS = "level {}", "{} events"
+OTHER_HARDWARE = "timed on other hardware"
 OF_JUDGE = " of the boosted judge"
 OTHER_JUDGE = "version {}" + OF_JUDGE
 BOOSTED = "classifier/boosted"
@@ -120,7 +123,7 @@ def _group(data: str, runs: Sequence[Run]) -> Group:
     time: Time = most(times, lambda key: sum(key in run.times for run in runs))
     differ = flags(runs)
     points = [
-        None if judge is None or not ranked(why, judge) else point(run, judge, time)
+        None if judge is None or not ranked(why, judge, timed=True) else point(run, judge, time)
         for run, why in zip(runs, differ, strict=True)
     ]
     alone = sum(item is not None for item in points) < 2
@@ -163,12 +166,12 @@ def flags(runs: Sequence[Run]) -> tuple[tuple[str, ...], ...]:
     found: list[list[str]] = [[] for _ in runs]
     devices = sorted({device for run in runs for device in run.machines})
     checks: list[tuple[Callable[[Run], str], str]] = [
-        (lambda run: run.level, "level {}"),
-        (lambda run: "" if run.events is None else f"{run.events:,}", "{} events"),
+        (lambda run: run.level, OTHER_LEVEL),
+        (lambda run: "" if run.events is None else f"{run.events:,}", OTHER_EVENTS),
         (lambda run: run.truth, OTHER_TRUTH),
         (judge_version, OTHER_JUDGE),
         *(
-            (lambda run, device=device: run.machines.get(device, ""), "timed on other hardware")
+            (lambda run, device=device: run.machines.get(device, ""), OTHER_HARDWARE)
             for device in devices
         ),
     ]
@@ -188,10 +191,19 @@ def judge_version(run: Run) -> str:
     return "1" if version is None else f"{version.value:g}"
 
 
-def ranked(why: Sequence[str], key: str) -> bool:
-    """Whether a figure of a run may be ranked with those of most others, by what tells the run from them."""
-    other_judge = any(item.endswith(OF_JUDGE) for item in why)
-    return OTHER_TRUTH not in why and not (other_judge and key.startswith(BOOSTED))
+def ranked(why: Sequence[str], key: str, timed: bool) -> bool:
+    """Whether a figure of a run may be ranked with those of most others, by what tells the run from them.
+
+    Args:
+        why: Its flags.
+        key: The figure.
+        timed: Whether it is ranked together with a time.
+    """
+    allowed = {OTHER_HARDWARE} if not timed else set()
+    strange = [item for item in why if item not in allowed]
+    if not key.startswith(BOOSTED):
+        strange = [item for item in strange if not item.endswith(OF_JUDGE)]
+    return not strange
 
 
 def label(key: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
+from simulacra.plotting.fronts import Point
 from simulacra.tracking import page
 from simulacra.tracking.compare import (
     TEST_TIME,
@@ -25,7 +27,7 @@ from simulacra.tracking.compare import (
 from simulacra.tracking.compare_published import MARK
 from simulacra.tracking.compare_runs import Figure, Run
 from simulacra.tracking.page import Cell, Column, Line
-from simulacra.tracking.page_plot import Point, scatter
+from simulacra.tracking.page_plot import scatter
 
 PLOTTED = ("classifier/boosted/auc", "fpd", "classifier/high/auc", "w1_mean", "w1m")
 """Figures that are plotted against time and parameters, the first two that a data set's rows have."""
@@ -76,7 +78,7 @@ def _section(data: str, groups: Sequence[Group]) -> dict[str, Any]:
     return {
         "data": data,
         "groups": shown,
-        "plots": list(_plots(groups)),
+        "plots": [_drawn(plot) for plot in plots(groups)],
         "separations": separations,
     }
 
@@ -189,19 +191,46 @@ def _level(run: Run) -> Cell:
     return Cell(shown, f"{run.level} {run.events or 0:09d}")
 
 
-def _plots(groups: Sequence[Group]) -> Iterator[Markup]:
-    """The first figures that the rows have, against time and against parameters."""
+@dataclass(frozen=True)
+class Plot:
+    """Quality of the rows of a data set against time or size.
+
+    Args:
+        name: Of its file.
+        points: At least two.
+        x_label: What is along the abscissa.
+        y_label: The figure of merit.
+        log_y: Whether the ordinate is logarithmic.
+        base: The best value there is, or None.
+        note: What is said below it.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    x_label: str
+    y_label: str
+    log_y: bool
+    base: float | None
+    note: str
+
+
+def plots(groups: Sequence[Group]) -> Iterator[Plot]:
+    """The first figures of merit that the rows of a data set have, against time and against parameters; where
+    own runs have no benchmark, also against the time of the published rows.
+    """
     own = [group for group in groups if not group.published] or list(groups)
     times = {group.time for group in own}
+    if None in times:
+        times |= {group.time for group in groups if group.published}
     for key in [key for key in PLOTTED if any(key in group.headlines for group in groups)][:2]:
-        for time in sorted(times, key=str):
-            yield _plot(groups, key, time)
-        yield _plot(groups, key, "parameters")
+        for against in [*sorted(times, key=str), "parameters"]:
+            if plot := _plot(groups, key, against):
+                yield plot
 
 
-def _plot(groups: Sequence[Group], key: str, against: Time | str) -> Markup:
-    """One plot, empty where fewer than two points can be shown."""
-    log_y = not key.endswith("/auc")
+def _plot(groups: Sequence[Group], key: str, against: Time | str) -> Plot | None:
+    """One plot; None where fewer than two points can be shown."""
+    log_y, timed = not key.endswith("/auc"), not isinstance(against, str)
     points, hidden = [], 0
     for group in groups:
         places = [_place(run, key, against) for run in group.runs]
@@ -209,23 +238,35 @@ def _plot(groups: Sequence[Group], key: str, against: Time | str) -> Markup:
         shown = [at if at and at[0] > lowest and at[1] > 0 else None for at in places]
         hidden += sum(at is not None for at in places) - sum(at is not None for at in shown)
         compared = [
-            at if ranked(why, key) else None for at, why in zip(shown, group.flags, strict=True)
+            at if ranked(why, key, timed) else None
+            for at, why in zip(shown, group.flags, strict=True)
         ]
-        for run, at, front in zip(group.runs, shown, pareto(compared), strict=True):
+        alone = sum(at is not None for at in compared) < 2
+        best = [False] * len(compared) if alone else pareto(compared)
+        for run, at, front in zip(group.runs, shown, best, strict=True):
             if at is not None:
                 figure = run.figures[key]
                 kind = "published" if run.published else "run"
                 points.append(Point(at[1], figure.value, figure.error, run.name, kind, front))
     if len(points) < 2:
-        return Markup("")
+        return None
+    along = "size" if isinstance(against, str) else _time_id(against)
     text = "parameters in generation" if isinstance(against, str) else f"{time_title(against)} [ms]"
-    note = ["steps: Pareto front"]
-    if {point.kind for point in points} == {"run", "published"}:
+    note = ["steps: Pareto front of like runs"] if any(item.front for item in points) else []
+    if {item.kind for item in points} == {"run", "published"}:
         note.append(f"circles: runs, squares: {MARK}")
     if hidden:
         note.append(f"{hidden} with a value of zero or below not shown")
-    drawn = scatter(points, text, label(key), log_y=log_y, base=None if log_y else 0.5)
-    return page.part("figure", Markup(drawn), "; ".join(note))
+    name = f"{groups[0].data}_{_id(key)}_{along}".replace("+", "_")
+    return Plot(
+        name, tuple(points), text, label(key), log_y, None if log_y else 0.5, "; ".join(note)
+    )
+
+
+def _drawn(plot: Plot) -> Markup:
+    """A plot as a part of the page."""
+    shown = scatter(plot.points, plot.x_label, plot.y_label, log_y=plot.log_y, base=plot.base)
+    return page.part("figure", Markup(shown), plot.note)
 
 
 def _place(run: Run, key: str, against: Time | str) -> tuple[float, float] | None:

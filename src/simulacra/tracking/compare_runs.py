@@ -6,8 +6,8 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -108,6 +108,26 @@ def read_run(folder: Path, name: str) -> Run:
         machines=machines,
         parameters=parameters,
     )
+
+
+def told_apart(runs: Sequence[Run]) -> list[Run]:
+    """Jobs of a sweep, whose directories are numbers, by what was asked of them: ``caloinn seed=1`` for
+    ``2026-11-30/1``, with the directory where that is the same for several.
+    """
+    asked = [_asked(run) for run in runs]
+    return [
+        run
+        if words is None
+        else replace(run, name=words if asked.count(words) == 1 else f"{words} ({run.name})")
+        for run, words in zip(runs, asked, strict=True)
+    ]
+
+
+def _asked(run: Run) -> str | None:
+    """Model and overrides of a job, None of what is no job."""
+    if not Path(run.name).name.isdecimal():
+        return None
+    return " ".join(filter(None, [run.model, *run.overrides])) or None
 
 
 def _group(config: Mapping[str, Any], key: str, folder: Path) -> Mapping[str, Any]:

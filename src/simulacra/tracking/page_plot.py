@@ -7,34 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from simulacra.plotting.fronts import COLOURS, Point, free_places, shortened
 from simulacra.tracking.page import count, short
 
 WIDTH, HEIGHT = 600, 380
 LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 48
 LETTER, LINE = 6.4, 12.0
 """Width and height of a letter of a label."""
-COLOURS = {"run": "#1d5fa8", "published": "#9a6a00"}
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of a plot.
-
-    Args:
-        x: Abscissa, positive.
-        y: Ordinate, positive if the axis is logarithmic.
-        error: Statistical error of the ordinate.
-        label: Its name.
-        kind: ``run``, a filled circle, or ``published``, an open square.
-        front: Whether it is on the Pareto front of its kind.
-    """
-
-    x: float
-    y: float
-    error: float | None
-    label: str
-    kind: str
-    front: bool
 
 
 @dataclass(frozen=True)
@@ -152,33 +131,12 @@ def _mark(point: Point, x: Scale, y: Scale) -> str:
 
 def _labels(points: Sequence[Point], x: Scale, y: Scale) -> Iterator[str]:
     """Names beside their points, where one of several places is free; the rest is seen on hovering."""
-    taken = [(x(p.x) - 5, y(p.y) - 5, x(p.x) + 5, y(p.y) + 5) for p in points]
-    for point in sorted(points, key=lambda item: (item.kind != "run", not item.front)):
-        text = point.label if len(point.label) <= 34 else f"…{point.label[-33:]}"
-        at, height, width = x(point.x), y(point.y), LETTER * len(text)
-        for dx, dy in (
-            (8, 4),
-            (-8 - width, 4),
-            (-width / 2, -9),
-            (-width / 2, 17),
-            (8, 15),
-            (8, -7),
-        ):
-            left, base = at + dx, height + dy
-            box = (left, base - LINE + 2, left + width, base + 2)
-            inside = box[0] > LEFT and box[2] < WIDTH - RIGHT and box[1] > TOP
-            if (
-                inside
-                and box[3] < HEIGHT - BOTTOM
-                and not any(_meet(box, other) for other in taken)
-            ):
-                taken.append(box)
-                yield _text(left, base, text, "start", 11, COLOURS[point.kind])
-                break
-
-
-def _meet(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    centres = [(x(point.x), HEIGHT - y(point.y)) for point in points]
+    frame = (LEFT, BOTTOM, WIDTH - RIGHT, HEIGHT - TOP)
+    for point, at in zip(points, free_places(points, centres, frame, LETTER, LINE), strict=True):
+        if at is not None:
+            left, base = at[0], HEIGHT - at[1]
+            yield _text(left, base, shortened(point.label), "start", 11, COLOURS[point.kind])
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dashes: str = "") -> str:

@@ -111,7 +111,7 @@ def test_one_event_is_shown_with_its_noise_along_the_condition() -> None:
     assert {float(item["sum"].values[1]) for item in found.images} == {1.0}
     page = event_page(found)
     titles = [ax.get_title() for ax in page.axes if ax.get_title()]
-    assert titles[0] == "sum, incident energy 1 [GeV]"
+    assert titles[0] == "sum, incident energy = 1 GeV"
     assert len(titles) == 4
     scales = {tuple(ax.collections[0].get_clim()) for ax in page.axes if ax.get_title()}
     assert len(scales) == 1

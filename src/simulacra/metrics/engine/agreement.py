@@ -7,13 +7,13 @@ r"""Whether two histograms, or two mean profiles, agree: :math:`\chi^2`, degrees
           \qquad a_i = \frac{s^2_{v,i}}{v_i}, \quad b_i = \frac{s^2_{w,i}}{w_i},
 
 where :math:`\hat p_i` is the share of both samples together, each counted by its effective number of events
-(after Gagunashvili, arXiv:physics/0605123). There is one degree of freedom less than bins; without weights it
-is Pearson's of a table of two rows. The variance of the smaller sample alone would be small where its count
-is, and p too small. Shapes are compared within the drawn range: what lies outside is no part of it.
-Neighbouring bins are
-joined from the left until the common share is known as well as from :data:`FEWEST` events. The p-value
-takes the events of both samples as independent. Where generated events were asked for with the conditions of
-the true ones, what these alone fix fluctuates in neither sample, and p is larger than it should be.
+(after Gagunashvili, arXiv:physics/0605123). There is one degree of freedom less than bins; without weights
+it is Pearson's of a table of two rows. The variance of the smaller sample alone would be small where its
+count is, and p too small. Shapes are compared within the drawn range: what lies outside is no part of it.
+Neighbouring bins are joined from the left until the common share is known as well as from :data:`FEWEST`
+events. The p-value takes the events of both samples as independent. Where generated events were asked for
+with the conditions of the true ones, what these alone fix fluctuates in neither sample, and p is larger
+than it should be.
 
 *Several values per event* (its cells, its particles), and profiles: bins are correlated, since whole events
 fluctuate. With the difference :math:`d` of the shares or means and the covariances :math:`C` of both, from
