@@ -4,34 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import re
-import shlex
 from pathlib import Path
 
 import h5py
 import pytest
 
-from simulacra.cli.main import main
-
-PAGE = (Path(__file__).parents[2] / "docs" / "geant4.md").read_text()
-SMALL = {
-    "produce": ["chunk=25"],
-    "train": [
-        *("debug=fast", "model/size=tiny", "trainer.max_epochs=1", "trainer.max_steps=4"),
-        *("logger=csv", "data.batch_size=16", "evaluation.events=20", "evaluation.draw=false"),
-        *("trainer.enable_progress_bar=false", "callbacks.physics.draw=false"),
-    ],
-    "export": [],
-    "simulate": ["n=4", "every=2"],
-    "evaluate": ["evaluation.events=4", "evaluation.replicas=2", "evaluation.draw=false"],
-}
-FEWER = {"n=2000": "n=50", "n=500": "n=25"}
-
-
-def commands() -> list[list[str]]:
-    """Words of each command of the page."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", PAGE, re.M | re.S)
-    return [shlex.split(line) for block in blocks for line in block.splitlines()]
+import doc_pages
 
 
 @pytest.mark.grid
@@ -46,15 +24,7 @@ def test_the_way_from_a_detector_to_a_generator_inside_geant4(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    name, text = re.findall(r"^```yaml\n# (\S+)\n(.*?)^```$", PAGE, re.M | re.S)[0]
-    Path(name).parent.mkdir(parents=True)
-    Path(name).write_text(text)
-    done = []
-    for program, command, *words in commands():
-        assert program == "simulacra"
-        main([command, *(FEWER.get(word, word) for word in words), *SMALL[command]])
-        done.append(command)
-    assert done == ["produce", "produce", "train", "export", "simulate", "simulate", "evaluate"]
+    assert doc_pages.run(doc_pages.DOCS / "geant4.md") == 7
     with h5py.File("little.hdf5") as file:
         response = file["showers"][:].sum(1) / file["incident_energies"][:, 0]
     assert 0.9 < response.mean() < 1.1  # the scale that the page gives

@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import doc_pages
 from simulacra.cli.main import main
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
-SMALL = [
-    "debug=fast",
-    "trainer.max_epochs=1",
-    "trainer.max_steps=4",
-    "logger=csv",
-    "evaluation.draw=false",
-]
-SMALL += [
-    "evaluation.events=100",
-    "callbacks.physics.draw=false",
-    "data.limit=64",
-    "data.batch_size=32",
-]
-
-
-def blocks() -> list[list[str]]:
-    """Lines of the shell blocks."""
-    parts = README.split("```bash\n")[1:]
-    return [part.split("```")[0].strip().splitlines() for part in parts]
-
-
-def commands() -> list[list[str]]:
-    """The commands behind the set-up, as lists of words without their comments."""
-    return [shlex.split(line, comments=True) for block in blocks()[2:] for line in block]
+ROOT = doc_pages.ROOT
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [block for block in doc_pages.blocks(README) if block.runs]
+SHELL = [block for block in BLOCKS if block.language == "bash"]
+COMMANDS = [block.words(line) for block in SHELL[2:] for line in block.text.splitlines()]
+"""Those behind the set-up, with what makes them small."""
 
 
 def test_two_commands_do_all_the_set_up_and_the_second_is_what_continuous_integration_runs() -> (
     None
 ):
-    first, second = blocks()[:2]
+    first, second = (block.text.splitlines() for block in SHELL[:2])
     assert first == ["pip install -e . && simulacra train"]
     assert len(second) == 1
     install, test = second[0].split(" && ")
@@ -56,29 +37,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        main(["train", "model/size=tiny", *SMALL, f"hydra.run.dir={folder / 'run'}"])
+        main(["train", *doc_pages.SMALL["train"], f"hydra.run.dir={folder / 'run'}"])
         given = f"checkpoint={folder / 'run' / 'checkpoints' / 'best.ckpt'}"
         main(["sample", given, "n=200", f"output={folder / 'showers.hdf5'}"])
     return folder / "run"
 
 
-def teacher(folder: Path) -> Path:
-    """A training that a student can learn from."""
-    run = folder / "teacher"
-    main(["train", "model=caloflow_teacher", "model/size=tiny", *SMALL, f"hydra.run.dir={run}"])
-    return run
-
-
-def reweighter(folder: Path) -> Path:
-    """A training whose weights can be applied."""
-    run = folder / "reweighter"
-    main(["train", "model=dctrgan", "data=pair", *SMALL, f"hydra.run.dir={run}"])
-    return run
-
-
 @pytest.mark.parametrize(
     "words",
-    [words for words in commands() if words[0] == "simulacra"],
+    [words for words in COMMANDS if words[0] == "simulacra"],
     ids=lambda words: "_".join(words[:3]),
 )
 def test_a_command_of_the_readme_runs(
@@ -92,35 +59,29 @@ def test_a_command_of_the_readme_runs(
         "outputs/train/*/*": f"{run.parent}/*",
     }
     arguments = words[1:]
-    if any("TEACHER" in word for word in arguments):
-        replaced = {"TEACHER": str(teacher(run.parent))}
-        arguments += ["model/size=tiny"]
-    if any("REWEIGHTER" in word for word in arguments):
-        replaced |= {"REWEIGHTER": str(reweighter(run.parent))}
+    if any(word.startswith("resume=") for word in arguments):
+        arguments = [word for word in arguments if word not in doc_pages.SMALL["train"]]
     for name, value in replaced.items():
         arguments = [word.replace(name, value) for word in arguments]
-    if arguments[:1] == ["train"] and not any(word.startswith("resume=") for word in arguments):
-        sweep = "-m" in arguments or any(word.startswith("sweeps=") for word in arguments)
-        arguments += SMALL if not sweep else [*SMALL, "model/size=tiny"]
-    if arguments[:1] == ["evaluate"]:
-        arguments += ["evaluation.events=100", "evaluation.draw=false", "evaluation=quick"]
     if arguments[:1] == ["sample"]:
         arguments += ["overwrite=true"]  # what the fixture left
-    if arguments[:1] == ["produce"]:
-        arguments += ["n=4"]
-    if arguments[:1] == ["benchmark"]:
-        arguments += ["batch_sizes=[1,20]", "repeats=2"]
     main(arguments)
     printed = capsys.readouterr().out.strip().splitlines()
     assert printed
 
 
-def test_the_table_names_models_and_data_sets_that_there_are() -> None:
-    header, _, *rows = [
-        line.split("|")[1:-1] for line in README.splitlines() if line.startswith("|")
-    ]
-    data = [name.strip() for cell in header[2:] for name in cell.split(",")]
-    models = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
-    assert len(models) > 20
-    for group, names in (("model", models), ("data", data)):
-        assert not [name for name in names if not (ROOT / f"conf/{group}/{name}.yaml").is_file()]
+def test_its_python_runs() -> None:
+    (block,) = (block for block in BLOCKS if block.language == "python")
+    module = ModuleType("readme")
+    exec(block.text, module.__dict__)
+    assert 0.3 < module.found.metrics["test/classifier/boosted/auc"] < 0.7
+
+
+def test_its_links_lead_to_files() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert len(links) > 8
+    assert not [link for link in links if not (ROOT / link).is_file()]
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 100

@@ -35,7 +35,7 @@ FEWEST = 20
 class Measurement(NamedTuple):
     """A figure with its statistical error.
 
-    Args:
+    Attributes:
         value: The figure.
         error: One standard deviation; None where it is not known.
     """
