@@ -11,6 +11,7 @@ A comment right above a block changes that, where all readers of the page's sour
 
 - ``<!-- small -->``: with the settings of :data:`SMALL`, which make a command a matter of seconds;
 - ``<!-- small: n=20 -->``: with those and with the words behind the colon, which take the place of like ones;
+- ``<!-- alone: n=20 -->``: as ``small``, in a process of its own, for what warns when it is imported;
 - ``<!-- with: n=20 -->``: with these words alone;
 - ``<!-- not run: REASON -->``: not at all.
 """
@@ -19,6 +20,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -83,7 +86,7 @@ class Block:
         words = shlex.split(line, comments=True)
         kind, _, more = self.note.partition(":")
         added = shlex.split(more)
-        if kind == "small":
+        if kind in ("small", "alone"):
             added = [*SMALL.get(" ".join(words[1:2]), ()), *added]
         keys = {word.partition("=")[0] for word in added if "=" in word}
         kept = [word for word in words if word.partition("=")[0] not in keys]
@@ -132,6 +135,9 @@ def run(page: Path) -> int:
                 assert program == "simulacra", (
                     f"{page.name}:{block.line} runs {program}: say why not"
                 )
-                main(arguments)
+                if block.note.startswith("alone"):
+                    subprocess.run([sys.executable, "-m", "simulacra", *arguments], check=True)
+                else:
+                    main(arguments)
                 done += 1
     return done

@@ -44,7 +44,9 @@ def test_what_is_not_run_says_why_and_other_comments_are_known(page: Path) -> No
     text = page.read_text(encoding="utf-8")
     for block in doc_pages.blocks(text):
         kind = block.note.partition(":")[0]
-        assert kind in ("", "small", "with", "not run"), f"{page.name}:{block.line}: {block.note}"
+        assert kind in ("", "small", "alone", "with", "not run"), (
+            f"{page.name}:{block.line}: {block.note}"
+        )
         if kind == "not run":
             assert len(block.reason or "") > 10, f"{page.name}:{block.line} gives no reason"
     assert text.count("\n```") == 2 * len(doc_pages.blocks(text)), "a fence that no test sees"
