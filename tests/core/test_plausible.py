@@ -162,7 +162,7 @@ def test_evaluate_warns_once_of_each_file_and_notes_it(
     assert said[0].startswith(str(tmp_path / "gev.hdf5"))
     assert "test/plausible/generated/response" in (tmp_path / "out" / "notes.json").read_text()
     main(["evaluate", f"reference={tmp_path / 'gev.hdf5'}"])
-    assert capsys.readouterr().err.count("multiplied by 1000") == 1
+    assert capsys.readouterr().out.count("multiplied by 1000") == 1
 
 
 def test_train_warns_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

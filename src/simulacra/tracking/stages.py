@@ -11,7 +11,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 log = logging.getLogger(__name__)
 
-WIDTH = 10
+WIDTH = 12
 """Characters in which names stand."""
 
 
