@@ -1,6 +1,6 @@
 """Small trained models that come with the package: ``zoo:NAME`` stands for the checkpoint of that name.
 
-Members are light checkpoints (:mod:`simulacra.deploy.sharing`), each with a model card beside it.
+Members are light checkpoints (:mod:`simulacra.evaluation.sharing`), each with a model card beside it.
 """
 
 from __future__ import annotations
