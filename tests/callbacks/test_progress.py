@@ -35,7 +35,7 @@ def test_a_stage_is_named_with_its_time(caplog: pytest.LogCaptureFixture) -> Non
         with pytest.raises(ValueError, match="no"), stage("test", "nothing"):
             raise ValueError("no")
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("training  weights trained in 0.")
+    assert caplog.messages[0].startswith("training    weights trained in 0.")
     assert caplog.messages[0].endswith(" s (3 epochs)")
 
 

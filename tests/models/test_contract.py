@@ -31,8 +31,10 @@ KINDS = [
     [("table", None)],
     [("events", None)],
 ]
-SLOW = {(model, data) for model in ("pixelcnn", "pixelcnn_pp") for data in ("ds2", "ild_10x10")}
-"""Thousands of cells, one drawn after the other."""
+SLOW = {
+    (model, data) for model in ("pixelcnn", "pixelcnn_pp", "spade") for data in ("ds2", "ild_10x10")
+}
+"""Thousands of cells or hits, one drawn after the other."""
 PAIRS = [
     pytest.param(
         (model, *kind),
