@@ -110,7 +110,7 @@ def test_a_slow_generator_stops_early_and_says_so(monkeypatch: pytest.MonkeyPatc
     assert one.quantiles == pytest.approx((2000.0,) * 5)
     assert one.note == "stopped after 25 of 30 repeats: 50 s were spent"
     assert ten.note == "stopped after 3 of 30 repeats: 60 s were spent"
-    assert hundred.note == "not run: one batch takes 200 s, seconds=50"
+    assert hundred.note == "not run: one batch would take some 200 s, seconds=50"
     assert hundred.ms == ()
 
 

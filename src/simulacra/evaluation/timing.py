@@ -148,7 +148,8 @@ class Stopwatch:
             return f"not run: needs {predict(peaks, size) / GIB:.1f} GiB, free are {free / GIB:.1f} GiB"
         times = [(trial.size, trial.seconds) for trial in self.trials]
         if predict(times, step) > self.protocol.seconds:
-            return f"not run: one batch takes {predict(times, size):.0f} s, seconds={self.protocol.seconds:g}"
+            needed = f"{predict(times, size):.0f} s, seconds={self.protocol.seconds:g}"
+            return f"not run: one batch would take some {needed}"
         return None
 
     def _run(self, cond: Conditions, size: int) -> float:
