@@ -11,6 +11,7 @@ from simulacra.data.views_image import JetImages
 from simulacra.formats.jetnet import jetnet, toy_jets
 from simulacra.physics.jet_images import JetImageObservables
 from simulacra.physics.jets import JetObservables
+from simulacra.physics.substructure import prongs
 
 NATIVE = jetnet(30, ["g", "t"])
 
@@ -102,6 +103,19 @@ def test_image_observables_agree_with_those_of_a_cloud_of_pixel_centres() -> Non
         torch.testing.assert_close(values[name], expected[name], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(values["active_pixels"], expected["multiplicity"])
     torch.testing.assert_close(values["sparsity"], 1 - expected["multiplicity"] / 625)
+    tau = prongs(points[..., 0], points[..., 1], points[..., 2])["tau21"].float()
+    assert 0.1 < float(tau.mean()) < 1
+    torch.testing.assert_close(
+        values["tau21"], tau, rtol=0, atol=0.05
+    )  # pixels are often equally far
+
+
+def test_two_pixels_are_two_prongs_and_one_has_none() -> None:
+    x = torch.zeros(2, 1, 25, 25)
+    x[:, 0, 12, 12] = x[1, 0, 12, 18] = 0.5
+    one, two = JetImageObservables(view().spec)(Batch(x))["tau21"]
+    assert bool(one.isnan())
+    assert float(two) == 0
 
 
 def test_the_mass_of_fine_images_is_that_of_the_particles() -> None:

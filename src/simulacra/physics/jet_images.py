@@ -1,8 +1,9 @@
 r"""Observables of jet images: pixels are massless particles at their centres.
 
 With the pixel's relative momentum :math:`z` at :math:`(\eta, \phi)`, mass, momentum and angularities are
-those of :mod:`simulacra.physics.jets`; the radial profile is :math:`\sum z` in rings of one pixel's width
-around the axis.
+those of :mod:`simulacra.physics.jets`, the ratio :math:`\tau_{21}` that of
+:mod:`simulacra.physics.substructure`, undefined below two pixels; the radial profile is :math:`\sum z` in
+rings of one pixel's width around the axis.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 from simulacra.core import Batch, IncompatibleError, Spec
 from simulacra.physics.base import Axis, Image, ObservableSet, Profile
 from simulacra.physics.jets import HUGE, substructure
+from simulacra.physics.substructure import prongs
 
 _AXES = {
     "mass_rel": Axis("relative jet mass $m / p_T$ of pixels"),
@@ -29,6 +31,7 @@ _AXES = {
     "width": Axis("jet width"),
     "thrust": Axis("thrust angularity"),
     "ptd": Axis("$p_T$ dispersion of pixels"),
+    "tau21": Axis(r"$\tau_{21}$"),
     "sparsity": Axis("share of pixels that are zero"),
     "pixel": Axis("relative $p_T$ of a pixel", log=True),
 }
@@ -60,7 +63,7 @@ class JetImageObservables(ObservableSet):
         """See the module's docstring."""
         flat = self.cut(batch)
         eta, phi = (centre.to(flat.device).expand(len(flat), -1) for centre in (self.eta, self.phi))
-        found = substructure(eta, phi, flat, flat > 0)
+        found = {**substructure(eta, phi, flat, flat > 0), **prongs(eta, phi, flat)}
         found["active_pixels"] = found.pop("multiplicity")
         found["sparsity"] = 1 - found["active_pixels"] / flat.shape[1]
         values = {name: found[name].to(flat.dtype) for name in _AXES if name in found}

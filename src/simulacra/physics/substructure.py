@@ -208,15 +208,20 @@ def _correlators(eta: Tensor, phi: Tensor, share: Tensor, room: Tensor) -> Tenso
     return torch.stack([(share * pairs).sum(1) / 2, (share * triples).sum(1) / 6], 1)
 
 
-def ratios(eta: Tensor, phi: Tensor, pt: Tensor) -> dict[str, Tensor]:
-    """``tau21``, ``tau32`` and ``d2``, float64 ``(B,)``; arguments as for :func:`subjettiness`."""
+def prongs(eta: Tensor, phi: Tensor, pt: Tensor) -> dict[str, Tensor]:
+    """``tau21`` and ``tau32``, float64 ``(B,)``; arguments as for :func:`subjettiness`."""
     one, two, three = subjettiness(eta, phi, pt).unbind(1)
-    second, third = correlators(eta, phi, pt).unbind(1)
     return {
         "tau21": two / torch.where(one > 0, one, torch.nan),
         "tau32": three / torch.where(two > 0, two, torch.nan),
-        "d2": third / torch.where(second > 0, second, torch.nan).pow(3),
     }
+
+
+def ratios(eta: Tensor, phi: Tensor, pt: Tensor) -> dict[str, Tensor]:
+    """The same and ``d2``."""
+    second, third = correlators(eta, phi, pt).unbind(1)
+    d2 = third / torch.where(second > 0, second, torch.nan).pow(3)
+    return {**prongs(eta, phi, pt), "d2": d2}
 
 
 def _wrapped(angle: Tensor) -> Tensor:
