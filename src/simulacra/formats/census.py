@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulacra.core import Spec
-from simulacra.formats.cleaning import Cleaning
+from simulacra.formats.cleaning import Cleaning, numbers
 
 SHOWN = 5
 """Event numbers that are kept of each kind."""
@@ -76,7 +76,5 @@ class Census(Cleaning):
         to: float | NDArray[np.bool_],
         start: int | NDArray[np.integer],
     ) -> NDArray[Any]:
-        rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))
-        events = rows + start if isinstance(start, int) else start[rows]
-        self._chunk.setdefault(what.partition(" set to ")[0], set()).update(events.tolist())
+        self._chunk.setdefault(what.partition(" set to ")[0], set()).update(numbers(wrong, start))
         return super()._set(path, what, wrong, values, to, start)

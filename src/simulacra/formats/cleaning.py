@@ -205,10 +205,20 @@ class Cleaning:
     ) -> NDArray[Any]:
         if self.counting:
             self.changed[what] += int(wrong.sum())
-            rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))
-            events = rows + start if isinstance(start, int) else start[rows]
-            self.events.update((path, event) for event in events.tolist())
+            self.events.update((path, event) for event in numbers(wrong, start))
         return np.where(wrong, np.asarray(to, values.dtype), values)
+
+
+def numbers(wrong: NDArray[np.bool_], start: int | NDArray[np.integer]) -> list[int]:
+    """Numbers of the events ``(n, ...)`` in which something is wrong.
+
+    Args:
+        wrong: What is.
+        start: Number of the first event, or those of all ``(n,)``.
+    """
+    rows = np.flatnonzero(wrong.reshape(len(wrong), -1).any(axis=1))
+    found = rows + start if isinstance(start, int) else start[rows]
+    return [int(event) for event in found]
 
 
 def first(wrong: NDArray[np.bool_]) -> int:
