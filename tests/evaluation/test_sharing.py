@@ -116,8 +116,11 @@ def test_what_is_there_stays_unless_it_may_be_replaced(run: Path, shared: Path) 
     with pytest.raises(UserError, match="is there already"):
         publish(asked(run, shared.parent, "licence=MIT"))
     assert shared.read_bytes() == before
-    publish(asked(run, shared.parent, "licence=MIT", "overwrite=true"))
-    assert "weights: MIT" in shared.with_suffix(".md").read_text()
+    words = "events=showers of a test beam"
+    publish(asked(run, shared.parent, "licence=MIT", words, "overwrite=true"))
+    page = shared.with_suffix(".md").read_text()
+    assert "weights: MIT" in page
+    assert "`ds1_photons`, showers of a test beam." in page
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", "A", ".hidden"])

@@ -34,7 +34,11 @@ def publish(cfg: DictConfig) -> dict[str, Any]:
     folder = Path(config["output"])
     with interruptible():
         contents = sharing.share(
-            Path(config["run"]), config["name"], config["licence"], config["allow"]
+            Path(config["run"]),
+            config["name"],
+            config["licence"],
+            config["allow"],
+            config["events"],
         )
         name = contents[sharing.ENTRY]["name"]
         path, page = folder / f"{name}.ckpt", folder / f"{name}.md"

@@ -141,10 +141,11 @@ def _training(module: Module, told: Shared) -> str:
     follows = (
         "" if told.experiment is None else f" It follows `conf/experiment/{told.experiment}.yaml`."
     )
+    held = "" if told.origin is None else f", {told.origin}"
     return (
         f"```bash\n{told.command}\n```\n\n{told.steps:,} steps of the optimizer, seed "
         f"{module.record.config.get('seed')}; {versions}.{follows}\n\n"
-        f"Events: {origin.get('source', 'not stated')} of `{origin.get('data', module.spec.name)}`.\n\n"
+        f"Events: {origin.get('source', 'not stated')} of `{origin.get('data', module.spec.name)}`{held}.\n\n"
         + _list(files)
     )
 

@@ -272,6 +272,7 @@ class Publish(TypedDict):
     run: PathName | None
     output: PathName
     name: str | None
+    events: str | None
     licence: str | None
     overwrite: bool
     allow: Names

@@ -56,6 +56,7 @@ class Shared:
         experiment: File of ``conf/experiment`` that it followed, if any.
         steps: Steps of the optimizers.
         licence: Under which the weights may be used; None: not stated.
+        origin: What the files of its events hold, in words; None: not stated.
     """
 
     name: str
@@ -65,10 +66,15 @@ class Shared:
     experiment: str | None
     steps: int
     licence: str | None
+    origin: str | None = None
 
 
 def share(
-    run: Path, name: str | None = None, licence: str | None = None, allow: Sequence[str] = ()
+    run: Path,
+    name: str | None = None,
+    licence: str | None = None,
+    allow: Sequence[str] = (),
+    origin: str | None = None,
 ) -> dict[str, Any]:
     """Contents of the light checkpoint of a finished run.
 
@@ -77,6 +83,7 @@ def share(
         name: What the model is called; None: ``MODEL-DATA``.
         licence: See :class:`Shared`.
         allow: As for :func:`simulacra.training.checkpoint.load`.
+        origin: See :class:`Shared`.
 
     Raises:
         UserError: If the run is not finished, its checkpoint cannot be loaded, or the name is none.
@@ -99,6 +106,7 @@ def share(
         next((i.partition("=")[2] for i in overrides if i.startswith("experiment=")), None),
         int(contents.get("global_step", 0)),
         licence,
+        origin,
     )
     return {**light(module), ENTRY: asdict(shared)}
 
