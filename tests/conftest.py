@@ -24,14 +24,16 @@ torch.set_num_threads(1)
 
 TOY_EVENTS = {"pxd": 3}  # one dense event is 31 MB
 DEFAULT_TOY_EVENTS = 40
-SOME = {"faults": 10, "grid": 3}
+SOME = {"faults": 10, "grid": 3, "smoke": 2, "docs": 2}
 """Of how many tests with a mark ``--some`` runs one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults", "long series of like tests")
     group.addoption(
-        "--some", action="store_true", help="run a tenth of the faults, a third of the grid"
+        "--some",
+        action="store_true",
+        help="run a tenth of the faults, a third of the grid, half of smokes and pages",
     )
     group.addoption("--faults-report", metavar="FILE", help="write what the campaign found as JSON")
 

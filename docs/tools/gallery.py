@@ -1,6 +1,6 @@
-"""The gallery: short trainings on the embedded samples, their pictures, and the page that shows them.
+"""The gallery: the zoo's models and a table, their pictures, and the page that shows them.
 
-``python docs/tools/gallery.py FOLDER`` runs in FOLDER the trainings that are not there yet, a few minutes
+``python docs/tools/gallery.py FOLDER`` runs in FOLDER the trainings that are not there yet, at most 15 minutes
 on one core each, and stores small pictures and the figures in ``docs/gallery``. Building the site makes the
 page of them.
 """
@@ -20,11 +20,11 @@ STORE = Path(__file__).parents[1] / "gallery"
 WIDTH = 1200
 COLOURS = 96
 SHOWN = {
-    "photons": ("model=caloinn data=ds1_photons", ["images", "observables_1", "correlation"]),
-    "positrons": (
-        "model=caloflow_teacher data=calogan trainer.max_epochs=60",
-        ["images", "observables_1"],
-    ),
+    "photons": ("experiment=vit_ds1_photons", ["images", "observables_1", "correlation"]),
+    "electrons": ("experiment=caloart_ds2", ["images", "observables_1"]),
+    "positrons": ("experiment=vit_calogan", ["images", "observables_1"]),
+    "points": ("experiment=caloclouds2_ild_cloud", ["observables_1"]),
+    "jets": ("experiment=pc_droid_jetnet30", ["observables_1"]),
     "table": (
         "model=table_fm data=table trainer.max_epochs=-1 trainer.max_steps=500",
         ["observables_1"],
@@ -37,9 +37,9 @@ hide: [navigation]
 
 # Gallery
 
-What short trainings on the embedded samples look like: grey or left is the truth, the line or right what
-was generated, a ratio beside them. None of them is the best that its model can do, and none is on public
-data. The pictures are those of the run directories, made smaller; `docs/tools/gallery.py` trains, measures
+What short trainings on our own Geant4 and Pythia events look like, most of them those of the [zoo](zoo.md):
+grey or left is the truth, the line or right what was generated, a ratio beside them. None of them is the
+best that its model can do, and none is on public data. The pictures are those of the run directories, made smaller; `docs/tools/gallery.py` trains, measures
 and stores them, and this page is written from what it stored.
 """
 

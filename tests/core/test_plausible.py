@@ -48,6 +48,7 @@ def test_sound_events_are_not_remarked_on(
     assert events(name)[0].remarks() == {}
 
 
+@pytest.mark.grid
 @pytest.mark.parametrize("name", [name for name in config_names("data") if not sets(name)[1:]])
 def test_toys_are_not_remarked_on(name: str, toy: Callable[..., EventDataModule]) -> None:
     assert toy(name).remarks() == {}

@@ -49,6 +49,7 @@ def test_every_experiment_composes(part: int) -> None:
         assert config["paths"]["run"] == "/x"
 
 
+@pytest.mark.grid
 def test_every_model_has_a_size_for_two_cores() -> None:
     for name, config in load_choices("model", choices("model")).items():  # at this size
         assert config["name"] == name

@@ -70,7 +70,7 @@ def test_the_wheel_holds_code_configuration_sweeps_and_samples_and_nothing_else(
     assert names == files("src/simulacra") | groups["conf"] | groups["sweeps"]
 
 
-@pytest.mark.parametrize("kind", [".whl", ".gz"])
+@pytest.mark.parametrize("kind", [".whl", pytest.param(".gz", marks=pytest.mark.grid)])
 def test_what_is_installed_works_without_the_checkout(
     kind: str, built: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -167,7 +167,7 @@ def _rank(rank: int, address: str, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.grid
 def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     multiprocessing.spawn(_rank, (str(tmp_path / "meet"), str(tmp_path)), nprocs=2)
     a, b = normal(400, 0), normal(300, 1, 0.3)

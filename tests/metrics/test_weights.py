@@ -31,9 +31,9 @@ from support import CONF, data_configs, spec_of
 
 MANY = 3000
 EVENTS = {"ild_cloud": 1200, "jetclass": 60, "pxd_small": 400, "lemurs": 450, "showerdata": 900}
-QUICK = {"ds1_photons", "jetnet30", "pxd_small", "table"}
-"""Data sets whose observables are tried each time, the others with the grid."""
 """Toy events, of slow ones fewer."""
+QUICK = {"ds1_photons", "table"}
+"""Data sets whose observables are tried each time, the others with the grid."""
 EXACT = {"energies": 900}
 """Events of each sample behind exact comparisons where 400 do not fill the bins of a score."""
 FACTOR = 20

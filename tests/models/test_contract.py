@@ -36,7 +36,7 @@ SLOW = {
     (model, data) for model in ("pixelcnn", "pixelcnn_pp", "spade") for data in ("ds2", "ild_10x10")
 }
 """Thousands of cells or hits, one drawn after the other."""
-QUICK = 2
+QUICK = 1
 """Kinds of event that a model is tested on by default; the others are part of the grid."""
 
 
