@@ -1,8 +1,8 @@
 """The gallery: the zoo's models and a table, their pictures, and the page that shows them.
 
-``python docs/tools/gallery.py FOLDER`` runs in FOLDER the trainings that are not there yet, at most 15 minutes
-on one core each, and stores small pictures and the figures in ``docs/gallery``. Building the site makes the
-page of them.
+``python docs/tools/gallery.py FOLDER`` runs in FOLDER the trainings that are not there yet, at most 15
+minutes on one core each, and stores small pictures and the figures in ``docs/gallery``. Building the site
+makes the page of them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ hide: [navigation]
 
 What short trainings on our own Geant4 and Pythia events look like, most of them those of the [zoo](zoo.md):
 grey or left is the truth, the line or right what was generated, a ratio beside them. None of them is the
-best that its model can do, and none is on public data. The pictures are those of the run directories, made smaller; `docs/tools/gallery.py` trains, measures
-and stores them, and this page is written from what it stored.
+best that its model can do, and none is on public data. The pictures are those of the run directories, made
+smaller; `docs/tools/gallery.py` trains, measures and stores them, and this page is written from what it
+stored.
 """
 
 
