@@ -18,7 +18,7 @@ from PIL import Image
 
 STORE = Path(__file__).parents[1] / "gallery"
 WIDTH = 1200
-COLOURS = 96
+COLOURS = 256
 SHOWN = {
     "photons": ("experiment=vit_ds1_photons", ["images", "observables_1", "correlation"]),
     "electrons": ("experiment=caloart_ds2", ["images", "observables_1"]),
