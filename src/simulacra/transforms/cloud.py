@@ -194,10 +194,10 @@ class CloudTransform(Transform):
         )
         self.energy = energy_column(spec.features)
         self.points = points(spec.features)
-        self.width = (not self.count_is_given) + sum(field.dim for field in self.made)
-        self.width += 1 + 2 * leading
+        self.start = int(not self.count_is_given)  # the first column of the event fields
+        self.width = self.start + sum(field.dim for field in self.made) + 1 + 2 * leading
         self.seen = self.width if seen is None else min(seen, self.width)
-        self.event = QuantileMap(self.width)
+        self.event: Map = QuantileMap(self.width)
 
     def fit_statistics(self, batches: Batches) -> None:
         """One pass for conditions, one for points, one for the event's numbers (kept: a few per event)."""
@@ -224,7 +224,7 @@ class CloudTransform(Transform):
         columns = self.numbers(latent.x["event"], cond)
         unknown = columns.isnan().any(1)[:, None, None]  # of which no mask tells
         x = self._placed(latent, columns).masked_fill(unknown, torch.nan)
-        event, start = {}, int(not self.count_is_given)
+        event, start = {}, self.start
         for field in self.made:
             event[field.name] = _bounded(columns[:, start : start + field.dim], field)
             start += field.dim

@@ -6,20 +6,20 @@ their centres across the shower axis, and for each layer its share of the points
 points over that of all, :math:`(E_l / n_l) / (E / N)`. Each is mapped to a standard normal by quantiles.
 
 Zeros are exact and cost nothing: a whole number :math:`n_l` is spread over :math:`[n_l, n_l + 1)`, so an
-empty layer is one with a share below :math:`1 / N`; its mean energy does not exist and is noise in training.
-So there is never energy in a layer without points, nor a layer of points without energy.
+empty layer is one with a share below :math:`1 / N`; its mean energy does not exist and is noise in
+training. So there is never energy in a layer without points, nor a layer of points without energy.
 
-The inverse sorts the points by the depth that a network made and deals them out to the layers, :math:`n_l`
-to each; scales the energies within each layer to :math:`E_l = E\,w_l / \sum_k w_k` with the weights
-:math:`w_l = n_l\,(E_l / n_l)`; and moves the points so that the centres are the event's. The :math:`n_l` are
-the shares of :math:`N` by largest remainders: they add up.
+The inverse sorts the points by the depth that a network made and deals them out to the layers,
+:math:`n_l` to each; scales the energies within each layer to :math:`E_l = E\,w_l / \sum_k w_k` with the
+weights :math:`w_l = n_l\,(E_l / n_l)`; and moves the points so that the centres are the event's. The
+:math:`n_l` are the shares of :math:`N` by largest remainders: they add up.
 
 Reference: Buhmann et al. 2023, arXiv:2309.05704, section 3.
 
 Note:
-    Differs from the reference: shares of energy are told as means per point; the centre in depth, which the
-    energies of the layers fix, is no number of its own; counts are not truncated. What the reference does to
-    :math:`N` so that the points give the true number of hits is told in
+    Differs from the reference: shares of energy are told as means per point; the centre in depth, which
+    the energies of the layers fix, is no number of its own; counts are not truncated. What the reference
+    does to :math:`N` so that the points give the true number of hits is told in
     :mod:`simulacra.transforms.occupancy`.
 """
 
@@ -33,6 +33,7 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
 from simulacra.core.ranges import Count, Whole
 from simulacra.transforms.base import Batches
+from simulacra.transforms.calibration import Calibration
 from simulacra.transforms.cloud import CloudStandardise, CloudTransform, MakePoints, even
 from simulacra.transforms.cloud_moments import moments
 from simulacra.transforms.maps.quantile import QuantileMap
@@ -91,6 +92,11 @@ class LayeredCloudTransform(CloudTransform):
         columns = (*self.across, self.depth, self.energy)
         self.occupancy = OccupancyCalibration(spec, given, columns, calibration)
 
+    @property
+    def calibration(self) -> Calibration:
+        """What the numbers of an event are calibrated with."""
+        return self.occupancy
+
     def fit_statistics(self, batches: Batches) -> None:
         """One pass for conditions, one for layers, two for points, one for the event's numbers."""
         self._fit_depths(batches)
@@ -99,7 +105,7 @@ class LayeredCloudTransform(CloudTransform):
         for batch in batches:
             shift = 0.7548776662466927 * torch.arange(1 + self.layers).to(batch.x)
             parts.append(self._columns(batch, (even(batch.x) + shift) % 1))
-        self.event.fit(torch.stack([_filled(column) for column in torch.cat(parts).T], 1))
+        self.event.fit(torch.stack([filled(column) for column in torch.cat(parts).T], 1))
         self.occupancy.fit_true(batches)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
@@ -162,18 +168,26 @@ class LayeredCloudTransform(CloudTransform):
         count, wanted = self.layer_numbers(columns, mask.sum(1))
         behind = latent.x["points"][..., self.depth].masked_fill(~mask, torch.inf)
         order = behind.argsort(dim=1, stable=True)
-        places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-        rank = torch.empty_like(order).scatter_(1, order, places)
-        layer = torch.searchsorted(count.cumsum(1), rank, right=True).clamp_max(self.layers - 1)
+        rank = torch.empty_like(order).scatter_(1, order, places(order))
+        centres = columns[:, self.first - len(self.across) : self.first]
+        return self.imposed(x, mask, dealt(rank, count), wanted, centres)
+
+    def imposed(
+        self, x: Tensor, mask: Tensor, layer: Tensor, wanted: Tensor, centres: Tensor
+    ) -> Tensor:
+        """Points in layers ``(B, N)``, scaled to the energies ``(B, L)`` of these and moved to the centres
+        ``(B, A)``.
+        """
         energy = torch.where(mask, x[..., self.energy].clamp_min(0), 0.0).double()
         held = torch.zeros_like(wanted).scatter_add_(1, layer, energy)
+        count = torch.zeros_like(wanted).scatter_add_(1, layer, mask.to(wanted))
         dead = (held == 0).gather(1, layer)  # too small for a number: equal parts
         part = torch.where(dead, 1 / count.clamp_min(1).gather(1, layer), energy)
         factor = torch.where(held > 0, wanted / held.clamp_min(1e-300), wanted).gather(1, layer)
         made = list(x.unbind(-1))
         made[self.energy], made[self.depth] = (part * factor).to(x), self.depths[layer]
         placed = torch.where(mask[..., None], torch.stack(made, -1), 0.0)
-        shift = columns[:, self.first - len(self.across) : self.first] - self._centres(placed)
+        shift = centres - self._centres(placed)
         for i, column in enumerate(self.across):
             made[column] = x[..., column] + shift[:, i : i + 1]
         return torch.where(mask[..., None], torch.stack(made, -1), 0.0)
@@ -243,6 +257,19 @@ def whole_shares(share: Tensor, total: Tensor) -> Tensor:
     return down.long() + (rank < left)
 
 
+def places(x: Tensor) -> Tensor:
+    """Number of each point of an event, shaped as ``x``, ``(B, N)``."""
+    return torch.arange(x.shape[1], device=x.device).expand_as(x)
+
+
+def dealt(rank: Tensor, count: Tensor) -> Tensor:
+    """Layers of points that are dealt out in the order of their ranks ``(B, N)``, as many to each layer as
+    ``count`` ``(B, L)`` says; of those left over, the last.
+    """
+    found = torch.searchsorted(count.cumsum(1), rank.contiguous(), right=True)
+    return found.clamp_max(count.shape[1] - 1)
+
+
 def drawn(
     x: Tensor, mask: Tensor, points: int, generator: torch.Generator | None
 ) -> tuple[Tensor, Tensor]:
@@ -256,7 +283,7 @@ def drawn(
     return x.gather(1, chosen[..., None].expand(-1, -1, x.shape[-1])), mask.gather(1, chosen)
 
 
-def _filled(column: Tensor) -> Tensor:
+def filled(column: Tensor) -> Tensor:
     """A column whose missing values are spread evenly over the quantiles of the known ones."""
     missing = column.isnan()
     known = column[~missing].sort().values

@@ -19,8 +19,8 @@ class LayeredCloud(Calibrated, CloudModel):
 
     @property
     def calibration(self) -> Calibration:
-        """That of the number of points."""
-        return self.transform.occupancy
+        """That of the numbers of points."""
+        return self.transform.calibration
 
     def draw_numbers(
         self, cond: Conditions, scaled: Tensor | None, generator: torch.Generator | None
