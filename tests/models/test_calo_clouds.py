@@ -1,8 +1,9 @@
-"""CaloClouds and CaloPointFlow on showers of the package's sample: contracts, and short trainings."""
+"""CaloClouds, CaloPointFlow, AllShowers on the package's sample: contracts, and short trainings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from importlib.resources import files
 
@@ -11,28 +12,42 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Latent, Spec
-from simulacra.dynamics.denoiser import Noise
-from simulacra.dynamics.diffusion import Diffusion, MeanSquare, Uniform, preconditioned
+from simulacra.core import Batch, Conditions, Field, Latent, Spec
+from simulacra.dynamics.denoiser import Noise, ResidualVelocity
+from simulacra.dynamics.diffusion import (
+    Diffusion,
+    MeanSquare,
+    Uniform,
+    flow_matching,
+    preconditioned,
+)
+from simulacra.dynamics.diffusion_density import DiffusionDensity
 from simulacra.dynamics.flows import coupling_flow
 from simulacra.dynamics.paths import BetaPath
 from simulacra.dynamics.samplers import DDIM, KarrasHeun
 from simulacra.dynamics.set_flows import SetFlow
+from simulacra.dynamics.solvers import Heun, Midpoint
 from simulacra.dynamics.splines import RationalQuadratic
 from simulacra.formats.calo_cloud import CaloCloud, ild_cloud
 from simulacra.formats.jetnet import jetnet
+from simulacra.models.clouds.allshowers import AllShowers
 from simulacra.models.clouds.caloclouds import CaloClouds
 from simulacra.models.clouds.caloclouds2 import CaloClouds2
+from simulacra.models.clouds.caloclouds3 import CaloClouds3
 from simulacra.models.clouds.calopointflow import CaloPointFlow
 from simulacra.models.clouds.latent_vector import LatentVector, NormalLatentVector
 from simulacra.models.clouds.layered_cloud import LayeredCloud
 from simulacra.nn.deep_sets import DeepSetEncoder
 from simulacra.nn.epic_encoder import EPiCEncoder
+from simulacra.nn.layer_transformer import LayerTransformer
 from simulacra.nn.pointwise import GaussianFourier, PointWise
+from simulacra.nn.timed_mlp import PlainTimedMLP
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.optim import Optim, warmup_cosine
 from simulacra.transforms.cloud_layers import LayeredCloudTransform
+from simulacra.transforms.cloud_layerwise import LayerwiseCloudTransform
 from simulacra.transforms.cloud_quantiles import CloudQuantiles
+from simulacra.transforms.known_layers import KnownLayersTransform
 
 POINTS = 400
 """Every eighth point of the sample's showers is kept, 120 to 381 of each."""
@@ -114,8 +129,41 @@ def calopointflow(seed: int = 0) -> CaloPointFlow:
     )  # fmt: skip
 
 
+def caloclouds3(seed: int = 0) -> CaloClouds3:
+    torch.manual_seed(seed)
+    return CaloClouds3(
+        spec(), None, transform=partial(LayerwiseCloudTransform, layers=30, seen=30, subset=128),
+        numbers=numbers,
+        net=partial(PointWise, hidden=[32, 64, 32], time=GaussianFourier(8, 1.0, 16)),
+        process=preconditioned(sigma_max=20.0),
+        ranked=False, solver=KarrasHeun(8), optim=optim,
+    )  # fmt: skip
+
+
+def allshowers(seed: int = 0, shape: Spec | None = None, correction: int = 0) -> AllShowers:
+    torch.manual_seed(seed)
+    counts = partial(
+        DiffusionDensity,
+        net=partial(PlainTimedMLP, hidden=[64, 64], frequencies=3),
+        process=flow_matching(predicts=ResidualVelocity()),
+        solver=Heun(10),
+    )
+    known = partial(
+        KnownLayersTransform, layers=30, points=partial(CloudQuantiles, values=512), imposed=True,
+        subset=64, correction=correction,
+    )  # fmt: skip
+    return AllShowers(
+        spec() if shape is None else shape, None, transform=known, numbers=counts,
+        net=partial(
+            LayerTransformer, width=16, heads=2, blocks=1, hidden=32, counts=16, window=2,
+            frequencies=3,
+        ),
+        process=flow_matching(), chunk=256, solver=Midpoint(6), optim=optim,
+    )  # fmt: skip
+
+
 Make = Callable[..., LayeredCloud]
-MODELS = [caloclouds2, caloclouds, calopointflow]
+MODELS = [caloclouds2, caloclouds, calopointflow, caloclouds3, allshowers]
 each = pytest.mark.parametrize("make", MODELS, ids=lambda make: make.__name__)
 
 
@@ -172,6 +220,85 @@ def test_jets_are_refused_in_one_sentence(make: Make) -> None:
     reason = type(make()).accepts(jetnet(30, ("t",)))
     assert reason is not None
     assert "layers" in reason
+
+
+PARTICLE = Field("particle", classes=("photon", "electron", "pion"), role="class")
+
+
+def of_three_particles(n: int) -> Batch:
+    """The first showers, told to be of one of three particles in turn."""
+    events = showers()[:n]
+    return replace(events, cond={**events.cond, "particle": torch.arange(n)[:, None] % 3})
+
+
+def test_one_model_makes_showers_of_several_particles() -> None:
+    module, events = allshowers(shape=several()), of_three_particles(60)
+    module.fit_transform([events])
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator(3)))
+    cond = events[:6].conditions()
+    other = Conditions(6, {**cond.values, "particle": (cond.values["particle"] + 1) % 3})
+    one, two = (module.sample(c, generator=generator(1)) for c in (cond, other))
+    several().validate(one)
+    assert torch.equal(one.cond["particle"], cond.values["particle"])
+    assert not torch.equal(one.x, two.x)
+    made = module.objectives()["showers"].loss(module.encode(events, generator()), generator())
+    made["loss"].backward()
+    assert all(p.grad is not None for p in module.parameters())
+
+
+def several() -> Spec:
+    return spec().with_(conditions=(*spec().conditions, PARTICLE))
+
+
+def test_the_order_of_points_changes_nothing_that_a_transformer_makes_of_them() -> None:
+    module, events = allshowers(), showers()[:20]
+    module.fit_transform([events])
+    assert events.mask is not None
+    order = torch.argsort(torch.rand(events.mask.shape, generator=generator(1)), dim=1)
+    mixed = Batch(
+        events.x.gather(1, order[..., None].expand_as(events.x)), events.cond, {},
+        events.mask.gather(1, order),
+    )  # fmt: skip
+    plain, moved = (module.eval().encode(batch, generator()) for batch in (events, mixed))
+    torch.testing.assert_close(plain.x["event"], moved.x["event"])
+    time, found = torch.full((20,), 0.3), []
+    for latent in (plain, moved):
+        points, context = latent.x["points"], module.context(latent.x["event"], latent.cond)
+        layer = points[..., -1].long()
+        found.append(module.net(points[..., :-1], time, latent.mask, layer, context))
+    torch.testing.assert_close(
+        found[1], found[0].gather(1, order[..., None].expand_as(found[0])), atol=1e-5, rtol=1e-4
+    )
+
+
+def test_the_correction_takes_the_bias_out_of_the_numbers_of_points() -> None:
+    module, events = allshowers(correction=100), showers()[:100]
+    module.fit_transform([events])
+    cond = events.conditions()
+    true, _ = module.transform.layer_sums(events)
+
+    def bias() -> Tensor:
+        with module.evaluating(), torch.no_grad():
+            event = module.draw_numbers(cond, module.transform.condition(cond), generator(4))
+        found = module.transform.counts(module.transform.numbers(event, cond)).float()
+        return (found.mean(0) / true.mean(0) - 1)[8:24].abs().mean()
+
+    before = bias()
+    module.on_validation_epoch_start()
+    assert bias() < 0.5 * before
+    again = {name: value.clone() for name, value in module.state_dict().items()}
+    module.calibrate()  # from uncorrected numbers, hence the same
+    assert all(torch.equal(value, again[name]) for name, value in module.state_dict().items())
+
+
+def test_published_size_of_the_narrower_network() -> None:
+    with torch.device("meta"):
+        net = PointWise(4, 4, hidden=[32, 64, 128, 64, 32], time=GaussianFourier(32, 42.387, 64))
+    layers = [(4, 32), (32, 64), (64, 128), (128, 64), (64, 32), (32, 4)]
+    wanted = sum(b * (a + 1) + b * (68 + 1) + b * 68 for a, b in layers)
+    assert sum(p.numel() for p in net.parameters()) == wanted + 64 * 65
 
 
 def test_published_size_of_the_encoder() -> None:
@@ -266,6 +393,8 @@ POINTS_LIMITS = {
     caloclouds2: ("radius", 0.45),
     caloclouds: ("radius", 0.45),
     calopointflow: ("correlation", 0.15),
+    caloclouds3: ("radius", 0.45),
+    allshowers: ("correlation", 0.15),
 }
 """What the points themselves must show, whose marginals a flow of normal features has from the start. The
 same seeds gave 0.25, 0.24, 0.25, 0.20, 0.26; 0.28, 0.28, 0.29, 0.29, 0.28; 0.06, 0.04, 0.06, 0.04, 0.05;

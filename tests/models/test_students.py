@@ -31,6 +31,7 @@ from toy_showers import TOY, toy
 
 MINE = [
     ("caloclouds2_cm", "caloclouds2", "ild_cloud", "model.net.hidden=[12,8]"),
+    ("caloclouds3_cm", "caloclouds3", "ild_cloud", "model.net.hidden=[12,8]"),
     ("fpcd_student", "fpcd", "jetnet30", "model.net.hidden=24"),
     ("caloflow_student", "caloflow_teacher", "ds1_photons", "model.cells.blocks=3"),
     ("icaloflow_student", "icaloflow", "ds2", "model.cells.flow.blocks=3"),

@@ -7,9 +7,9 @@ particles: the mass of the particles in units of the jet's transverse momentum. 
 .. math:: m^2 = \sum_i z_i e^{\eta_i} \sum_i z_i e^{-\eta_i} - \Big|\sum_i z_i e^{i \phi_i}\Big|^2 .
 
 The inverse stretches all angles about the jet's centre by one factor :math:`s`, so that the mass is
-exactly that number: :math:`m(s)` rises with :math:`s`, and nearly in proportion, so that :math:`s
-\leftarrow s\, m / m(s)` converges fast. A single particle has no mass whatever the number says, and no
-particle is moved further than :data:`FARTHEST` from the centre.
+exactly that number: :math:`m(s)` rises with :math:`s`, so that bisection finds it to float64's precision.
+A single particle has no mass whatever the number says, and no particle is moved further than
+:data:`FARTHEST` from the centre.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from simulacra.transforms.cloud import CloudStandardise, CloudTransform, MakePoi
 from simulacra.transforms.maps.quantile import QuantileMap
 
 ANGLES = ("etarel", "phirel")
-FARTHEST = 1.5
+FARTHEST = 2.5
 """Largest distance from the centre in either angle that is made by stretching [rad]."""
-ROUNDS = 40
-"""Of the fixed point, until it stands still in float64."""
+ROUNDS = 56
+"""Halvings of the interval of the factor."""
 
 
 def is_jet(spec: Spec) -> bool:
@@ -73,12 +73,12 @@ def with_mass(x: Tensor, mask: Tensor, wanted: Tensor, energy: int) -> Tensor:
     apart = torch.where(mask[..., None], angles - centre, 0.0)
     aim = wanted.double().clamp_min(0)
     most = FARTHEST / apart.abs().amax((1, 2)).clamp_min(1e-12)
-    stretch = torch.ones_like(aim)
+    low, high = torch.zeros_like(most), most
     for _ in range(ROUNDS):
-        made = relative_mass(torch.cat([stretch[:, None, None] * apart, z[..., None]], -1), 2)
-        step = torch.where(made > 0, aim / made.clamp_min(1e-300), 1.0)
-        stretch = torch.minimum(stretch * step, most)
-    moved = centre + stretch[:, None, None] * apart
+        middle = (low + high) / 2
+        made = relative_mass(torch.cat([middle[:, None, None] * apart, z[..., None]], -1), 2)
+        low, high = torch.where(made > aim, low, middle), torch.where(made > aim, middle, high)
+    moved = centre + high[:, None, None] * apart
     found = torch.cat([moved, wide[..., 2:]], -1).to(x.dtype)
     return torch.where(mask[..., None], found, x)
 

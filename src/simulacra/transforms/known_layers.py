@@ -123,7 +123,8 @@ class KnownLayersTransform(LayerwiseCloudTransform):
     def counts(self, columns: Tensor) -> Tensor:
         """Points of every layer, whole ``(B, L)``, of numbers of the event ``(B, K)``."""
         logs = columns[:, : self.layers].nan_to_num(0.0).clamp_max(math.log(self.size + 1))
-        return torch.where(self.depths.isfinite(), rounded(logs.exp() - 0.5), 0).long()
+        number = rounded(logs.exp() - 0.5).clamp_max(self.size)
+        return torch.where(self.depths.isfinite(), number, 0).long()
 
     def layers_of(self, seen: Tensor) -> Tensor:
         """Number of the layer of each point ``(B, N)``, rising, of as many points as an event may have.
