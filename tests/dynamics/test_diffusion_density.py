@@ -47,6 +47,16 @@ def test_a_weight_of_two_is_the_event_twice_and_one_of_zero_no_event(
     torch.testing.assert_close(part.loss(x, context), part.loss(x, context, torch.ones(5)))
 
 
+def test_copies_of_events_count_as_events() -> None:
+    part, other, g = density(), density(), generator()
+    other.copies = 3
+    x, context, weight = (*(torch.randn(5, k, generator=g) for k in (3, 2)), torch.rand(5))
+    thrice = part.loss(
+        torch.cat([x] * 3), torch.cat([context] * 3), torch.cat([weight] * 3), generator()
+    )
+    torch.testing.assert_close(other.loss(x, context, weight, generator()), thrice)
+
+
 def test_samples_repeat_with_a_generator_and_follow_the_context() -> None:
     part = density()
     context = torch.randn(6, 2, generator=generator())

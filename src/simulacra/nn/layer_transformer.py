@@ -6,9 +6,9 @@ blocks are normalised after each of their two sums, and attention has no layer o
 Reference: AllShowers, arXiv:2601.11716, section 3; code FLC-QU-hep/AllShowers, commit 8bd0745.
 
 Note:
-    The window is symmetric. In the reference's code a window of ``n`` layers reaches from ``floor(-(n +
-    1) / 2)`` to ``n // 2``, for its ``n = 4`` from 3 layers on one side to 2 on the other; here it is 2
-    on both.
+    The window is symmetric. In the reference's code a window of ``n`` layers reaches from
+    ``floor(-(n + 1) / 2)`` to ``n // 2``, for its ``n = 4`` from 3 layers on one side to 2 on the other;
+    here it is 2 on both. Embeddings of layers start small.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.layer_window import Run, attend, in_order, runs
 from simulacra.nn.mlp import MLP
 from simulacra.nn.parted import Parted
+
+START = 0.1
+"""Width of the numbers that tell a layer before training; those of width 1 drown what a point is."""
 
 
 class LayerBlock(nn.Module):
@@ -90,6 +93,7 @@ class LayerTransformer(Parted, nn.Module):
         self.layers, self.window = layers, window
         self.time = FourierFeatures(frequencies)
         self.point, self.layer = nn.Linear(features, width), nn.Embedding(layers, width)
+        nn.init.normal_(self.layer.weight, std=START)
         self.condition = nn.Linear(self.time.width + cond, width)
         self.counts = MLP(layers, width, [counts], nn.ReLU)
         self.blocks = nn.ModuleList(LayerBlock(width, heads, hidden) for _ in range(blocks))

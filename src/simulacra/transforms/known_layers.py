@@ -1,10 +1,11 @@
 r"""Normalisation of showers as clouds whose points know their layers from the start.
 
 The numbers of an event are, in this order, :math:`\ln(n_l + \tfrac12)` of the number of points of every
-layer, with ``imposed`` the logarithm of the mean energy of the points of every layer and the
-energy-weighted centres across the axis, and the event fields that are not given; each is standardised.
-The mean energy of an empty layer does not exist and is noise in training. Back, :math:`n_l` is :math:`e^y
-- \tfrac12` rounded, halves up and never below 0.
+layer; with ``imposed`` the logarithms of the sum of the energies :math:`E` and of the mean energy of the
+points of every layer over that of all, :math:`(E_l / n_l) / (E / N)`, and the energy-weighted centres across
+the axis; and the event fields that are not given. Each is standardised. The mean energy of an empty layer
+does not exist and is noise in training. Back, :math:`n_l` is :math:`e^y - \tfrac12` rounded, halves up and
+never below 0.
 
 A point has its features but for the depth, which follows from its layer. With ``imposed`` the inverse
 scales the energies of each layer and moves the points to the centres, as
@@ -65,7 +66,7 @@ class KnownLayersTransform(LayerwiseCloudTransform):
         self.points = points([spec.features[i] for i in self.kept])
         self.imposing = imposed
         self.across = tuple(i for i in self.kept if i != self.energy) if imposed else ()
-        self.first = 2 * layers + len(self.across) if imposed else layers
+        self.first = 1 + 2 * layers + len(self.across) if imposed else layers
         self.start = self.first
         self._numbers_are(self.start + sum(field.dim for field in self.made), layers)
         self.event = Standardise(self.width)
@@ -137,7 +138,7 @@ class KnownLayersTransform(LayerwiseCloudTransform):
         return dealt(places(count.new_zeros(len(count), self.size)), count)
 
     def _placed(self, latent: Latent, columns: Tensor) -> Tensor:
-        """Points ``(B, N, F)`` in their layers, with energies and centres imposed if these are numbers."""
+        """Points ``(B, N, F)`` in their layers, with energies and centres imposed where these are numbers."""
         mask, made = latent.mask, latent.x["points"]
         if mask is None:
             raise UserError("these events are no clouds: they have no mask")
@@ -148,18 +149,23 @@ class KnownLayersTransform(LayerwiseCloudTransform):
         x = torch.where(mask[..., None], x, 0.0)
         if not self.imposing:
             return x
-        count = torch.zeros_like(columns[:, : self.layers]).double()
-        count = count.scatter_add_(1, layer, mask.to(count))
-        mean = columns[:, self.layers : 2 * self.layers].double().clamp_max(80.0).exp()
-        return self.imposed(x, mask, layer, count * mean, columns[:, 2 * self.layers : self.first])
+        means = columns[:, self.layers + 1 :][:, : self.layers].double().clamp(-80.0, 80.0).exp()
+        weight = means * torch.zeros_like(means).scatter_add_(1, layer, mask.to(means))
+        share = weight / weight.sum(1, keepdim=True).clamp_min(1e-300)
+        total = columns[:, self.layers, None].double().clamp_max(80.0).exp()
+        centres = columns[:, self.first - len(self.across) : self.first]
+        return self.imposed(x, mask, layer, total * share, centres)
 
     def _columns(self, batch: Batch, part: Tensor | None) -> Tensor:
         """Numbers of the event ``(B, K)``, NaN for the mean energy of an empty layer; nothing is spread."""
         count, energy = self.layer_sums(batch)
         columns = [torch.log(count + 0.5)]
         if self.imposing:
-            mean = torch.where(energy > 0, energy / count, torch.nan).log()
-            columns += [mean, self._centres(batch.x)]
+            total, number = (item.sum(1, keepdim=True) for item in (energy, count))
+            some = energy > 0
+            mean = torch.where(some, energy / count * number / total, torch.nan).log()
+            columns += [torch.where(total > 0, total, torch.nan).log(), mean]
+            columns += [self._centres(batch.x)]
         columns += [batch.event[field.name].to(count) for field in self.made]
         return torch.cat(columns, 1)
 

@@ -13,8 +13,9 @@ Note:
     (:mod:`simulacra.nn.layer_transformer`); noise is assigned to points by optimal transport anew in
     every step, not once for all; the network of the points is told logarithms of the numbers of points,
     standardised; both parts learn at once. At small size a training step sees some points of a shower,
-    features are normal by quantiles, and energies of layers and centres come first and are imposed on the
-    points. Numbers of points may be corrected for their bias
+    features are normal by quantiles, the energies of the shower and of its layers and its centres come
+    first and are imposed on the points, and what comes first is learnt about its regression on the
+    conditions. Numbers of points may be corrected for their bias
     (:mod:`simulacra.transforms.count_correction`).
 """
 

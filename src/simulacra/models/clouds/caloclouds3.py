@@ -12,9 +12,8 @@ Reference: Buss, Day-Hall, Gaede, Kasieczka, Krüger, Korol, Madlener, McKeown, 
 
 Note:
     Differences from the paper: those of :mod:`simulacra.models.clouds.caloclouds2` (masks, points drawn
-    at random in training, one optimizer, quantiles in the flow). At published size points see what is
-    given alone, at small size how many points each layer has, too. The local frame of the paper's
-    detector, which takes positions out of its data, is a matter of the data set.
+    at random in training, one optimizer, quantiles in the flow). The local frame of the paper's detector,
+    which takes positions out of its data, is a matter of the data set.
 """
 
 from __future__ import annotations
