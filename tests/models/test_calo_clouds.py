@@ -392,16 +392,21 @@ LIMITS = {"response": 0.4, "depth": 0.38}
 (caloclouds2), 0.17, 0.24, 0.21, 0.23, 0.15 (caloclouds) and 0.21, 0.23, 0.16, 0.13, 0.16 (calopointflow); for
 the depth 0.27, 0.26, 0.21, 0.19, 0.19 and 0.20, 0.23, 0.29, 0.24, 0.19 and 0.25, 0.21, 0.19, 0.17, 0.21.
 Shuffled energies gave 2.5 to 2.9 for the response, untrained models 0.45 to 0.47 for the depth."""
+NUMBERS_LIMITS = {caloclouds3: {"response": 0.5}, allshowers: {"depth": 0.26}}
+"""Of showers without a total, and of numbers learnt about their regression, which start nearer. Seeds 0
+to 2 gave for the response 0.34, 0.28, 0.23 (caloclouds3) and 0.19, 0.15, 0.14 (allshowers), for the depth 0.19,
+0.20, 0.22 and 0.18, 0.19, 0.20; of untrained allshowers 0.34, 0.31, 0.35."""
 POINTS_LIMITS = {
     caloclouds2: ("radius", 0.45),
     caloclouds: ("radius", 0.45),
     calopointflow: ("correlation", 0.15),
     caloclouds3: ("radius", 0.45),
-    allshowers: ("correlation", 0.15),
+    allshowers: ("radius", 0.13),
 }
 """What the points themselves must show, whose marginals a flow of normal features has from the start. The
 same seeds gave 0.25, 0.24, 0.25, 0.20, 0.26; 0.28, 0.28, 0.29, 0.29, 0.28; 0.06, 0.04, 0.06, 0.04, 0.05;
-untrained models 0.65, 17 and 0.27."""
+untrained models 0.65, 17 and 0.27. Seeds 0 to 2 gave 0.21, 0.27, 0.24 (caloclouds3) and 0.07, 0.08, 0.08
+(allshowers), untrained 0.67 to 0.75 and 0.20 to 0.72."""
 
 
 @pytest.mark.smoke
@@ -409,8 +414,9 @@ untrained models 0.65, 17 and 0.27."""
 def test_a_short_training_makes_showers_of_the_right_energy(make: Make) -> None:
     before, after, shuffled = trained_distances(make())
     name, limit = POINTS_LIMITS[make]
-    for key, largest in {**LIMITS, name: limit}.items():
+    limits = {**LIMITS, **NUMBERS_LIMITS.get(make, {}), name: limit}
+    for key, largest in limits.items():
         assert after[key] < largest, key
     assert before[name] > 1.3 * limit
-    assert before["depth"] > 1.1 * LIMITS["depth"]
+    assert before["depth"] > 1.1 * limits["depth"]
     assert shuffled["response"] > 3 * LIMITS["response"]
