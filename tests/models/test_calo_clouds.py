@@ -393,9 +393,10 @@ LIMITS = {"response": 0.4, "depth": 0.38}
 the depth 0.27, 0.26, 0.21, 0.19, 0.19 and 0.20, 0.23, 0.29, 0.24, 0.19 and 0.25, 0.21, 0.19, 0.17, 0.21.
 Shuffled energies gave 2.5 to 2.9 for the response, untrained models 0.45 to 0.47 for the depth."""
 NUMBERS_LIMITS = {caloclouds3: {"response": 0.5}, allshowers: {"depth": 0.26}}
-"""Of showers without a total, and of numbers learnt about their regression, which start nearer. Seeds 0
-to 2 gave for the response 0.34, 0.28, 0.23 (caloclouds3) and 0.19, 0.15, 0.14 (allshowers), for the depth 0.19,
-0.20, 0.22 and 0.18, 0.19, 0.20; of untrained allshowers 0.34, 0.31, 0.35."""
+"""Of showers without a total, and of numbers learnt about their regression, which start nearer.
+
+Seeds 0 to 2 gave for the response 0.34, 0.28, 0.23 (caloclouds3) and 0.19, 0.15, 0.14 (allshowers), for the
+depth 0.19, 0.20, 0.22 and 0.18, 0.19, 0.20; untrained allshowers gave 0.34, 0.31, 0.35."""
 POINTS_LIMITS = {
     caloclouds2: ("radius", 0.45),
     caloclouds: ("radius", 0.45),

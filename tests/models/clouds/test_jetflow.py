@@ -71,10 +71,11 @@ def test_it_generates_jets_alone() -> None:
 
 
 LIMIT = 14.0
-"""Largest W1 of the relative mass of either class [1e-3], truth against truth 2."""
+"""Largest W1 of the relative mass of either class [1e-3]: seeds 0 to 2 gave 7.1, 6.3, 7.1, the wrong class 49
+to 52, truth against truth 2."""
 RAW = 0.6
 """Distance of the mass of particles as the flow makes them to that which it was given, in units of the
-spread, over the same of an untrained flow."""
+spread, over the same of an untrained flow: 0.25, 0.26, 0.26."""
 
 
 @pytest.mark.smoke
