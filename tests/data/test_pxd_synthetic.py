@@ -8,7 +8,7 @@ from simulacra.core import UserError
 from simulacra.data.pxd_response import Draw, charge
 from simulacra.data.pxd_synthetic import PxdBackground
 from simulacra.formats.pxd_hits import Hits
-from simulacra.physics.pxd import occupancy_correlation
+from simulacra.physics.correlation import spearman
 from simulacra.physics.pxd_reference import published_distances, pxd_reference
 
 PIXELS = 250 * 768
@@ -87,7 +87,7 @@ def test_occupancies_vary_together_within_an_event_only(events: Hits) -> None:
 
 
 def within(occupancy: np.ndarray) -> float:
-    matrix = occupancy_correlation(torch.from_numpy(occupancy))
+    matrix = spearman(torch.from_numpy(occupancy))
     parts = [matrix[part, part] for part in (INNER, OUTER)]
     return float(
         np.mean([part[tuple(torch.triu_indices(len(part), len(part), 1))].mean() for part in parts])

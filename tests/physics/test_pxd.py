@@ -10,11 +10,11 @@ from scipy.stats import spearmanr
 from simulacra.core import Batch, UserError
 from simulacra.formats.pxd import pxd, pxd_small
 from simulacra.metrics.engine.bins import resolve
+from simulacra.physics.correlation import spearman
 from simulacra.physics.pxd import (
     Fired,
     PxdObservables,
     correlation_difference,
-    occupancy_correlation,
 )
 from simulacra.physics.pxd_reference import published_distances, pxd_reference
 
@@ -100,9 +100,7 @@ def test_the_correlation_is_that_of_spearman() -> None:
     common = generator.normal(size=(200, 1))
     occupancy = np.round(common + generator.normal(size=(200, 5)), 1)  # with ties
     expected = spearmanr(occupancy).statistic
-    np.testing.assert_allclose(
-        occupancy_correlation(torch.from_numpy(occupancy)), expected, atol=1e-12
-    )
+    np.testing.assert_allclose(spearman(torch.from_numpy(occupancy)), expected, atol=1e-12)
     shuffled = np.stack([generator.permutation(column) for column in occupancy.T], axis=1)
     truth, control = torch.from_numpy(occupancy), torch.from_numpy(shuffled)
     assert correlation_difference(truth, truth) == 0
@@ -110,7 +108,7 @@ def test_the_correlation_is_that_of_spearman() -> None:
         expected[np.triu_indices(5, 1)].mean(), abs=0.1
     )
     occupancy[:, 2] = 1
-    assert occupancy_correlation(torch.from_numpy(occupancy))[2].tolist() == [0] * 5
+    assert spearman(torch.from_numpy(occupancy))[2].tolist() == [0] * 5
     with pytest.raises(UserError, match="two sensors"):
         correlation_difference(truth[:, :1], truth[:, :1])
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Spec
 from simulacra.core.constructors import role
+from simulacra.physics.correlation import PEARSON, Coefficient
 
 Found = TypeVar("Found")
 ASKED, RATIO = "asked for", "seen / asked"
@@ -180,12 +181,14 @@ class ObservableSet(ABC):
             from (1: all events).
         asked: Text for what is asked for in :meth:`response`.
         ratio: Text for what is seen over it.
+        coefficient: Which correlations between the bins of the first profile are drawn.
     """
 
     split: tuple[float, float, float] = (3.0, 1.0, 1.0)
     core: float = 1.0
     asked: str = ASKED
     ratio: str = RATIO
+    coefficient: Coefficient = PEARSON
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec

@@ -18,10 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from simulacra.core import Batch, Geometry, Layer, Spec, UserError
@@ -35,6 +32,8 @@ from simulacra.physics.base import (
     per_batch,
     weighed,
 )
+from simulacra.physics.correlation import Coefficient, spearman
+from simulacra.physics.pxd_clusters import Clusters, find_clusters
 
 SPECTRUM_PIXELS = 2**19
 """Pixels per event above which the charge spectrum takes only every n-th fired pixel, so that it
@@ -42,16 +41,25 @@ fits in memory.
 """
 BANDS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 """Lower edges of the bands of charge in the classifier's inputs, in units of the evaluation cut."""
+CLUSTER_AXES = {
+    "size": Axis("pixels in a cluster"),
+    "size_u": Axis("rows (u) of a cluster"),
+    "size_v": Axis("columns (v) of a cluster"),
+    "charge": Axis("charge of a cluster"),
+}
+"""What is said of each cluster, with its label; the charge has the unit of the data."""
 CELL_ROWS, CELL_COLS = 32, 96
 """Largest raster per sensor of a classifier's low-level inputs."""
 
 
 class PxdObservables(ObservableSet):
-    """Occupancies, mean charges and the charge spectrum of a stack of sensors.
+    """Occupancies, mean charges, the charge spectrum and the clusters of a stack of sensors.
 
     Args:
         spec: An image data set whose layers are sensors.
     """
+
+    coefficient = Coefficient("Spearman", spearman, "sensor_correlation")
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
@@ -69,7 +77,8 @@ class PxdObservables(ObservableSet):
 
     def __call__(self, batch: Batch) -> dict[str, Tensor | Ragged]:
         """Per sensor and layer ``(B,)``, ``sensor_occupancy`` ``(B, S)``, ``pixel_charge`` of the
-        fired pixels; NaN where nothing fired.
+        fired pixels, NaN where nothing fired; number ``clusters`` ``(B,)`` of clusters, and the sizes and
+        charges of each (:mod:`simulacra.physics.pxd_clusters`).
         """
         hits = self.fired(batch)
         fired, charge = hits.counts()
@@ -87,6 +96,13 @@ class PxdObservables(ObservableSet):
             found[f"charge_sensor_{sensor}"] = charge[:, position] / fired[:, position]
         found["sensor_occupancy"] = occupancy
         found["pixel_charge"] = hits.spectrum(self.stride)
+        clusters = hits.clusters(self.geometry.layers[0].shape)
+        total = torch.bincount(clusters.event, minlength=len(batch))
+        kept = _every(clusters.event, total, self.stride)
+        counts = torch.bincount(clusters.event[kept], minlength=len(batch))
+        found["clusters"] = total.double()
+        for name in CLUSTER_AXES:
+            found[f"cluster_{name}"] = Ragged(getattr(clusters, name)[kept].float(), counts)
         return found
 
     @per_batch
@@ -119,6 +135,9 @@ class PxdObservables(ObservableSet):
             )
         found["sensor_occupancy"] = occupancy("occupancy of a sensor")
         low = max(self.spec.cut, 1.0)
+        found["clusters"] = Axis("clusters in an event")
+        found |= {f"cluster_{name}": axis for name, axis in CLUSTER_AXES.items()}
+        found["cluster_charge"] = Axis("charge of a cluster", unit, 50, low, None, log=True)
         found["pixel_charge"] = (
             Axis("charge of a fired pixel", unit, 256 - int(low), low, 256.0)
             if full
@@ -235,37 +254,21 @@ class Fired:
     def spectrum(self, stride: int = 1) -> Ragged:
         """Charge of every ``stride``-th fired pixel of each event."""
         counts = torch.bincount(self.event, minlength=self.shape[0])
-        first = (counts.cumsum(0) - counts)[self.event]
-        place = torch.arange(len(self.event), device=self.event.device) - first
-        kept = place % stride == 0
+        kept = _every(self.event, counts, stride)
         return Ragged(self.charge[kept], torch.bincount(self.event[kept], minlength=self.shape[0]))
 
-
-def occupancy_correlation(occupancy: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Spearman's rank correlation between sensors, ``(N, S)`` to ``(S, S)``; 0 for a sensor that
-    never varies.
-
-    The rank of a weighted event (weights ``(N,)``) is the weight below it and half of that at it.
-    """
-    values = occupancy.double().cpu().numpy()
-    if weight is None:
-        ranks = rankdata(values, axis=0)
-        centred = ranks - ranks.mean(0)
-    else:
-        share = (weight / weight.sum()).double().cpu().numpy()
-        ranks = np.stack([_ranks(column, share) for column in values.T], axis=1)
-        centred = (ranks - share @ ranks) * np.sqrt(share)[:, None]
-    spread = np.sqrt((centred**2).sum(0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        matrix = (centred.T @ centred) / np.outer(spread, spread)
-    return torch.from_numpy(np.nan_to_num(matrix, nan=0.0))
+    def clusters(self, shape: tuple[int, int]) -> Clusters:
+        """Clusters of touching pixels, of sensors of ``shape`` rows and columns."""
+        stack, cols = self.event * self.shape[1] + self.sensor, shape[1]
+        return find_clusters(
+            self.event, stack, self.pixel // cols, self.pixel % cols, self.charge, shape
+        )
 
 
-def _ranks(values: NDArray[np.float64], share: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, place = np.unique(values, return_inverse=True)
-    held = np.bincount(place, share)
-    found: NDArray[np.float64] = (held.cumsum() - held / 2)[place]
-    return found
+def _every(event: Tensor, counts: Tensor, stride: int) -> Tensor:
+    """Whether each item, listed by event, is the first, or ``stride`` behind one that is, bool ``(n,)``."""
+    place = torch.arange(len(event), device=event.device) - (counts.cumsum(0) - counts)[event]
+    return place % stride == 0
 
 
 def correlation_difference(
@@ -281,8 +284,8 @@ def correlation_difference(
         raise UserError(
             f"correlations need two sensors or more, got {truth.shape[1]} and {generated.shape[1]}"
         )
-    found = occupancy_correlation(truth, truth_weight)
-    difference = (found - occupancy_correlation(generated, generated_weight)).abs()
+    found = spearman(truth, truth_weight)
+    difference = (found - spearman(generated, generated_weight)).abs()
     rows, cols = torch.triu_indices(len(difference), len(difference), offset=1)
     return float(difference[rows, cols].mean())
 

@@ -27,8 +27,10 @@ def correlation_page(
     reference: Array,
     generated: Array,
     labels: tuple[str, str] = LABELS,
+    kind: str = "Pearson",
+    remark: str = "",
 ) -> Figure:
-    """Pearson correlations of truth and generated events, and their difference, ``(n, n)`` each.
+    """Correlations of truth and generated events, and their difference, ``(n, n)`` each.
 
     Numbered rows (layers, rings) have a number here and there; rows with words have them all, on the
     left once.
@@ -39,6 +41,8 @@ def correlation_page(
         reference: Correlations of the truth.
         generated: Correlations of generated events.
         labels: Names of truth and generated events.
+        kind: Whose coefficients they are.
+        remark: What is said of the difference, in one line.
     """
     longest = max(map(_letters, names))
     worded = longest > SHORT and not axis
@@ -46,15 +50,15 @@ def correlation_page(
     side = min(max(SIDE[0], 0.16 * len(names) / step if worded else 0.0), SIDE[1])
     written = 0.7 * LETTER * longest if worded else 0.15  # in a small font
     bottom, left = (0.4 + written if worded else 0.55), (0.2 + written if worded else 0.65)
-    gap, right, top = (1.15 if worded else 1.6), 1.05, 0.35
+    gap, right, top = (1.15 if worded else 1.6), 1.05, (0.55 if remark else 0.35)
     figure = new_figure(left + 3 * side + 2 * gap + right, top + side + bottom)
     grid = place(figure, 1, 3, top=top, right=right, bottom=bottom, left=left, wide=gap)
     apart = np.abs(generated - reference)[~np.eye(len(names), dtype=bool)]
     limit = max(0.05, float(apart.max(initial=0.0)))
     shown = [
-        (reference, labels[0], 1.0, "Pearson correlation"),
-        (generated, labels[1], 1.0, "Pearson correlation"),
-        (generated - reference, "generated − truth", limit, "difference"),
+        (reference, labels[0], 1.0, f"{kind} correlation"),
+        (generated, labels[1], 1.0, f"{kind} correlation"),
+        (generated - reference, f"generated − truth\n{remark}".strip(), limit, "difference"),
     ]
     places = range(0, len(names), step)
     for number, (matrix, title, reach, text) in enumerate(shown):

@@ -64,7 +64,7 @@ def figures(
         if result.correlation is not None:
             c = result.correlation
             found["correlation"] = correlation_page(
-                c.label, c.names, c.reference, c.generated, labels
+                c.label, c.names, c.reference, c.generated, labels, c.kind, _apart(result, c.key)
             )
     return found
 
@@ -150,6 +150,17 @@ def agreed(agreement: Agreement | None) -> str:
     if agreement.p is None:
         return text
     return f"{text}, p < {TINY:g}" if agreement.p < TINY else f"{text}, p = {agreement.p:.2g}"
+
+
+def _apart(result: EvaluationResult, key: str) -> str:
+    """Mean difference of two matrices with its error and floor, as far as they are known."""
+    key = f"{result.prefix}{key}"
+    value, error, floor = (result.metrics.get(key + twin) for twin in ("", "/error", "/floor"))
+    if value is None:
+        return ""
+    spread = "" if error is None else f" ± {error:.1g}"
+    against = "" if floor is None else f" (floor {floor:.2g})"
+    return f"mean |difference| {value:.2g}{spread}{against}"
 
 
 def _shape(name: str, histogram: Histogram) -> Panel:

@@ -46,8 +46,9 @@ CAPTIONS: tuple[tuple[str, str, str], ...] = (
     (
         r"correlation",
         "Correlations",
-        "Pearson correlations of truth and generated events, and their difference; a row that never varies "
-        "has none, which is drawn as zero.",
+        "Correlations of truth and generated events (of sensors: of ranks), and their difference, with its "
+        "mean, error and floor where a score measures it. A row that never varies has none, which is drawn "
+        "as zero.",
     ),
     (
         r"scan_(.+)",

@@ -4,7 +4,7 @@ points, correlations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from simulacra.metrics.engine.agreement import Agreement, of_events, of_shares
 from simulacra.metrics.engine.band import Band
 from simulacra.metrics.engine.binning import Binned, Counts
-from simulacra.metrics.engine.compare import has_negative, pearson
+from simulacra.metrics.engine.compare import has_negative
 from simulacra.metrics.engine.response import ratios, response_moments
 from simulacra.metrics.engine.result import (
     Array,
@@ -25,7 +25,8 @@ from simulacra.metrics.engine.result import (
 )
 from simulacra.metrics.engine.sample import Column, Sample
 from simulacra.metrics.engine.weighted import effective, mean, unequal
-from simulacra.physics.base import Axis, Image
+from simulacra.physics.base import Axis, Image, ObservableSet
+from simulacra.physics.correlation import PEARSON, Coefficient
 
 CORRELATED = 60
 """Scalars in the correlation matrix, at most."""
@@ -97,43 +98,49 @@ def response_points(reference: Binned, generated: Binned, ratio: str) -> tuple[R
 
 
 def correlations(
-    reference: Sample, generated: Sample, axes: Mapping[str, Axis]
+    reference: Sample, generated: Sample, observables: ObservableSet
 ) -> Correlation | None:
-    """Pearson correlations between the bins of the first profile (layers, sensors), or of scalars
-    where there is none; None also where there are negative weights.
+    """Correlations between the bins of the first profile (layers, sensors), those that the observables ask
+    for, or Pearson's of scalars where there is none; None also where there are negative weights.
     """
-    if has_negative(reference) or has_negative(generated):
+    pair = reference, generated
+    if any(map(has_negative, pair)):
         return None
     for name, profile in reference.profiles.items():
-        pair = [sample.profiles[name].values for sample in (reference, generated)]
         names = profile.names or tuple(f"{edge:g}" for edge in profile.edges[:-1].tolist())
         label = (
             f"{profile.axis.label} [{profile.axis.unit}]"
             if profile.axis.unit
             else profile.axis.label
         )
-        return Correlation(label, names, _matrix(pair[0], reference), _matrix(pair[1], generated))
+        columns = [sample.profiles[name].values for sample in pair]
+        return _correlation(label, names, columns, pair, observables.coefficient)
     scalars = [
         name for name, column in reference.columns.items()
         if column.scalar and not column.undefined and not generated.columns[name].undefined
     ][:CORRELATED]  # fmt: skip
     if len(scalars) < 2:
         return None
-    stacks = [
-        torch.stack([sample.columns[name].values for name in scalars], 1)
-        for sample in (reference, generated)
-    ]
-    return Correlation(
-        "",
-        tuple(axes[name].label for name in scalars),
-        _matrix(stacks[0], reference),
-        _matrix(stacks[1], generated),
+    stacks = [torch.stack([sample.columns[name].values for name in scalars], 1) for sample in pair]
+    axes = observables.axes()
+    return _correlation("", tuple(axes[name].label for name in scalars), stacks, pair, PEARSON)
+
+
+def _correlation(
+    label: str,
+    names: tuple[str, ...],
+    columns: Sequence[Tensor],
+    samples: tuple[Sample, Sample],
+    coefficient: Coefficient,
+) -> Correlation | None:
+    """None where a value is not finite, as in :func:`~simulacra.metrics.engine.compare.compare`."""
+    if not all(bool(values.isfinite().all()) for values in columns):
+        return None
+    first, second = (
+        coefficient.matrix(values, sample.weight).numpy()
+        for values, sample in zip(columns, samples, strict=True)
     )
-
-
-def _matrix(values: Tensor, sample: Sample) -> Array:
-    matrix: Array = pearson(values, sample.weight).numpy()
-    return matrix
+    return Correlation(label, names, first, second, coefficient.name, coefficient.key)
 
 
 def _mean(values: Tensor, weight: Tensor) -> tuple[Array, Array]:

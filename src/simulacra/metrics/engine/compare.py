@@ -22,6 +22,7 @@ from simulacra.metrics.distances import wasserstein as w1
 from simulacra.metrics.engine.binning import Binned, Binning, Counts
 from simulacra.metrics.engine.response import MIN_EVENTS, deviations, ratios
 from simulacra.metrics.engine.sample import Column, Sample
+from simulacra.physics.correlation import pearson
 
 BIG_COLUMN = 4_000_000
 """Values times replicas above which a distance gets fewer replicas (but at least four)."""
@@ -213,15 +214,6 @@ def _decorrelation(reference: Tensor, generated: Tensor, *weights: Tensor) -> Te
         difference = pearson(reference, p) - pearson(generated, q)
         differences.append(difference[rows, cols].abs().mean())
     return torch.stack(differences)
-
-
-def pearson(values: Tensor, weight: Tensor) -> Tensor:
-    """Correlation matrix of weighted columns ``(N, n)``, 0 for those that never vary."""
-    share = (weight / weight.sum())[:, None]
-    centred = (values - (share * values).sum(0)) * share.sqrt()
-    scale = centred.norm(dim=0)
-    unit = centred / torch.where(scale > 0, scale, torch.ones_like(scale))
-    return unit.T @ unit
 
 
 def _response_shapes(

@@ -75,6 +75,17 @@ class Kept:
         return Batch.cat(parts)
 
 
+def origin(events: Events) -> tuple[Events, Tensor]:
+    """What windows and selections are parts of, and the positions ``(n,)`` in it, int64."""
+    if isinstance(events, Window):
+        whole, position = origin(events.events)
+        return whole, position[events.start : events.stop]
+    if isinstance(events, Kept):
+        whole, position = origin(events.events)
+        return whole, position[events.index]
+    return events, torch.arange(len(events))
+
+
 def conditions(events: Events, size: int) -> Conditions:
     """Conditions of all events, read ``size`` events at a time."""
     parts = [batch.cond for batch in chunks(events, size)]

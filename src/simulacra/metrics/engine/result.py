@@ -131,19 +131,23 @@ class ResponsePoint:
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson correlation matrices ``(n, n)``.
+    """Correlation matrices ``(n, n)``.
 
     Args:
         label: What rows and columns are.
         names: Text of each row.
         reference: Of the truth.
         generated: Of generated events.
+        kind: Whose coefficients they are.
+        key: The figure of merit that measures their difference.
     """
 
     label: str
     names: tuple[str, ...]
     reference: Array
     generated: Array
+    kind: str = "Pearson"
+    key: str = "correlation"
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ class Evaluator:
             profiles(self.reference.sample, found.sample, [item.sample for item in several]),
             images(self.reference.sample, found.sample),
             response_points(self.binned, binned, self.observables.ratio),
-            correlations(self.reference.sample, found.sample, self.binning.axes),
+            correlations(self.reference.sample, found.sample, self.observables),
             prefix,
             len(networks),
             f"{spec.simulator or 'truth'}, {spec.name}",

@@ -4,6 +4,11 @@ r"""Scores of pixel sensors, from the occupancies and charges that a sample was 
 over all pairs of sensors (arXiv:2303.08046, correlation of intra-event sensors). Independent images have
 correlation 0, so a generator that ignores the event scores the mean correlation of the truth.
 
+``sensor_occupancy`` and ``sensor_charge`` are the means over sensors of the relative deviation of the mean
+occupancy, and of the mean charge of fired pixels, from the reference's:
+
+.. math:: \frac1S \sum_s \left|\frac{\bar o_s^{gen}}{\bar o_s^{ref}} - 1\right|.
+
 ``reference_stats/occupancy`` and ``reference_stats/charge`` compare with published numbers instead of the
 reference: the mean over sensors of the relative deviation of the mean occupancy, and of the mean charge of
 fired pixels, from the values over 10,000 Geant4 events. Their floors are therefore the deviations of the
@@ -79,6 +84,41 @@ def sensor_scores(reference: Judged, generated: Judged, seed: int) -> dict[str, 
     return {"sensor_correlation": Figure(value, spread(draws))}
 
 
+@score_constructor
+def sensor_means(reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
+    """``sensor_occupancy`` and ``sensor_charge`` with bootstrap errors.
+
+    Args:
+        reference: True events.
+        generated: Generated events of the same sensors.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        NotRun: If a sensor of the reference has no hit, from which no deviation is relative.
+    """
+    pixels = reference.observables.spec.shape[1] * reference.observables.spec.shape[2]
+    first, second = (
+        _replicas(judged.sample, pixels, seed + number)
+        for number, judged in enumerate((reference, generated))
+    )
+    dead = int((first[0][0] == 0).sum())
+    if dead:
+        raise NotRun(
+            f"{dead} sensors of the reference have no hit to which others could be compared"
+        )
+    draws = torch.tensor(
+        [
+            deviations(fired, charge, true, total / true)
+            for true, total, fired, charge in zip(*first, *second, strict=True)
+        ],
+        dtype=torch.float64,
+    )
+    return {
+        f"sensor_{name}": Figure(float(draws[0, i]), spread(draws[1:, i]))
+        for i, name in enumerate(("occupancy", "charge"))
+    }
+
+
 def sensors(sample: Sample) -> list[int]:
     """Numbers of the sensors in a sample, in the order of the stack."""
     return [int(name.removeprefix(SENSOR)) for name in sample.columns if name.startswith(SENSOR)]
@@ -89,26 +129,31 @@ def occupancies(sample: Sample) -> Tensor:
     return table(sample, [f"{SENSOR}{number}" for number in sensors(sample)])
 
 
-def published_deviations(fired: Tensor, charge: Tensor, numbers: list[int]) -> tuple[float, float]:
-    """Mean relative deviations of occupancy and charge from the published Geant4 values.
+def deviations(
+    fired: Tensor, charge: Tensor, true_fired: Tensor, true_charge: Tensor
+) -> tuple[float, float]:
+    """Mean relative deviations over sensors, all ``(S,)``.
 
     Args:
-        fired: Mean number of fired pixels per event ``(S,)``.
-        charge: Mean charge per event ``(S,)`` [ADU].
-        numbers: Numbers of the sensors, 0 to 39.
+        fired: Mean number of fired pixels per event.
+        charge: Mean charge per event [ADU].
+        true_fired: What the first should be.
+        true_charge: What the mean charge of a fired pixel should be [ADU].
 
     Returns:
-        Deviation of the mean occupancy, and of the mean charge of fired pixels (over sensors that fired).
+        Deviation of the number of fired pixels, and of their mean charge (over sensors that fired; NaN if
+        none did).
     """
-    published = pxd_reference()
-    occupancy = published.mean_occupancy[numbers]
-    mean_charge = published.mean_charge[numbers]
     alive = fired > 0
-    ratios = charge[alive] / fired[alive] / mean_charge[alive]
-    return (
-        float((fired / (ROWS * COLS) / occupancy - 1).abs().mean()),
-        float((ratios - 1).abs().mean()),
-    )
+    ratios = charge[alive] / fired[alive] / true_charge[alive]
+    return float((fired / true_fired - 1).abs().mean()), float((ratios - 1).abs().mean())
+
+
+def published_deviations(fired: Tensor, charge: Tensor, numbers: list[int]) -> tuple[float, float]:
+    """:func:`deviations` from the published Geant4 values of the sensors ``numbers``, 0 to 39."""
+    published = pxd_reference()
+    true = published.mean_occupancy[numbers] * (ROWS * COLS)
+    return deviations(fired, charge, true, published.mean_charge[numbers])
 
 
 class PublishedStatistics(Metric):
@@ -161,18 +206,25 @@ def reference_stats(reference: Judged, generated: Judged, seed: int) -> dict[str
     numbers = sensors(sample)
     if not numbers or max(numbers) >= len(pxd_reference().mean_occupancy):
         raise IncompatibleError("published statistics are those of the pixel detector's 40 sensors")
-    fired = sample.profiles["occupancy_by_sensor"].values * (ROWS * COLS)
-    charge = sample.profiles["charge_by_sensor"].values
-    weight = torch.cat([sample.weight[None], poisson_weights(sample.weight, REPLICAS, seed)])
-    share = weight / weight.sum(1, keepdim=True).clamp(min=1e-300)
+    rows = zip(*_replicas(sample, ROWS * COLS, seed), strict=True)
     draws = torch.tensor(
-        [published_deviations(row @ fired, row @ charge, numbers) for row in share],
+        [published_deviations(fired, charge, numbers) for fired, charge in rows],
         dtype=torch.float64,
     )
     return {
         f"reference_stats/{name}": Figure(float(draws[0, i]), spread(draws[1:, i]), power=0.0)
         for i, name in enumerate(("occupancy", "charge"))
     }
+
+
+def _replicas(sample: Sample, pixels: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Mean fired pixels and charge of each sensor, of the events and of replicas of them, ``(1 + R, S)``."""
+    weight = torch.cat([sample.weight[None], poisson_weights(sample.weight, REPLICAS, seed)])
+    share = weight / weight.sum(1, keepdim=True).clamp(min=1e-300)
+    occupancy, charge = (
+        sample.profiles[f"{name}_by_sensor"].values for name in ("occupancy", "charge")
+    )
+    return share @ occupancy * pixels, share @ charge
 
 
 def _draw(n: int, generator: torch.Generator) -> Tensor:

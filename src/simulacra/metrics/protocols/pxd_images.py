@@ -1,11 +1,12 @@
-r"""FID and KID of sensor images (arXiv:2303.08046), in the features of a network that the user brings.
+r"""FID and KID of sensor images (arXiv:2303.08046), in the features of a network of one's own.
 
 The published figures use an InceptionV3 trained to tell the 40 sensors apart, whose weights are not public,
 and 2048 features of single-channel images resized to 299 x 299 pixels (bilinear), of 16,000 images. Any other
-network gives figures that do not compare with those; they carry the network's name: ``fid/<name>`` is the
-Fréchet distance of the features' means and covariances, ``kid/<name>`` the unbiased squared MMD with the
-kernel :math:`(x \cdot y / d + 1)^3`, mean over ten subsets. Every image of a weighted event has its weight,
-also in a subset.
+network gives figures that do not compare with those, which a note beside them says; they carry its name:
+``fid/<name>`` is the Fréchet distance of the features' means and covariances, ``kid/<name>`` the unbiased
+squared MMD with the kernel :math:`(x \cdot y / d + 1)^3`, mean over ten subsets. Every image of a weighted
+event has its weight, also in a subset. ``simulacra`` is the name of the networks that come with the package
+(:mod:`simulacra.metrics.protocols.pxd_features`).
 
 Errors are those between samples, from the jackknife over blocks of whole events
 (:mod:`simulacra.metrics.distances.jackknife`), of KID with that of the mean over the subsets in quadrature.
@@ -16,8 +17,9 @@ where a subset is the whole sample, and too large where it is a small part of it
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -30,13 +32,13 @@ from simulacra.metrics.distances.drawn import EVENTS_PER_FEATURE
 from simulacra.metrics.distances.frechet import BlockMoments, frechet, frechet_error
 from simulacra.metrics.distances.jackknife import block_count
 from simulacra.metrics.distances.kernel import kernel_error
+from simulacra.metrics.engine.events import origin
 from simulacra.metrics.engine.score import (
     Events,
     Figure,
     Judged,
     NotRun,
     TwoSampleMetric,
-    chunks,
     score_constructor,
 )
 from simulacra.metrics.engine.weighted import (
@@ -54,6 +56,7 @@ Extractor = Callable[[Tensor], Tensor]
 Owners = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Event of each image of both samples."""
 KERNEL_POWER = 3
+INCOMPARABLE = "not comparable with published FID and KID, which are those of another network"
 SUBSETS, SUBSET = 10, 1000
 """Subsets behind the kernel distance, and images in each, at most."""
 
@@ -66,7 +69,7 @@ class ImageDistance:
         extractor: The network in evaluation mode, or None: the figures are not computed.
         name: Its name, a part of the figures' keys.
         images: Images of each sample, at most, the first ones.
-        size: Pixels along both sides of the network's input.
+        size: Pixels along both sides of the network's input; None: images stay as they are.
     """
 
     def __init__(
@@ -74,9 +77,10 @@ class ImageDistance:
         extractor: Extractor | None = None,
         name: str = "own",
         images: Count = 16_000,
-        size: Count = 299,
+        size: Count | None = 299,
     ) -> None:
         self.extractor, self.name, self.images, self.size = extractor, name, images, size
+        self._known: dict[int, _Known] = {}
 
     def __call__(self, reference: Judged, generated: Judged, seed: int) -> dict[str, Figure]:
         """``fid/<name>`` and ``kid/<name>``.
@@ -89,11 +93,13 @@ class ImageDistance:
                 "FID and KID need a network trained on images of these sensors, and the published weights "
                 "are not public: give one of your own as extractor, with its name"
             )
+        sensors = reference.observables.spec.shape[0]
         real, fake = (
-            image_features(judged.events, self.extractor, self.images, self.size)
+            image_features(
+                judged.events, self.extractor, self.images, self.size, self._of(judged.events)
+            )
             for judged in (reference, generated)
         )
-        sensors = reference.observables.spec.shape[0]
         rows = [torch.arange(len(images)) // sensors for images in (real, fake)]
         weights = part(reference.weight, rows[0]), part(generated.weight, rows[1])
         events = rows[0].numpy(), rows[1].numpy()
@@ -105,26 +111,65 @@ class ImageDistance:
                 power=1.0,
                 most=self.images / sensors,
                 least=EVENTS_PER_FEATURE * real.shape[1] / sensors,
+                note=f"in the features of the network {self.name!r}: {INCOMPARABLE}",
             ),
             f"kid/{self.name}": replace(
-                kernel_distance(real, fake, seed, weights, events), most=self.images / sensors
+                kernel_distance(real, fake, seed, weights, events),
+                most=self.images / sensors,
+                note=f"in the features of the network {self.name!r}: {INCOMPARABLE}",
             ),
         }
 
+    def _of(self, events: Events) -> dict[int, Tensor]:
+        """What is known of these very events or of what they are part of, and is forgotten with it."""
+        whole, _ = origin(events)
+        key = id(whole)
+        if key not in self._known:
+            gone = weakref.ref(whole, lambda _: self._known.pop(key, None))
+            self._known[key] = _Known(gone)
+        return self._known[key].features
 
-def image_features(events: Events, extractor: Extractor, images: int, size: int) -> Tensor:
-    """Features ``(n, F)`` of the sensors' images, read one event at a time."""
-    found: list[Tensor] = []
-    count = 0
-    for batch in chunks(events, 1):
+
+@dataclass(frozen=True)
+class _Known:
+    """Features of the images of some events, by the position of the event."""
+
+    events: weakref.ref[Events]
+    features: dict[int, Tensor] = field(default_factory=dict)
+
+
+def image_features(
+    events: Events,
+    extractor: Extractor,
+    images: int,
+    size: int | None,
+    known: dict[int, Tensor] | None = None,
+) -> Tensor:
+    """Features ``(n, F)`` of the sensors' images, read one event at a time.
+
+    Args:
+        events: The events.
+        extractor: The network.
+        images: Images at most, the first ones.
+        size: Pixels along both sides of the network's input; None: images stay as they are.
+        known: Features by the position of the event in what ``events`` are part of, to which new ones are
+            added: floors look at parts of the same events again and again.
+    """
+    found, count = {} if known is None else known, 0
+    whole, position = origin(events)
+    taken: list[Tensor] = []
+    for number in position.tolist():
         if count >= images:
             break
-        planes = batch.x.float().flatten(0, 1)[: images - count, None]
-        resized = interpolate(planes, (size, size), mode="bilinear", align_corners=False)
-        with torch.no_grad():
-            found.append(extractor(resized).float().cpu())
-        count += len(planes)
-    return torch.cat(found)
+        if number not in found:
+            planes = whole[range(number, number + 1)].x.float().flatten(0, 1)[:, None]
+            if size is not None:
+                planes = interpolate(planes, (size, size), mode="bilinear", align_corners=False)
+            with torch.no_grad():
+                found[number] = extractor(planes).float().cpu()
+        taken.append(found[number])
+        count += len(found[number])
+    return torch.cat(taken)[:images]
 
 
 def frechet_distance(reference: Tensor, generated: Tensor, weights: Weights = UNWEIGHTED) -> float:
