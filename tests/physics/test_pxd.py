@@ -16,7 +16,7 @@ from simulacra.physics.pxd import (
     PxdObservables,
     correlation_difference,
 )
-from simulacra.physics.pxd_reference import published_distances, pxd_reference
+from simulacra.physics.pxd_reference import pxd_reference
 
 
 @pytest.fixture(scope="module")
@@ -113,32 +113,16 @@ def test_the_correlation_is_that_of_spearman() -> None:
         correlation_difference(truth[:, :1], truth[:, :1])
 
 
-@pytest.mark.parametrize(
-    ("sample", "charge", "separation", "occupancy"),
-    [
-        ("iea_gan", 2.80, 0.018, 0.117),
-        ("contragan", 4.74, 0.035, 0.191),
-        ("pe_gan", 4.75, 0.040, 0.246),
-        ("biggan_deep", 7.37, 0.072, 0.236),
-    ],
-)
-def test_published_generators_have_their_known_distances(
-    sample: str, charge: float, separation: float, occupancy: float
-) -> None:
-    other = pxd_reference(sample)
-    found = published_distances(other.charge, other.mean_occupancy[None])
-    assert found["charge_w1"] == pytest.approx(charge, abs=0.01)
-    assert found["charge_separation"] == pytest.approx(separation, abs=0.001)
-    assert found["mean_occupancy_error"] == pytest.approx(occupancy, abs=0.001)
-
-
 def test_the_reference_is_that_of_the_publication() -> None:
     reference = pxd_reference()
     assert 100 * float(reference.mean_occupancy.mean()) == pytest.approx(0.903, abs=0.001)
-    # 10,000 events of 40 sensors, of which a few have more than 2 % of their pixels fired
-    assert 399_900 < float(reference.occupancy.sum()) <= 400_000
-    centres = (torch.arange(200) + 0.5) * 1e-4
-    weighted = float((centres * reference.occupancy).sum() / reference.occupancy.sum())
-    assert weighted == pytest.approx(float(reference.mean_occupancy.mean()), rel=0.01)
-    with pytest.raises(UserError, match="there is no published"):
-        pxd_reference("own_gan")
+    assert 100 * float(reference.mean_occupancy[:16].mean()) == pytest.approx(1.489, abs=0.001)
+    assert float(reference.mean_charge[16::2].mean() - reference.mean_charge[17::2].mean()) == (
+        pytest.approx(0.8, abs=0.1)
+    )
+    assert [reference.charge_quantiles[share] for share in (0.1, 0.5, 0.9, 0.99)] == [
+        8,
+        17,
+        35,
+        114,
+    ]

@@ -192,6 +192,28 @@ def test_published_numbers_are_those_of_the_paper() -> None:
         published_runs("ild")
 
 
+def test_published_pixel_generators_are_rows_of_other_data(tmp_path: Path) -> None:
+    """Distances between published histograms: no figure but those that we computed is printed."""
+    rows = {run.name: run for run in published_runs("pxd")}
+    assert list(rows) == ["IEA-GAN", "ContraGAN", "PE-GAN", "BigGAN-deep"]
+    best = rows["IEA-GAN"].figures
+    assert set(best) == {
+        "w1/pixel_charge", "separation/pixel_charge", "sensor_occupancy", "separation/sensor_occupancy"
+    }  # fmt: skip
+    assert best["w1/pixel_charge"].value == pytest.approx(2.80, abs=0.005)
+    assert best["sensor_occupancy"].value == pytest.approx(0.117, abs=0.0005)
+    assert all(figure.floor is None for run in rows.values() for figure in run.figures.values())
+    own = toy("mine", 0.7, 1.0, data="pxd")
+    found = groups([own, *rows.values()])
+    assert [group.published for group in found] == [False, True]
+    assert {"sensor_occupancy", "w1/pixel_charge"} <= set(found[1].headlines)
+    text = write_compare(tmp_path / "report.html", found, ["here"]).read_text(encoding="utf-8")
+    assert found[1].mark in text
+    assert "other data than the runs above" in found[1].mark
+    assert MARK not in text, "that of the CaloChallenge"
+    assert "FID" not in text
+
+
 def test_the_table_of_values_holds_every_figure(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "a", ms={1: 9.0}), "a")
     rows = list(

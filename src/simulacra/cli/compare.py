@@ -23,14 +23,24 @@ from simulacra.plotting.fronts import front_page
 from simulacra.tracking import compare as table
 from simulacra.tracking.compare import Group
 from simulacra.tracking.compare_page import plots, write_compare
-from simulacra.tracking.compare_published import MARK, published_runs
+from simulacra.tracking.compare_published import published_runs
 from simulacra.tracking.compare_runs import FILE, Figure, Run, read_run, told_apart
 from simulacra.tracking.identity import identity
 from simulacra.tracking.page import count, short, with_error
 
 log = logging.getLogger(__name__)
 
-SHOWN = ("classifier/boosted/auc", "classifier/high/auc", "w1_mean", "fpd", "w1m", "w1p")
+SHOWN = (
+    "classifier/boosted/auc",
+    "classifier/high/auc",
+    "w1_mean",
+    "fpd",
+    "w1m",
+    "w1p",
+    "sensor_occupancy",
+    "sensor_correlation",
+    "w1/pixel_charge",
+)
 """Figures in the terminal; the files have all."""
 
 
@@ -128,7 +138,7 @@ def origin(folders: Sequence[Path]) -> list[str]:
 
 def show(group: Group) -> None:
     """Print the table of one data set."""
-    title = f"{group.data}, {MARK}" if group.published else group.data
+    title = f"{group.data}, {group.mark}" if group.published else group.data
     shown = Table(title=title, title_justify="left", title_style="bold")
     keys = [key for key in SHOWN if key in group.headlines]
     times = [group.time] if any(table.time_of(run, group.time) for run in group.runs) else []

@@ -36,6 +36,12 @@ LABELS = {
     "fpnd": "FPND",
     "cov": "COV",
     "mmd": "MMD",
+    "sensor_occupancy": "occupancy per sensor",
+    "sensor_charge": "charge per sensor",
+    "sensor_correlation": "sensor correlation",
+    "w1/pixel_charge": "W1 charge [ADU]",
+    "fid/simulacra": "FID, own network",
+    "kid/simulacra": "KID, own network",
     "prdc/precision": "precision",
     "prdc/recall": "recall",
     "prdc/density": "density",
@@ -81,6 +87,11 @@ class Group:
     def published(self) -> bool:
         """Whether the rows come from a publication."""
         return self.runs[0].published
+
+    @property
+    def mark(self) -> str:
+        """What is said of published rows, empty for those of runs."""
+        return self.runs[0].mark
 
     @property
     def headlines(self) -> list[str]:

@@ -24,7 +24,6 @@ from simulacra.tracking.compare import (
     time_of,
     time_title,
 )
-from simulacra.tracking.compare_published import MARK
 from simulacra.tracking.compare_runs import Figure, Run
 from simulacra.tracking.page import Cell, Column, Line
 from simulacra.tracking.page_plot import scatter
@@ -61,7 +60,7 @@ def _section(data: str, groups: Sequence[Group]) -> dict[str, Any]:
     """Tables and plots of one data set, as the template takes them."""
     shown = [
         {
-            "mark": MARK if group.published else "",
+            "mark": group.mark,
             "table": page.table(f"{data}-{_kind(group)}", *_headline(group)),
             "fronts": group.fronts,
         }
@@ -254,7 +253,8 @@ def _plot(groups: Sequence[Group], key: str, against: Time | str) -> Plot | None
     text = "parameters in generation" if isinstance(against, str) else f"{time_title(against)} [ms]"
     note = ["steps: Pareto front of like runs"] if any(item.front for item in points) else []
     if {item.kind for item in points} == {"run", "published"}:
-        note.append(f"circles: runs, squares: {MARK}")
+        marks = dict.fromkeys(group.mark for group in groups if group.mark)
+        note.append(f"circles: runs, squares: {'; '.join(marks)}")
     if hidden:
         note.append(f"{hidden} with a value of zero or below not shown")
     name = f"{groups[0].data}_{_id(key)}_{along}".replace("+", "_")

@@ -54,6 +54,7 @@ class Run:
         machines: Hardware and threads by device.
         parameters: Number of parameters for ``training`` and ``generation``.
         published: Whether it comes from a publication.
+        mark: What is said of published figures: who measured them, on what.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Run:
     machines: Mapping[str, str] = field(default_factory=dict)
     parameters: Mapping[str, int] = field(default_factory=dict)
     published: bool = False
+    mark: str = ""
 
 
 def read_run(folder: Path, name: str) -> Run:
