@@ -44,6 +44,15 @@ def test_figures_are_averaged_over_seeds(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "table.json").read_text()) == rows
 
 
+def test_a_sweep_adds_columns_of_its_own(tmp_path: Path) -> None:
+    for number, model in enumerate(("a", "b")):
+        job(tmp_path, number, [f"model={model}"], w1_mean=0.5, fpd=0.25 + number)
+    write_table(tmp_path, ["test/fpd", "test/w1_mean", "test/none"])
+    text = (tmp_path / "table.md").read_text()
+    assert text.startswith("| setting | jobs | test/w1_mean | test/fpd |\n")
+    assert "| model=b | 1 | 0.5 | 1.25 |" in text
+
+
 def test_one_job_has_no_deviation_and_digits_are_even(tmp_path: Path) -> None:
     for number, value in enumerate((0.9901, 0.9946, 0.99235)):
         job(

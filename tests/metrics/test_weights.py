@@ -38,7 +38,7 @@ EXACT = {"energies": 900}
 """Events of each sample behind exact comparisons where 400 do not fill the bins of a score."""
 FACTOR = 20
 """Weight of the events on one side of the middle over that of the others."""
-BRING_YOUR_OWN = {"fpnd", "images"}
+BRING_YOUR_OWN = {"fpnd"}
 """Scores that need a file of the user; they have tests of their own."""
 OWN_ERRORS = {"memorisation/significance"}
 """Figures in units of their error, which is that of the effective number of events."""

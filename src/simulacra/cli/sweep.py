@@ -72,7 +72,7 @@ class SweepTable(Callback):
         if config.hydra.mode == RunMode.MULTIRUN:
             failures.keep(job_return)
             folder = Path(str(config.hydra.sweep.dir))
-            rows = write_table(folder)
+            rows = write_table(folder, config.get("columns") or ())
             if config.get("curve"):
                 draw(folder, rows, str(config.curve))
 
@@ -106,8 +106,12 @@ def check_storage(config: DictConfig) -> None:
         raise stopped(UserError(f"the storage {storage} cannot be opened: {reason}")) from None
 
 
-def write_table(folder: Path) -> list[dict[str, Any]]:
+def write_table(folder: Path, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Collect the jobs below ``folder`` and write their table; nothing where none has finished.
+
+    Args:
+        folder: The sweep's.
+        columns: Figures in the table for people behind :data:`COLUMNS`; the other one has all.
 
     Returns:
         One row per setting: its overrides, number of jobs, and ``{figure: {"mean": .., "std": ..}}``.
@@ -115,7 +119,7 @@ def write_table(folder: Path) -> list[dict[str, Any]]:
     rows = aggregate(jobs(folder))
     if rows:
         write_text(folder / "table.json", json.dumps(rows, indent=2) + "\n")
-        write_text(folder / "table.md", markdown(rows))
+        write_text(folder / "table.md", markdown(rows, columns))
     return rows
 
 
@@ -181,9 +185,13 @@ def aggregate(found: Iterable[Job]) -> list[dict[str, Any]]:
     ]
 
 
-def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """The table for people."""
-    shown = [name for name in COLUMNS if any(name in row["figures"] for row in rows)]
+def markdown(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:
+    """The table for people, with further columns behind the usual ones."""
+    shown = [
+        name
+        for name in dict.fromkeys([*COLUMNS, *columns])
+        if any(name in row["figures"] for row in rows)
+    ]
     lines = ["| setting | jobs | " + " | ".join(shown) + " |", "|---|---|" + "---|" * len(shown)]
     for row in rows:
         cells = [_cell(row["figures"].get(name)) for name in shown]

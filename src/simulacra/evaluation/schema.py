@@ -149,6 +149,7 @@ class Train(TypedDict):
     tags: Names
     objective: str | None
     curve: str | None
+    columns: Names
 
 
 class Sample(TypedDict):

@@ -41,13 +41,8 @@ fits in memory.
 """
 BANDS = (1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 """Lower edges of the bands of charge in the classifier's inputs, in units of the evaluation cut."""
-CLUSTER_AXES = {
-    "size": Axis("pixels in a cluster"),
-    "size_u": Axis("rows (u) of a cluster"),
-    "size_v": Axis("columns (v) of a cluster"),
-    "charge": Axis("charge of a cluster"),
-}
-"""What is said of each cluster, with its label; the charge has the unit of the data."""
+OF_CLUSTERS = ("size", "size_u", "size_v", "charge")
+"""What is said of each cluster."""
 CELL_ROWS, CELL_COLS = 32, 96
 """Largest raster per sensor of a classifier's low-level inputs."""
 
@@ -101,7 +96,7 @@ class PxdObservables(ObservableSet):
         kept = _every(clusters.event, total, self.stride)
         counts = torch.bincount(clusters.event[kept], minlength=len(batch))
         found["clusters"] = total.double()
-        for name in CLUSTER_AXES:
+        for name in OF_CLUSTERS:
             found[f"cluster_{name}"] = Ragged(getattr(clusters, name)[kept].float(), counts)
         return found
 
@@ -136,7 +131,9 @@ class PxdObservables(ObservableSet):
         found["sensor_occupancy"] = occupancy("occupancy of a sensor")
         low = max(self.spec.cut, 1.0)
         found["clusters"] = Axis("clusters in an event")
-        found |= {f"cluster_{name}": axis for name, axis in CLUSTER_AXES.items()}
+        found["cluster_size"] = Axis(f"{'pixels' if full else 'cells'} in a cluster")
+        found["cluster_size_u"] = Axis("rows (u) of a cluster")
+        found["cluster_size_v"] = Axis("columns (v) of a cluster")
         found["cluster_charge"] = Axis("charge of a cluster", unit, 50, low, None, log=True)
         found["pixel_charge"] = (
             Axis("charge of a fired pixel", unit, 256 - int(low), low, 256.0)
