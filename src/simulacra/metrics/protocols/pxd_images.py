@@ -56,6 +56,8 @@ Extractor = Callable[[Tensor], Tensor]
 Owners = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Event of each image of both samples."""
 KERNEL_POWER = 3
+AT_ONCE = 8
+"""Images that go through the network together: what it makes of full images then stays in the cache."""
 INCOMPARABLE = "not comparable with published FID and KID, which are those of another network"
 SUBSETS, SUBSET = 10, 1000
 """Subsets behind the kernel distance, and images in each, at most."""
@@ -166,7 +168,8 @@ def image_features(
             if size is not None:
                 planes = interpolate(planes, (size, size), mode="bilinear", align_corners=False)
             with torch.no_grad():
-                found[number] = extractor(planes).float().cpu()
+                parts = [extractor(few).float().cpu() for few in planes.split(AT_ONCE)]
+            found[number] = torch.cat(parts)
         taken.append(found[number])
         count += len(found[number])
     return torch.cat(taken)[:images]
