@@ -19,6 +19,7 @@ QUALITY = {
     "test/fpd": 0.0039,
     "test/fpd/error": 0.0002,
     "test/fpd/floor": 0.0012,
+    "test/fpd/z": 5.5,
     "test/kpd": -0.0001,
     "test/kpd/error": 0.0002,
     "test/separation/energy_layer_0": 0.02,

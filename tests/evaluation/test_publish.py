@@ -7,7 +7,7 @@ import torch
 
 from simulacra import data
 from simulacra.core import Batch
-from simulacra.evaluation.publish import headline
+from simulacra.evaluation.publish import headline, headlines
 from simulacra.metrics import evaluate
 from support import composed
 
@@ -25,6 +25,10 @@ def test_the_closing_line_names_figures_errors_and_floors() -> None:
     assert headline(figures) == (
         "boosted AUC 0.647 ± 0.011 (floor 0.500), mean W1 0.0571 ± 0.0049 (floor 0.02)"
     )
+    figures["test/classifier/boosted/auc/z"] = 9.4
+    found = dict(headlines({**figures, "test/equivalent_n/at_least": 400.0}))
+    assert found["AUC boosted"] == [0.64711, 0.0112, 0.5, 9.4]
+    assert found["equivalent N, at least"] == [400.0, None, None, None]
     assert headline({"test/w1_mean": 1.6285739e22}) == "mean W1 1.63e+22"
     assert headline({}) == "no figures"
 

@@ -77,7 +77,7 @@ def test_copies_of_training_events_are_found(files: Path) -> None:
     given = ["reference=truth.hdf5", "training=second.hdf5", "evaluation=standard"]
     honest = judge("generated=first.hdf5", *given)
     copied = judge("generated=second.hdf5", *given)
-    key = "test/memorisation/significance"
+    key = "test/memorisation/share/z"
     assert abs(honest[key]) < 4 < 8 < copied[key]
 
 

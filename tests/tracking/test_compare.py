@@ -31,10 +31,11 @@ def test_a_run_is_read_with_errors_floors_times_and_means_over_layers(tmp_path: 
         3000,
     )
     assert run.overrides == ("trainer.max_epochs=3",)
-    assert run.figures["fpd"] == Figure(0.0039, 0.0002, 0.0012)
+    assert run.figures["fpd"] == Figure(0.0039, 0.0002, 0.0012, 5.5)
     mean = run.figures["separation/energy"]
     assert (mean.value, mean.floor) == (pytest.approx(0.03), pytest.approx(0.003))
     assert "separation/energy_layer_0" not in run.figures
+    assert "fpd/z" not in run.figures
     assert {key: time.value for key, time in run.times.items()} == {
         ("cpu", 1): 9.0,
         ("cpu", 100): 1.5,
@@ -227,6 +228,7 @@ def test_the_table_of_values_holds_every_figure(tmp_path: Path) -> None:
     mine, truth = rows[0], rows[1]
     assert float(mine["fpd"]) == 0.0039
     assert float(mine["fpd/floor"]) == 0.0012
+    assert float(mine["fpd/z"]) == 5.5
     assert float(mine["kpd"]) == -0.0001
     assert float(mine["ms_cpu_1"]) == 9.0
     assert (mine["published"], truth["published"]) == ("False", "True")
@@ -244,7 +246,10 @@ def test_the_page_marks_published_results_and_needs_no_network(tmp_path: Path) -
     assert "a&lt;b&gt;" in text
     assert "a<b>" not in text
     assert "http" not in text.replace("http-equiv", "")
-    assert "<td class='q3' data-v='0.0039'>0.00390 ± 0.00020<small>0.00120</small></td>" in text
+    assert (
+        "<td class='q3' data-v='0.0039'>0.00390 ± 0.00020<small>0.00120 · z 5.5</small></td>"
+        in text
+    )
     assert (
         text.count("<svg") == 2
     )  # FPD against time and against parameters: one run alone has no plot

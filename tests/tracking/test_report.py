@@ -18,6 +18,7 @@ METRICS = {
     "test/classifier/boosted/auc": 0.6125,
     "test/classifier/boosted/auc/error": 0.0046,
     "test/classifier/boosted/auc/floor": 0.501,
+    "test/classifier/boosted/auc/z": 24.2,
     "test/w1_mean": 0.0402,
     "test/w1_mean/floor": 0.0101,
     "test/w1/a<b": 1.25,
@@ -82,7 +83,7 @@ def test_everything_is_inside_one_well_formed_file(page: str) -> None:
 
 
 def test_figures_errors_floors_and_origin_can_be_read(page: str) -> None:
-    tile = "<b>0.613</b><span>AUC boosted</span><span>± 0.0046 · floor 0.501</span>"
+    tile = "<b>0.613</b><span>AUC boosted</span><span>± 0.0046 · floor 0.501 · z 24</span>"
     assert tile in page
     row = "<td data-v='0.0402'>0.04020</td><td></td><td data-v='0.0101'>0.01010</td>"
     assert f"<td class='text' data-v='w1_mean'>w1_mean</td>{row}<td class='q3' data-v='3.98" in page

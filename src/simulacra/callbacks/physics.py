@@ -75,7 +75,7 @@ class PhysicsValidation(ValidationJudge):
 
     def _logged(self, key: str) -> bool:
         """Whether a figure is logged: errors are not, floors are those of scores alone."""
-        if key.endswith("/error"):
+        if key.endswith(("/error", "/z")):
             return False
         return not key.endswith("/floor") or key.split("/")[1] in self.scores
 

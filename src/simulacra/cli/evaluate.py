@@ -6,16 +6,48 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
 
 from simulacra.cli.check import events
 from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import free
-from simulacra.evaluation.judge_files import judge_files, listed, places
-from simulacra.evaluation.publish import headline
+from simulacra.evaluation.judge_files import Judgement, judge_files, listed, places
+from simulacra.evaluation.publish import headline, headlines
 from simulacra.evaluation.recognition import named
 from simulacra.evaluation.schema import Evaluate
+from simulacra.metrics.worth.score import BOUNDS, KEY
+from simulacra.tracking.page import short, with_error
+
+FEW = 3
+"""Headline figures below which the closing line says all of them."""
+WIDTH = 100
+"""Columns of a table that goes to a file."""
+EQUIVALENT = tuple(f"test/{KEY}{end}" for end in ("", *(f"/{bound}" for bound in BOUNDS)))
+"""Keys of what the equivalent number of events, or its bound, was made of."""
+
+
+def show(found: Judgement) -> None:
+    """Print the headline figures."""
+    rows = headlines(found.figures)
+    if len(rows) < FEW:
+        return
+    shown = Table(title=found.path, title_justify="left", title_style="bold")
+    for name in ("figure", "value", "floor", "z"):
+        shown.add_column(name, justify="left" if name == "figure" else "right", no_wrap=True)
+    for name, (value, error, floor, z) in rows:
+        if value is not None:
+            cells = ["" if item is None else short(item) for item in (floor, z)]
+            shown.add_row(name, with_error(value, error), *cells)
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(shown)
+    for key in EQUIVALENT:
+        if key in found.notes:
+            print(f"equivalent N: {found.notes[key]}")
 
 
 def evaluate(cfg: DictConfig) -> dict[str, Any]:
@@ -43,5 +75,6 @@ def evaluate(cfg: DictConfig) -> dict[str, Any]:
     with whole_folder(output):
         found = judge_files(config)
     for item in found:
+        show(item)
         print(f"wrote {item.folder}: {headline(item.figures)}")
     return found[0].figures if len(found) == 1 else {item.path: item.figures for item in found}

@@ -41,11 +41,13 @@ class Judgement:
         path: The file.
         folder: Where figures, ``metrics.json`` and the report are.
         figures: What ``metrics.json`` holds.
+        notes: Remarks by key.
     """
 
     path: str
     folder: Path
     figures: dict[str, float]
+    notes: dict[str, str]
 
 
 def judge_files(config: dict[str, Any]) -> list[Judgement]:
@@ -99,7 +101,7 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
         module = None if generator is None else generator.module
         facts = of_evaluation(config, module)
         write(result, figures, path, folder, config, facts, drawn)
-        found[path] = Judgement(path, folder, figures)
+        found[path] = Judgement(path, folder, figures, result.notes)
     return list(found.values())
 
 

@@ -13,11 +13,15 @@ from matplotlib.figure import Figure
 from simulacra.callbacks.draw import Files
 from simulacra.core.files import write_text
 from simulacra.metrics import EvaluationResult
+from simulacra.metrics.engine.result import is_twin
+from simulacra.tracking.compare import LABELS
 from simulacra.tracking.report import write_report
 
 AUC, W1 = "test/classifier/boosted/auc", "test/w1_mean"
+PREFIX = "test/"
+SHOWN = ("/error", "/floor", "/z")
 WITHOUT = f"{W1}/without/"
-TWINS = ("", "/error", "/floor", "/floor/error")
+TWINS = ("", "/error", "/floor", "/floor/error", "/z")
 
 
 def publish(
@@ -85,21 +89,32 @@ def write_json(path: Path, values: Any) -> None:
 
 def table(result: EvaluationResult) -> tuple[list[str], list[list[Any]]]:
     """Columns and rows of the observables: separation power and W1, each with error and floor."""
-    columns = [f"{kind}{twin}".replace("/", " ") for kind in ("separation", "w1") for twin in TWINS]
+    twins = TWINS[:-1]
+    columns = [f"{kind}{twin}".replace("/", " ") for kind in ("separation", "w1") for twin in twins]
     rows = []
     for name in result.histograms:
         keys = [
-            f"{result.prefix}{kind}/{name}{twin}" for kind in ("separation", "w1") for twin in TWINS
+            f"{result.prefix}{kind}/{name}{twin}" for kind in ("separation", "w1") for twin in twins
         ]
         rows.append([name, *(result.metrics.get(key) for key in keys)])
     return ["observable", *columns], rows
 
 
 def rows(figures: Mapping[str, float]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of all figures, each with error and floor."""
-    own = [key for key in sorted(figures) if not key.endswith(TWINS[1:])]
+    """Columns and rows of all figures, each with error, floor and z."""
+    own = [key for key in sorted(figures) if not is_twin(key, figures)]
     cells = [[key, *(figures.get(key + twin) for twin in TWINS)] for key in own]
     return ["figure", *(twin.strip("/").replace("/", " ") or "value" for twin in TWINS)], cells
+
+
+def headlines(figures: Mapping[str, float]) -> list[tuple[str, list[float | None]]]:
+    """Names of the headline figures that there are, each with its value, error, floor and z."""
+    keys = {f"{PREFIX}{key}": text for key, text in LABELS.items()}
+    return [
+        (text, [figures.get(key + twin) for twin in ("", *SHOWN)])
+        for key, text in keys.items()
+        if key in figures
+    ]
 
 
 def headline(figures: Mapping[str, float]) -> str:

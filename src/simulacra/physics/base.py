@@ -85,6 +85,8 @@ class Axis:
         low: Lower end of the range, or None to take it from the truth.
         high: Upper end, or None to take it from the truth.
         log: Whether bins are even in the logarithm.
+        category: What kind of quantity it is, in a word (``energy``, ``centre``, ``width``, ``occupancy`` …):
+            scores of several observables are also given for each category; empty: none.
     """
 
     label: str
@@ -93,6 +95,7 @@ class Axis:
     low: float | None = None
     high: float | None = None
     log: bool = False
+    category: str = ""
 
 
 def even_edges(

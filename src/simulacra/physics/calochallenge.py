@@ -134,24 +134,32 @@ class CaloChallengeObservables(CalorimeterObservables):
         """The public evaluation's binnings; the upper end of energies is the truth's maximum."""
         cut = max(self.spec.cut, 1e-12)
         unit = self.spec.unit
-        found = {"e_tot_over_e_inc": Axis(self.ratio, "", 100, 0.5, 1.5)}
+        found = {"e_tot_over_e_inc": Axis(self.ratio, "", 100, 0.5, 1.5, category="energy")}
         for i, layer in enumerate(self.geometry.layers):
             n = layer.id
-            found[f"energy_layer_{n}"] = Axis(f"$E$ of layer {n}", unit, 39, cut, None, log=True)
+            found[f"energy_layer_{n}"] = Axis(
+                f"$E$ of layer {n}", unit, 39, cut, None, log=True, category="energy"
+            )
             centre, width = self._range("centre", n), self._range("width", n)
             if i in self._angular:
                 for name, symbol in (("eta", r"\eta"), ("phi", r"\phi")):
                     text = f"${symbol}$ of layer {n}"
                     found[f"ec_{name}_layer_{n}"] = Axis(
-                        f"centre in {text}", "mm", 100, -centre, centre
+                        f"centre in {text}", "mm", 100, -centre, centre, category="centre"
                     )
                     found[f"width_{name}_layer_{n}"] = Axis(
-                        f"width in {text}", "mm", 100, 0.0, width
+                        f"width in {text}", "mm", 100, 0.0, width, category="width"
                     )
-            found[f"sparsity_layer_{n}"] = Axis(f"sparsity of layer {n}", "", 20, 0.0, 1.0)
+            found[f"sparsity_layer_{n}"] = Axis(
+                f"sparsity of layer {n}", "", 20, 0.0, 1.0, category="occupancy"
+            )
             radius, radial = self._range("radius", n), self._range("radial_width", n)
-            found[f"ec_r_layer_{n}"] = Axis(f"centre in $r$ of layer {n}", "mm", 100, 0.0, radius)
-            found[f"width_r_layer_{n}"] = Axis(f"width in $r$ of layer {n}", "mm", 100, 0.0, radial)
+            found[f"ec_r_layer_{n}"] = Axis(
+                f"centre in $r$ of layer {n}", "mm", 100, 0.0, radius, category="centre"
+            )
+            found[f"width_r_layer_{n}"] = Axis(
+                f"width in $r$ of layer {n}", "mm", 100, 0.0, radial, category="width"
+            )
         found["voxel_energy"] = Axis("voxel energy", unit, 49, cut, None, log=True)
         return found
 

@@ -107,26 +107,40 @@ class CaloGANObservables(CalorimeterObservables):
         unit, low = self.spec.unit, max(self.spec.cut, 1e-3)
         layers = len(self.geometry)
         found = {
-            "e_tot": Axis(r"$E_\mathrm{tot}$", unit),
-            "e_tot_over_e_inc": Axis(self.ratio),
-            "depth": Axis("deepest layer with energy", "", layers, -0.5, layers - 0.5),
-            "depth_weighted_energy": Axis(r"depth-weighted energy $l_d$", unit),
-            "shower_depth": Axis(r"shower depth $s_d$"),
-            "shower_depth_width": Axis(r"shower depth width $\sigma_{s_d}$"),
+            "e_tot": Axis(r"$E_\mathrm{tot}$", unit, category="energy"),
+            "e_tot_over_e_inc": Axis(self.ratio, category="energy"),
+            "depth": Axis(
+                "deepest layer with energy", "", layers, -0.5, layers - 0.5, category="occupancy"
+            ),
+            "depth_weighted_energy": Axis(r"depth-weighted energy $l_d$", unit, category="energy"),
+            "shower_depth": Axis(r"shower depth $s_d$", category="centre"),
+            "shower_depth_width": Axis(r"shower depth width $\sigma_{s_d}$", category="width"),
         }
         for n in (layer.id for layer in self.geometry.layers):
-            found[f"energy_layer_{n}"] = Axis(f"$E$ of layer {n}", unit, low=low, log=True)
-            found[f"fraction_layer_{n}"] = Axis(f"energy fraction of layer {n}", "", 50, 0.0, 1.0)
-            found[f"width_layer_{n}"] = Axis(f"width along axis 1 of layer {n}", "mm")
-            found[f"width_second_layer_{n}"] = Axis(f"width along axis 2 of layer {n}", "mm")
-            found[f"centre_second_layer_{n}"] = Axis(f"centre along axis 2 of layer {n}", "mm")
-            found[f"e_ratio_layer_{n}"] = Axis(
-                rf"$E_\mathrm{{ratio}}$ of layer {n}", "", 50, 0.0, 1.0
+            found[f"energy_layer_{n}"] = Axis(
+                f"$E$ of layer {n}", unit, low=low, log=True, category="energy"
             )
-            found[f"sparsity_layer_{n}"] = Axis(f"occupied fraction of layer {n}")
+            found[f"fraction_layer_{n}"] = Axis(
+                f"energy fraction of layer {n}", "", 50, 0.0, 1.0, category="energy"
+            )
+            found[f"width_layer_{n}"] = Axis(
+                f"width along axis 1 of layer {n}", "mm", category="width"
+            )
+            found[f"width_second_layer_{n}"] = Axis(
+                f"width along axis 2 of layer {n}", "mm", category="width"
+            )
+            found[f"centre_second_layer_{n}"] = Axis(
+                f"centre along axis 2 of layer {n}", "mm", category="centre"
+            )
+            found[f"e_ratio_layer_{n}"] = Axis(
+                rf"$E_\mathrm{{ratio}}$ of layer {n}", "", 50, 0.0, 1.0, category="transverse"
+            )
+            found[f"sparsity_layer_{n}"] = Axis(
+                f"occupied fraction of layer {n}", category="occupancy"
+            )
             for rank in range(1, self.brightest + 1):
                 found[f"brightest_{rank}_layer_{n}"] = Axis(
-                    f"brightest cell {rank} / $E$ of layer {n}"
+                    f"brightest cell {rank} / $E$ of layer {n}", category="transverse"
                 )
         found["voxel_energy"] = Axis("voxel energy", unit, low=low, log=True)
         return found

@@ -120,19 +120,28 @@ class ILDObservables(CalorimeterObservables):
         e_low, e_high = self._visible or (None, None)
         n_low, n_high = self._hits or (None, None)
         found = {
-            "e_tot": Axis("visible energy", unit, 100, e_low, e_high),
-            "e_tot_over_e_inc": Axis(self.ratio),
-            "n_hit": Axis("number of hits", "", 100, n_low, n_high),
-            "m1_z": Axis("centre of gravity in depth", "layers", 50, z_low, z_high),
-            "m2_z": Axis("variance in depth", r"layers$^2$"),
+            "e_tot": Axis("visible energy", unit, 100, e_low, e_high, category="energy"),
+            "e_tot_over_e_inc": Axis(self.ratio, category="energy"),
+            "n_hit": Axis("number of hits", "", 100, n_low, n_high, category="occupancy"),
+            "m1_z": Axis(
+                "centre of gravity in depth", "layers", 50, z_low, z_high, category="centre"
+            ),
+            "m2_z": Axis("variance in depth", r"layers$^2$", category="width"),
         }
         for name, size in (("x", rows), ("y", cols)):
             found[f"m1_{name}"] = Axis(
-                f"centre of gravity along ${name}$", "cells", 50, size / 2 - 2.5, size / 2 + 2.5
+                f"centre of gravity along ${name}$",
+                "cells",
+                50,
+                size / 2 - 2.5,
+                size / 2 + 2.5,
+                category="centre",
             )
-            found[f"m2_{name}"] = Axis(f"variance along ${name}$", r"cells$^2$")
+            found[f"m2_{name}"] = Axis(f"variance along ${name}$", r"cells$^2$", category="width")
         for number, text in enumerate(("first", "second", "last"), start=1):
-            found[f"third_{number}"] = Axis(f"energy fraction in the {text} third")
+            found[f"third_{number}"] = Axis(
+                f"energy fraction in the {text} third", category="energy"
+            )
         found["hit_energy"] = Axis(
             "hit energy", unit, 69, self._spectrum[0], self._spectrum[1], log=True
         )

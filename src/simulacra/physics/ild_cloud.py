@@ -174,19 +174,25 @@ class ILDCloudObservables(ObservableSet):
         e_low, e_high = self._visible or (None, None)
         (first, second), (along, unit) = self.across, self.along
         found = {
-            f"cog_{first}": Axis(f"centre of gravity along ${first}$", "mm", 30),
-            f"cog_{along}": Axis("centre of gravity in depth", unit, 30),
-            f"cog_{second}": Axis(f"centre of gravity along ${second}$", "mm", 30),
-            "n_hit": Axis("number of hits", "", 49, n_low, n_high),
-            "e_tot": Axis("visible energy", "MeV", 49, e_low, e_high),
-            "e_tot_over_e_inc": Axis(self.ratio),
+            f"cog_{first}": Axis(f"centre of gravity along ${first}$", "mm", 30, category="centre"),
+            f"cog_{along}": Axis("centre of gravity in depth", unit, 30, category="centre"),
+            f"cog_{second}": Axis(
+                f"centre of gravity along ${second}$", "mm", 30, category="centre"
+            ),
+            "n_hit": Axis("number of hits", "", 49, n_low, n_high, category="occupancy"),
+            "e_tot": Axis("visible energy", "MeV", 49, e_low, e_high, category="energy"),
+            "e_tot_over_e_inc": Axis(self.ratio, category="energy"),
         }
         for number, (low, high) in enumerate(
             zip(self.layer_groups[:-1], self.layer_groups[1:], strict=True)
         ):
-            found[f"energy_layers_{number}"] = Axis(f"energy in layers {low:g} to {high:g}", "MeV")
+            found[f"energy_layers_{number}"] = Axis(
+                f"energy in layers {low:g} to {high:g}", "MeV", category="energy"
+            )
         for number, (low, high) in enumerate(zip(self.rings[:-1], self.rings[1:], strict=True)):
-            found[f"energy_ring_{number}"] = Axis(f"energy at {low:g} to {high:g} mm", "MeV")
+            found[f"energy_ring_{number}"] = Axis(
+                f"energy at {low:g} to {high:g} mm", "MeV", category="transverse"
+            )
         found["hit_energy"] = Axis(
             "hit energy", "MeV", 69, self._spectrum[0], self._spectrum[1], log=True
         )

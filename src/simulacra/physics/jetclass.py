@@ -23,14 +23,14 @@ _FRACTIONS = {
     "lepton_fraction": ("isElectron", "isMuon"),
 }
 _AXES = {
-    "charged_fraction": Axis("charged fraction of $p_T$"),
-    "neutral_fraction": Axis("neutral-hadron fraction of $p_T$"),
-    "photon_fraction": Axis("photon fraction of $p_T$"),
-    "lepton_fraction": Axis("electron and muon fraction of $p_T$"),
-    "charged_multiplicity": Axis("number of charged particles"),
-    "jet_charge": Axis("jet charge"),
-    "max_d0": Axis("largest transverse displacement", "mm", log=True),
-    "max_dz": Axis("largest longitudinal displacement", "mm", log=True),
+    "charged_fraction": Axis("charged fraction of $p_T$", category="composition"),
+    "neutral_fraction": Axis("neutral-hadron fraction of $p_T$", category="composition"),
+    "photon_fraction": Axis("photon fraction of $p_T$", category="composition"),
+    "lepton_fraction": Axis("electron and muon fraction of $p_T$", category="composition"),
+    "charged_multiplicity": Axis("number of charged particles", category="occupancy"),
+    "jet_charge": Axis("jet charge", category="composition"),
+    "max_d0": Axis("largest transverse displacement", "mm", log=True, category="displacement"),
+    "max_dz": Axis("largest longitudinal displacement", "mm", log=True, category="displacement"),
     "d0": Axis("transverse displacement of charged particles", "mm", low=-1.0, high=1.0),
     "dz": Axis("longitudinal displacement of charged particles", "mm", low=-1.0, high=1.0),
 }

@@ -15,6 +15,8 @@ Les Houches for :math:`\beta = 1/2`, width (girth) for 1, thrust-like for 2; the
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -23,21 +25,21 @@ from simulacra.physics.base import Axis, Image, ObservableSet, Profile, even_edg
 from simulacra.physics.substructure import ratios
 
 _SHAPE = {
-    "mass_rel": Axis("relative jet mass $m / p_T$"),
-    "pt_rel": Axis("relative jet $p_T$ from particles"),
-    "ptrel_sum": Axis("sum of relative $p_T$"),
-    "multiplicity": Axis("number of particles"),
-    "leading_ptrel": Axis("leading relative $p_T$"),
-    "second_ptrel": Axis("second relative $p_T$"),
-    "centroid_eta": Axis(r"$p_T$-weighted mean $\eta$"),
-    "centroid_phi": Axis(r"$p_T$-weighted mean $\phi$", "rad"),
-    "lha": Axis("Les Houches angularity"),
-    "width": Axis("jet width"),
-    "thrust": Axis("thrust angularity"),
-    "ptd": Axis("$p_T$ dispersion"),
-    "tau21": Axis(r"$\tau_{21}$"),
-    "tau32": Axis(r"$\tau_{32}$"),
-    "d2": Axis("$D_2$"),
+    "mass_rel": Axis("relative jet mass $m / p_T$", category="mass"),
+    "pt_rel": Axis("relative jet $p_T$ from particles", category="momentum"),
+    "ptrel_sum": Axis("sum of relative $p_T$", category="momentum"),
+    "multiplicity": Axis("number of particles", category="occupancy"),
+    "leading_ptrel": Axis("leading relative $p_T$", category="momentum"),
+    "second_ptrel": Axis("second relative $p_T$", category="momentum"),
+    "centroid_eta": Axis(r"$p_T$-weighted mean $\eta$", category="centre"),
+    "centroid_phi": Axis(r"$p_T$-weighted mean $\phi$", "rad", category="centre"),
+    "lha": Axis("Les Houches angularity", category="width"),
+    "width": Axis("jet width", category="width"),
+    "thrust": Axis("thrust angularity", category="width"),
+    "ptd": Axis("$p_T$ dispersion", category="substructure"),
+    "tau21": Axis(r"$\tau_{21}$", category="substructure"),
+    "tau32": Axis(r"$\tau_{32}$", category="substructure"),
+    "d2": Axis("$D_2$", category="substructure"),
 }
 _PARTICLE = {
     "etarel": Axis(r"particle relative $\eta$"),
@@ -45,10 +47,10 @@ _PARTICLE = {
     "ptrel": Axis("particle relative $p_T$"),
 }
 _EVENT = {
-    "pt": Axis("jet $p_T$", "GeV"),
-    "eta": Axis(r"jet $\eta$"),
-    "mass": Axis("jet mass", "GeV"),
-    "num_particles": Axis("number of particles of the jet"),
+    "pt": Axis("jet $p_T$", "GeV", category="momentum"),
+    "eta": Axis(r"jet $\eta$", category="centre"),
+    "mass": Axis("jet mass", "GeV", category="mass"),
+    "num_particles": Axis("number of particles of the jet", category="occupancy"),
 }
 EXTENT, RINGS = 1.0, 20
 """Size [rad] and rings of the radial profile; the mean image has twice as many rows and columns."""
@@ -115,10 +117,9 @@ class JetObservables(ObservableSet):
         """All ranges come from the truth."""
         axes = {**_SHAPE, **_PARTICLE, **{name: _EVENT[name] for name in self.event}}
         if {"pt", "mass"} <= set(self.event):
-            axes["mass_kept"] = Axis("mass of the particles / jet mass")
-        counts = Axis(
-            _SHAPE["multiplicity"].label, "", self.spec.shape[0] + 1, -0.5, self.spec.shape[0] + 0.5
-        )
+            axes["mass_kept"] = Axis("mass of the particles / jet mass", category="mass")
+        most = self.spec.shape[0]
+        counts = replace(_SHAPE["multiplicity"], bins=most + 1, low=-0.5, high=most + 0.5)
         return {**axes, "multiplicity": counts}
 
     def features(self, batch: Batch) -> Tensor:

@@ -19,7 +19,7 @@ class LemursObservables(CaloChallengeObservables):
 
     def axes(self) -> dict[str, Axis]:
         """Those of the public evaluation of data set 2, but for visible over incident energy."""
-        return {**super().axes(), "e_tot_over_e_inc": Axis(self.ratio, "", 100)}
+        return {**super().axes(), "e_tot_over_e_inc": Axis(self.ratio, "", 100, category="energy")}
 
     def response_axis(self, energy: float) -> Axis:
         """20 bins of E_tot/E_inc over the range of the truth."""

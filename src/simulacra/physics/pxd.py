@@ -111,22 +111,23 @@ class PxdObservables(ObservableSet):
         full = self.geometry.layers[0].shape == (ROWS, COLS)
 
         def occupancy(label: str) -> Axis:
-            return Axis(label, "", 200, 0.0, 0.02) if full else Axis(label)
+            low, high = (0.0, 0.02) if full else (None, None)
+            return Axis(label, "", 200 if full else 50, low, high, category="occupancy")
 
         found = {
             "occupancy": occupancy("mean occupancy"),
-            "total_charge": Axis("total charge", unit),
-            "mean_charge": Axis("mean charge of fired pixels", unit),
+            "total_charge": Axis("total charge", unit, category="charge"),
+            "mean_charge": Axis("mean charge of fired pixels", unit, category="charge"),
         }
         for number in range(1, len(self.layers) + 1):
             found[f"occupancy_layer_{number}"] = occupancy(f"mean occupancy of layer {number}")
             found[f"charge_layer_{number}"] = Axis(
-                f"mean charge of fired pixels in layer {number}", unit
+                f"mean charge of fired pixels in layer {number}", unit, category="charge"
             )
         for sensor in self.sensors:
             found[f"occupancy_sensor_{sensor}"] = occupancy(f"occupancy of sensor {sensor}")
             found[f"charge_sensor_{sensor}"] = Axis(
-                f"mean charge of fired pixels in sensor {sensor}", unit
+                f"mean charge of fired pixels in sensor {sensor}", unit, category="charge"
             )
         found["sensor_occupancy"] = occupancy("occupancy of a sensor")
         low = max(self.spec.cut, 1.0)

@@ -20,11 +20,11 @@ SYSTEMS: dict[str, tuple[str, ...]] = {
 }
 """Quarks of each system whose mass is looked at."""
 MASSES = {
-    "w_plus": Axis("mass of $W^+$", "GeV", 60, 60.0, 100.0),
-    "w_minus": Axis("mass of $W^-$", "GeV", 60, 60.0, 100.0),
-    "top": Axis("mass of $t$", "GeV", 60, 150.0, 195.0),
-    "antitop": Axis(r"mass of $\bar t$", "GeV", 60, 150.0, 195.0),
-    "pair": Axis(r"mass of $t\bar t$", "GeV", 60, 300.0, 1200.0),
+    "w_plus": Axis("mass of $W^+$", "GeV", 60, 60.0, 100.0, category="mass"),
+    "w_minus": Axis("mass of $W^-$", "GeV", 60, 60.0, 100.0, category="mass"),
+    "top": Axis("mass of $t$", "GeV", 60, 150.0, 195.0, category="mass"),
+    "antitop": Axis(r"mass of $\bar t$", "GeV", 60, 150.0, 195.0, category="mass"),
+    "pair": Axis(r"mass of $t\bar t$", "GeV", 60, 300.0, 1200.0, category="mass"),
 }
 LABELS = {"b": "$b$", "bbar": r"$\bar b$", **{f"q{i}": f"$q_{i}$" for i in range(1, 5)}}
 SOFTEST = 1e-3
@@ -69,12 +69,14 @@ class SixQuarkObservables(ObservableSet):
         """Labels and binnings; ranges of momenta come from the truth."""
         axes = {f"mass_{name}": axis for name, axis in MASSES.items()}
         axes |= {
-            f"pt_{name}": Axis(f"$p_T$ of {label}", "GeV")
+            f"pt_{name}": Axis(f"$p_T$ of {label}", "GeV", category="momentum")
             for name, label in (("top", "$t$"), ("antitop", r"$\bar t$"))
         }
         for quark in QUARKS:
-            axes[f"pt_{quark}"] = Axis(f"$p_T$ of {LABELS[quark]}", "GeV")
-            axes[f"eta_{quark}"] = Axis(f"pseudorapidity of {LABELS[quark]}", "", 50, -6.0, 6.0)
+            axes[f"pt_{quark}"] = Axis(f"$p_T$ of {LABELS[quark]}", "GeV", category="momentum")
+            axes[f"eta_{quark}"] = Axis(
+                f"pseudorapidity of {LABELS[quark]}", "", 50, -6.0, 6.0, category="direction"
+            )
         return axes
 
     def features(self, batch: Batch) -> Tensor:

@@ -66,13 +66,15 @@ def wrapped(field: Field, values: Tensor) -> Tensor:
 
 
 def axis(field: Field) -> Axis:
-    """Label and binning of a column."""
+    """Label and binning of a column; its category is its role."""
+    category = field.role or ""
     if field.classes is not None and len(field.classes) <= MOST_CLASSES:
         bins = len(field.classes)
-        return Axis(f"{field.name} ({', '.join(field.classes)})", "", bins, -0.5, bins - 0.5)
+        label = f"{field.name} ({', '.join(field.classes)})"
+        return Axis(label, "", bins, -0.5, bins - 0.5, category=category)
     if field.low is None or field.high is None or field.integer or field.log:
-        return Axis(field.name, field.unit, log=field.log)
-    return Axis(field.name, field.unit, 50, field.low, field.high)
+        return Axis(field.name, field.unit, log=field.log, category=category)
+    return Axis(field.name, field.unit, 50, field.low, field.high, category=category)
 
 
 def inputs(field: Field, values: Tensor) -> Tensor:

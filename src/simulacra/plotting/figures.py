@@ -66,6 +66,8 @@ def figures(
             found["correlation"] = correlation_page(
                 c.label, c.names, c.reference, c.generated, labels, c.kind, _apart(result, c.key)
             )
+        if result.misfits:
+            found["misfit"] = _misfit(result, labels)
     return found
 
 
@@ -139,6 +141,13 @@ def _panel(result: EvaluationResult, name: str) -> Panel:
         _networks(histogram.band),
         histogram.variances,
     )
+
+
+def _misfit(result: EvaluationResult, labels: tuple[str, str]) -> Figure:
+    """The truth, and the truth with a learned ratio of densities as weights."""
+    shown = [_shape(name, histogram) for name, histogram in result.misfits.items()]
+    weighted = f"{labels[0]}, weighted to look like {labels[1]}"
+    return histogram_page(shown, (labels[0], weighted), (result.events[0], result.events[0]))
 
 
 def agreed(agreement: Agreement | None) -> str:

@@ -51,6 +51,14 @@ CAPTIONS: tuple[tuple[str, str, str], ...] = (
         "as zero.",
     ),
     (
+        r"misfit",
+        "Where it is wrong",
+        "Grey: truth; line: the truth with weights, the ratio of densities, generated over true, that the "
+        "test of goodness of fit has learned from all inputs together. The ratio below is that quotient "
+        "along the observable, free of the fluctuations of its bins; the observables that it changes most "
+        "are shown.",
+    ),
+    (
         r"scan_(.+)",
         "Scan over the condition {0}",
         "One condition is moved while the noise stays the same. Squares: true events near each value. The "

@@ -34,6 +34,12 @@ LABELS = {
     "w1p": "W1P",
     "w1efp": "W1EFP",
     "fpnd": "FPND",
+    "nplm": "NPLM",
+    "sliced/w1": "sliced W1",
+    "sliced/ks": "sliced KS",
+    "equivalent_n": "equivalent N",
+    "equivalent_n/at_least": "equivalent N, at least",
+    "equivalent_n/at_most": "equivalent N, at most",
     "cov": "COV",
     "mmd": "MMD",
     "sensor_occupancy": "occupancy per sensor",
@@ -277,5 +283,10 @@ def _csv_row(run: Run, why: Sequence[str], front: bool, group: Group) -> dict[st
 
 
 def _csv_cells(key: str, figure: Figure) -> dict[str, object]:
-    cells = {key: figure.value, f"{key}/error": figure.error, f"{key}/floor": figure.floor}
+    cells = {
+        key: figure.value,
+        f"{key}/error": figure.error,
+        f"{key}/floor": figure.floor,
+        f"{key}/z": figure.z,
+    }
     return {name: value for name, value in cells.items() if value is not None}

@@ -157,18 +157,19 @@ def _model(run: Run) -> Cell:
 def _quality(key: str, figure: Figure | None) -> Cell:
     if figure is None:
         return Cell()
-    floor = "" if figure.floor is None else page.short(figure.floor)
+    notes = [] if figure.floor is None else [page.short(figure.floor)]
+    notes += [] if figure.z is None else [f"z {page.short(figure.z, 2)}"]
     if key.endswith("/auc"):
         css = next((name for name, top in AUC_SHADES if figure.value <= top), "q4")
     else:
         css = page.shade(figure.value, figure.floor) if _small_is_good(key) else ""
     text = page.with_error(figure.value, figure.error)
-    return Cell(page.part("small", text, floor), figure.value, css)
+    return Cell(page.part("small", text, " · ".join(notes)), figure.value, css)
 
 
 def _small_is_good(key: str) -> bool:
     """Whether the figure is a distance, so that its floor is its best value."""
-    return key != "log_posterior" and key != "cov" and not key.startswith("prdc/")
+    return key not in ("log_posterior", "cov") and not key.startswith(("prdc/", "equivalent_n"))
 
 
 def _time(figure: Figure | None) -> Cell:

@@ -14,6 +14,7 @@ from typing import Any
 
 from simulacra.core import UserError
 from simulacra.core.plain_yaml import read_yaml
+from simulacra.metrics.engine.result import TWINS, is_twin
 
 FILE = "metrics.json"
 PREFIX = "test/"
@@ -28,11 +29,14 @@ LARGEST = 2**1000
 
 @dataclass(frozen=True)
 class Figure:
-    """A number with its statistical error and its floor, where they are known."""
+    """A number with its statistical error, its floor and its distance from it in standard deviations of the
+    truth's figures, where they are known.
+    """
 
     value: float
     error: float | None = None
     floor: float | None = None
+    z: float | None = None
 
 
 @dataclass(frozen=True)
@@ -156,9 +160,8 @@ def _figures(metrics: Mapping[str, float]) -> dict[str, Figure]:
     """Figures of the test, and the means of separation powers over layers."""
     found = {}
     for key, value in metrics.items():
-        if key.startswith(PREFIX) and not key.endswith(("/error", "/floor")):
-            error, floor = metrics.get(f"{key}/error"), metrics.get(f"{key}/floor")
-            found[key.removeprefix(PREFIX)] = Figure(value, error, floor)
+        if key.startswith(PREFIX) and not is_twin(key, metrics):
+            found[key.removeprefix(PREFIX)] = Figure(value, *(metrics.get(key + t) for t in TWINS))
     layers: dict[str, list[Figure]] = defaultdict(list)
     for key, figure in found.items():
         if match := _LAYER.fullmatch(key):

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import yaml
 from markupsafe import Markup
 
+from simulacra.metrics.engine.result import TWINS, is_twin
 from simulacra.tracking import page
 from simulacra.tracking.captions import caption
 from simulacra.tracking.compare import LABELS, TEST_TIME, label
@@ -25,7 +26,6 @@ from simulacra.tracking.page import Cell, Column, Line
 
 HEADLINES = (*(key for key in LABELS if not key.startswith("prdc/")), TEST_TIME)
 """Figures shown large at the top, where they exist."""
-TWINS = ("/error", "/floor")
 OPEN = 12
 """Rows up to which a table is shown unfolded."""
 COLUMNS = (
@@ -34,6 +34,7 @@ COLUMNS = (
     Column("error", "error"),
     Column("floor", "floor", title="the same figure for truth against truth"),
     Column("ratio", "value / floor"),
+    Column("z", "z", title="distance from the floor in standard deviations of truth against truth"),
 )
 
 
@@ -53,7 +54,7 @@ def write_report(
     Args:
         path: The file, usually ``report.html`` of a run directory.
         title: What was evaluated.
-        metrics: Flat figures; ``…/error`` and ``…/floor`` become columns.
+        metrics: Flat figures; ``…/error``, ``…/floor`` and ``…/z`` become columns.
         figures: PNG images by name, as bytes or as files.
         config: Resolved configuration.
         provenance: Where the events and the code come from.
@@ -80,21 +81,24 @@ def write_report(
     return page.write_page(path, title, [body])
 
 
-def _rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, float, float | None, float | None]]:
+def _rows(
+    metrics: Mapping[str, float],
+) -> Iterator[tuple[str, float, float | None, float | None, float | None]]:
     for key, value in metrics.items():
-        if not key.endswith(TWINS):
-            error, floor = (metrics.get(key + twin) for twin in TWINS)
-            yield key, value, error, floor
+        if not is_twin(key, metrics):
+            error, floor, z = (metrics.get(key + twin) for twin in TWINS)
+            yield key, value, error, floor, z
 
 
 def _tiles(metrics: Mapping[str, float]) -> list[Markup]:
     tiles = {}
-    for key, value, error, floor in _rows(metrics):
+    for key, value, error, floor, z in _rows(metrics):
         name = key.partition("/")[2]
         if name in HEADLINES:
             lines = ["time per event in the test [ms]" if name == TEST_TIME else label(name)]
             lines += [] if error is None else [f"± {page.short(error, 2)}"]
             lines += [] if floor is None else [f"floor {page.short(floor)}"]
+            lines += [] if z is None else [f"z {page.short(z, 2)}"]
             tiles[name] = page.tile(page.short(value), [lines[0], " · ".join(lines[1:])])
     return [tiles[key] for key in HEADLINES if key in tiles]
 
@@ -102,7 +106,7 @@ def _tiles(metrics: Mapping[str, float]) -> list[Markup]:
 def _tables(metrics: Mapping[str, float]) -> list[Markup]:
     """One folded table per kind of figure, the kind being the second part of its key."""
     groups: dict[str, list[Line]] = {}
-    for key, value, error, floor in _rows(metrics):
+    for key, value, error, floor, z in _rows(metrics):
         prefix, _, rest = key.partition("/")
         kind = rest.split("/")[0] if "/" in rest else prefix
         ratio = abs(value) / floor if floor and floor > 0 and kind != "classifier" else None
@@ -110,6 +114,7 @@ def _tables(metrics: Mapping[str, float]) -> list[Markup]:
             page.words(rest or key),
             *(page.number(item, 4) for item in (value, error, floor)),
             Cell() if ratio is None else page.number(ratio, 3, page.shade(value, floor)),
+            page.number(z, 3),
         ]
         groups.setdefault(kind, []).append(Line(cells))
     return [

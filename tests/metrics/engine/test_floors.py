@@ -56,6 +56,9 @@ def test_a_judges_floor_is_known_and_needs_no_second_training() -> None:
     found = Evaluator(events(300, 0), Columns(SPEC), scores={"boosted": counted})(events(300, 1))
     assert found.metrics["test/classifier/boosted/auc/floor"] == 0.5
     assert "test/classifier/boosted/auc/floor/error" not in found.metrics
+    key = "test/classifier/boosted/auc"
+    pull = (found.metrics[key] - 0.5) / found.metrics[f"{key}/error"]
+    assert found.metrics[f"{key}/z"] == pytest.approx(pull, rel=0.1)
     assert calls == [300]
 
 
@@ -67,6 +70,7 @@ def test_halves_give_no_floor_to_what_depends_on_the_number_of_events() -> None:
         assert "half of the reference holds fewer" in found.notes[f"test/prdc/{name}/floor"]
     for name in ("fpd", "kpd"):
         assert found.metrics[f"test/{name}/floor/error"] > 0
+        assert f"test/{name}/z" not in found.metrics, "a null of half the size is none"
     few = Evaluator(events(50, 0), Columns(SPEC), scores=SCORES)(events(50, 1))
     for name in ("fpd", "kpd"):
         assert f"test/{name}/floor" not in few.metrics
@@ -81,6 +85,8 @@ def test_truth_of_the_right_size_gives_every_figure_a_floor_with_an_error() -> N
         assert found[f"test/{key}/floor/error"] > 0, key
         width = np.hypot(found[f"test/{key}/error"], found[f"test/{key}/floor/error"])
         assert abs(found[f"test/{key}"] - found[f"test/{key}/floor"]) < 4 * width, key
+    for key in ("prdc/recall", "fpd", "kpd"):
+        assert abs(found[f"test/{key}/z"]) < 5, key
 
 
 @pytest.mark.parametrize("n", [100, 400])

@@ -9,7 +9,7 @@ import pytest
 
 from simulacra.core import Batch, UserError
 from simulacra.metrics import EvaluationResult, Evaluator
-from simulacra.metrics.engine.result import Histogram
+from simulacra.metrics.engine.result import Histogram, is_twin
 from simulacra.physics.base import Axis
 
 PAIR = Histogram(
@@ -21,6 +21,19 @@ PAIR = Histogram(
     (0.0, 0.0),
     (np.array([5.5, 7.5]), np.array([4.5, 9.5])),
 )
+
+
+def test_a_figure_whose_name_ends_like_a_twin_is_one() -> None:
+    figures = {
+        "w1/z": 1.0,
+        "w1/z/error": 0.1,
+        "fpd": 2.0,
+        "fpd/z": 3.0,
+        "fpd/floor/error": 0.1,
+        "fpd/floor": 1.0,
+    }
+    own = [key for key in figures if not is_twin(key, figures)]
+    assert own == ["w1/z", "fpd"]
 
 
 @pytest.fixture

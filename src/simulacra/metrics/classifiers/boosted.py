@@ -58,10 +58,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Score:
-    """Area under the ROC curve and its statistical error."""
+    """Area under the ROC curve and its statistical error, that of truth against truth as ``null``."""
 
     auc: float
     error: float
+    null: float
 
 
 def boosted(
@@ -121,7 +122,7 @@ def boosted(
         )
     auc = float(np.mean(areas))
     n, m = worth(len(reference), rows[1]), worth(len(generated), rows[0])
-    return Score(auc, hanley_mcneil(auc, n, m) * SHARED)
+    return Score(auc, hanley_mcneil(auc, n, m) * SHARED, hanley_mcneil(0.5, n, m) * SHARED)
 
 
 @score_constructor
@@ -161,7 +162,7 @@ def judge_score(
     places = first.position, second.position
     score = boosted(*inputs, first.weight, second.weight, seed, iterations, places)
     return {
-        f"classifier/{name}/auc": Figure(score.auc, score.error, floor=0.5),
+        f"classifier/{name}/auc": Figure(score.auc, score.error, floor=0.5, null=score.null),
         f"classifier/{name}/version": Figure(float(VERSION), floor=math.nan),
     }
 

@@ -64,6 +64,8 @@ CLIP = 1e-6
 """Least calibrated probability of either class."""
 
 Array = NDArray[np.float64]
+Reported = tuple[float, float, float]
+"""Value, error, and error of truth against truth (NaN: not known)."""
 Network = Callable[[int], nn.Module]
 """Builds a network of one logit from the number of its inputs."""
 
@@ -136,20 +138,22 @@ def network_test(
     return auc, jsd
 
 
-def _mean(figures: Sequence[tuple[float, float]], shared: float, floor: float) -> Figure:
+def _mean(figures: Sequence[Reported], shared: float, floor: float) -> Figure:
     """Mean over trainings.
 
     Args:
-        figures: Value and error of each, from its report part.
+        figures: Value, error and error of truth against truth of each, from its report part.
         shared: Events of a report part over all others.
         floor: Of the figure.
     """
-    values, errors = (np.array(column) for column in zip(*figures, strict=True))
+    values, errors, nulls = (np.array(column) for column in zip(*figures, strict=True))
     own, several = float(np.square(errors).mean()), len(values) > 1
+    null = math.sqrt(float(np.square(nulls).mean()) * (1 / len(values) + shared))
     spread = float(values.std(ddof=1)) if several else 0.0
     error = math.sqrt(max(own, spread**2) / len(values) + shared * own)
     details = {"spread": spread} if several else {}
-    return Figure(float(values.mean()), error, floor=floor, details=details)
+    known = None if math.isnan(null) else null
+    return Figure(float(values.mean()), error, floor=floor, null=known, details=details)
 
 
 def initialised(network: Network, inputs: int, seed: int) -> nn.Module:
@@ -212,7 +216,7 @@ class NetworkScore:
 
 def _report(
     network: nn.Module, select: Part, report: Part, recipe: Recipe
-) -> tuple[tuple[float, float], tuple[float, float]]:
+) -> tuple[Reported, Reported]:
     """AUC and JSD, each with the error from the report part."""
     scores, labels, weight = _scores(network, report)
     if recipe.calibrate:
@@ -222,10 +226,11 @@ def _report(
     chosen = np.where(labels == 1, scores, 1 - scores).clip(min=np.finfo(np.float64).tiny)
     bits = torch.from_numpy(np.log2(chosen))
     true, made = (torch.from_numpy(labels == k) for k in (1, 0))
-    error = hanley_mcneil(auc, *(worth(int(k.sum()), part(weight, k)) for k in (true, made)))
+    sizes = [worth(int(k.sum()), part(weight, k)) for k in (true, made)]
+    error, null = (hanley_mcneil(area, sizes[0], sizes[1]) for area in (auc, 0.5))
     spread = float(deviation(bits, weight)) / math.sqrt(worth(len(bits), weight))
     jsd = float(1 + mean(bits, weight))
-    return (auc, error), (jsd, spread)
+    return (auc, error, null), (jsd, spread, math.nan)
 
 
 def _scores(network: nn.Module, part: Part) -> tuple[Array, Array, Weight]:

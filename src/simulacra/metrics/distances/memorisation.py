@@ -4,9 +4,13 @@ In high-level features standardised by the training events, let :math:`d` be the
 nearest training event, and :math:`q` the 5 % quantile of :math:`d` over true events that were not trained on.
 A generator that has learnt the distribution has a share :math:`s` of about :math:`p = 0.05` of its :math:`M`
 events nearer than :math:`q`; one that has learnt the events has more.  Where the :math:`N` true events set
-:math:`q`, the significance is
+:math:`q`, its excess in standard deviations is
 
-.. math:: (s - p) / \sqrt{p\,(1 - p)\,(1/N + 1/M)}.
+.. math:: z = (s - p) / \sqrt{p\,(1 - p)\,(1/N + 1/M)}.
+
+Others take the median distance of generated events from the nearest training event, over that of training
+events from one another (arXiv:2604.01313). It is not given beside the share: a median hardly moves before
+half of the events are copies, while a tenth of them triples the share.
 
 A generator that favours the middle of the distribution also has more; diversity figures tell the two apart.
 
@@ -53,8 +57,8 @@ def memorisation(
         weights: Weights of the true, generated and training events.
 
     Returns:
-        ``share`` (0.05 for a perfect generator) with its error, ``significance`` of its excess in standard
-        deviations, and ``duplicates`` (0.01; NaN and a note of weighted events).
+        ``share`` (0.05 for a perfect generator) and ``duplicates`` (0.01; NaN and a note of weighted
+        events), each with its error and, as ``null``, that of a perfect generator.
 
     Raises:
         NotRun: With fewer than 200 events of a kind.
@@ -73,8 +77,7 @@ def memorisation(
     n, m = worth(len(true), true_weight), worth(len(made), made_weight)
     deviation = math.sqrt(expected * (1 - expected) * (1 / n + 1 / m))
     return {
-        "share": Figure(share, math.sqrt(share * (1 - share) / m), floor=expected),
-        "significance": Figure((share - expected) / deviation, 1.0, floor=0.0),
+        "share": Figure(share, math.sqrt(share * (1 - share) / m), floor=expected, null=deviation),
         "duplicates": (
             duplicates(true, made)
             if true_weight is None and made_weight is None
@@ -92,15 +95,15 @@ def duplicates(reference: Tensor, generated: Tensor) -> Figure:
     """
     n = min(len(reference), len(generated))
     share, expected = _nearer(radii(generated[:n], 1), radii(reference[:n], 1), TWIN)
-    variance = 2 * (share * (1 - share) + expected * (1 - expected)) / n
-    return Figure(share, math.sqrt(variance), floor=expected)
+    found, null = (2 * x * (1 - x) / n for x in (share, expected))
+    return Figure(share, math.sqrt(found + null), floor=expected, null=math.sqrt(2 * null))
 
 
 @score_constructor
 def memorisation_score(
     reference: Judged, generated: Judged, seed: int, *, events: int = 10_000
 ) -> dict[str, Figure]:
-    """``memorisation/{share,significance,duplicates}`` in the high-level classifier inputs.
+    """``memorisation/{share,duplicates}`` in the high-level classifier inputs.
 
     Args:
         reference: True events with the training events of the generator.

@@ -37,7 +37,7 @@ def histograms(
 ) -> dict[str, Histogram]:
     """Histograms of all observables; events of several networks give each a band."""
     return {
-        name: _histogram((reference, generated), name, edges, networks)
+        name: histogram((reference, generated), name, edges, networks)
         for name, edges in reference.binning.edges.items()
     }
 
@@ -150,9 +150,10 @@ def _mean(values: Tensor, weight: Tensor) -> tuple[Array, Array]:
     return mean.numpy(), variance.sqrt().numpy()
 
 
-def _histogram(
-    pair: tuple[Binned, Binned], name: str, edges: Tensor, networks: Sequence[Binned]
+def histogram(
+    pair: tuple[Binned, Binned], name: str, edges: Tensor, networks: Sequence[Binned] = ()
 ) -> Histogram:
+    """Histogram of one observable of the truth and of generated events; see :func:`histograms`."""
     columns = [part.sample.columns[name] for part in pair]
     counts = [part.counts(name) for part in pair]
     drawn = _drawn(pair, columns, counts, pair[0].binning.axes[name], edges)

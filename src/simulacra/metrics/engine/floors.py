@@ -53,10 +53,25 @@ TEXTS: Mapping[FloorKind, str] = {
 
 @dataclass(frozen=True)
 class Floor:
-    """A floor and its statistical error, where one is known."""
+    """A floor and its statistical error, where one is known.
+
+    Args:
+        value: The floor.
+        error: Its error.
+        spread: Standard deviation of the figure between samples of the truth of these sizes, where it was
+            measured at them.
+    """
 
     value: float
     error: float | None = None
+    spread: float | None = None
+
+    def sigmas(self, value: float) -> float | None:
+        """By how many standard deviations of the truth's figures a value lies above the floor."""
+        if self.spread is None:
+            return None
+        width = math.hypot(self.spread, self.error or 0.0)
+        return (value - self.value) / width if width > 0 else None
 
 
 @dataclass(frozen=True)
@@ -209,7 +224,8 @@ def score_floors(
         factor = figure.factor(sizes, wanted)
         draws = [item[key] for item in found if key in item]
         if math.isfinite(factor):
-            values[key] = _times(_mean(draws), factor)
+            floor = _mean(draws)
+            values[key] = floor if kind == "independent" else _times(floor, factor)
         elif figure.power is None:
             notes[f"{key}/floor"] = (
                 f"none: it depends on the number of events, and {kind_text(kind)} holds fewer; "
@@ -230,8 +246,13 @@ def kind_text(kind: FloorKind) -> str:
 
 
 def _mean(figures: Sequence[Figure]) -> Floor:
-    """Mean over draws, with the error of their spread, or of the only one."""
+    """Mean over draws, with the error of their spread, or of the only one; the figures' own errors give the
+    spread between samples.
+    """
     values = torch.tensor([item.value for item in figures], dtype=torch.float64)
+    errors = [item.error for item in figures if item.error is not None]
+    known = bool(errors) and len(errors) == len(figures)
+    spread = math.hypot(*errors) / math.sqrt(len(errors)) if known else None
     if len(values) > 1:
-        return Floor(float(values.mean()), float(values.std()) / math.sqrt(len(values)))
-    return Floor(float(values[0]), figures[0].error)
+        return Floor(float(values.mean()), float(values.std()) / math.sqrt(len(values)), spread)
+    return Floor(float(values[0]), figures[0].error, spread)

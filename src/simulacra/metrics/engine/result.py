@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 SAMPLES = ("reference", "generated")
+
+
+TWINS = ("/error", "/floor", "/z")
+"""What stands beside a figure: its statistical error, what truth scores against truth, and by how many
+standard deviations of the latter the figure lies above it."""
+
+
+def is_twin(key: str, figures: Mapping[str, float]) -> bool:
+    """Whether an entry stands beside another one, and is no figure of its own."""
+    return any(key.endswith(twin) and key.removesuffix(twin) in figures for twin in TWINS)
 
 
 @dataclass(frozen=True)
@@ -170,6 +180,8 @@ class EvaluationResult:
         asked: Text for what was asked for.
         ratio: Text for what is seen over it.
         core: Share of events in the interval of response and resolution.
+        misfits: By observable, where scores say that the samples differ: the truth, and the truth with the
+            ratio of densities that was learned as weights.
     """
 
     metrics: dict[str, float]
@@ -187,10 +199,11 @@ class EvaluationResult:
     asked: str = ASKED
     ratio: str = RATIO
     core: float = 1.0
+    misfits: dict[str, Histogram] = field(default_factory=dict)
 
     def rows(self) -> Iterator[tuple[str, float, float | None, float | None]]:
         """``(key, value, error, floor)`` of every figure, without the prefix."""
         for key, value in self.metrics.items():
-            if not key.endswith(("/error", "/floor")):
+            if not is_twin(key, self.metrics):
                 error, floor = self.metrics.get(f"{key}/error"), self.metrics.get(f"{key}/floor")
                 yield key.removeprefix(self.prefix), value, error, floor

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ from simulacra.metrics.engine.events import Events, Kept, Window, chunks
 from simulacra.metrics.engine.sample import Sample, reduce
 from simulacra.metrics.engine.weighted import Weight, effective, unequal
 from simulacra.physics.base import ObservableSet
+
+if TYPE_CHECKING:
+    from simulacra.metrics.engine.result import Histogram
 
 __all__ = [
     "Events",
@@ -56,12 +60,14 @@ class Judged:
         sample: What they were reduced to: observables, high-level inputs, profiles.
         observables: What reduced them.
         training: The events that the generator was trained on, with the reference, where they are known.
+        truth: Independent true events, with the reference, where there are some.
     """
 
     events: Events
     sample: Sample
     observables: ObservableSet
     training: Judged | None = None
+    truth: Judged | None = None
 
     def __len__(self) -> int:
         return len(self.events)
@@ -126,9 +132,12 @@ class Figure:
         stored: Whether the figure compares with stored statistics of the truth, so that the reference's
             events are none of its fluctuation.
         floor: What a perfect generator scores, where that is known; None: it is measured.
+        null: Standard deviation of what a perfect generator scores, where that is known; None: the floor's
+            truth against truth tells it.
         note: A remark, such as ``too few events``.
         least: Events that the smaller sample must hold for a floor to be scaled to other sizes.
         details: Further numbers by name, entries ``<key>/<name>`` of the results.
+        histograms: Where the figure says that both samples differ, by observable, to be drawn.
     """
 
     value: float
@@ -138,9 +147,11 @@ class Figure:
     most: float = math.inf
     stored: bool = False
     floor: float | None = None
+    null: float | None = None
     note: str | None = None
     least: float = 0.0
     details: Mapping[str, float] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
     def used(self, sizes: tuple[float, float]) -> list[float]:
         """Effective numbers of events that enter, of samples of these sizes."""

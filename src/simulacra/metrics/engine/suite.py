@@ -70,7 +70,7 @@ class Evaluator:
         if training is not None and trained is None:
             trained = judged(training, observables)
         known = _several(self._judged(reference), "reference")
-        self.reference = replace(known, training=trained)
+        self.reference = replace(known, training=trained, truth=self.truth)
         self.binning = Binning.of(self.reference.sample, observables)
         self.binned = Binned(self.reference.sample, self.binning)
         self.scores = dict(scores)
@@ -106,7 +106,7 @@ class Evaluator:
         notes = {"floor": TEXTS[floor.kind], **_thinned(self.reference.sample, found.sample)}
         if has_negative(self.reference.sample) or has_negative(found.sample):
             notes["weights"] = _NEGATIVE
-        metrics = self._observables(binned, floor)
+        metrics, misfits = self._observables(binned, floor), dict[str, Histogram]()
         hists = histograms(self.binned, binned, members)
         bands = [
             (h.band, h.reference, h.variances[0]) for h in hists.values() if h.band is not None
@@ -115,7 +115,7 @@ class Evaluator:
         for name, histogram in hists.items():
             metrics |= _losses(name, histogram, found.sample, self.reference.sample)
         for name in self.scores:
-            metrics |= self._score(name, found, notes)
+            metrics |= self._score(name, found, notes, misfits)
         spec = self.observables.spec
         return EvaluationResult(
             {prefix + key: value for key, value in metrics.items()},
@@ -133,6 +133,7 @@ class Evaluator:
             self.observables.asked,
             self.observables.ratio,
             self.observables.core,
+            misfits,
         )
 
     def _judged(self, events: Events | Judged) -> Judged:
@@ -157,7 +158,9 @@ class Evaluator:
             metrics |= _twins(key, figure, floor.values.get(key))
         return metrics
 
-    def _score(self, name: str, generated: Judged, notes: dict[str, str]) -> dict[str, float]:
+    def _score(
+        self, name: str, generated: Judged, notes: dict[str, str], misfits: dict[str, Histogram]
+    ) -> dict[str, float]:
         score = self.scores[name]
         try:
             refuse_negative(self.reference, generated)
@@ -177,8 +180,8 @@ class Evaluator:
             notes |= self._score_floors[key].notes
         metrics: dict[str, float] = {}
         for key_, figure in figures.items():
-            known = measured.get(key_) if figure.floor is None else Floor(figure.floor)
-            metrics |= _twins(key_, figure, known)
+            misfits |= figure.histograms
+            metrics |= _twins(key_, figure, _known(figure) or measured.get(key_))
         return metrics
 
 
@@ -222,8 +225,7 @@ def flat(figures: Iterable[tuple[str, Figure]], prefix: str = "test/") -> dict[s
     """Figures that know their floors as entries of ``metrics.json``."""
     found: dict[str, float] = {}
     for key, figure in figures:
-        floor = None if figure.floor is None else Floor(figure.floor)
-        found |= _twins(prefix + key, figure, floor)
+        found |= _twins(prefix + key, figure, _known(figure))
     return found
 
 
@@ -233,9 +235,15 @@ def _twins(key: str, figure: Figure, floor: Floor | None) -> dict[str, float]:
     entries |= {f"{key}/{name}": value for name, value in figure.details.items()}
     if floor is not None:
         entries |= {f"{key}/floor": floor.value, f"{key}/floor/error": floor.error}
+        entries[f"{key}/z"] = floor.sigmas(figure.value)
     found = {name: value for name, value in entries.items() if value is not None}
     finite = {name: float(value) for name, value in found.items() if abs(value) < float("inf")}
     return finite if key in finite else {}
+
+
+def _known(figure: Figure) -> Floor | None:
+    """The floor of a figure that knows it."""
+    return None if figure.floor is None else Floor(figure.floor, spread=figure.null)
 
 
 def _losses(

@@ -12,6 +12,7 @@ events are computed as they always were, to the last bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,6 +24,34 @@ Weight = Tensor | None
 Weights = tuple[Weight, Weight]
 """Those of the reference and of the generated events."""
 UNWEIGHTED: Weights = (None, None)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Numbers of some events with their weights.
+
+    Args:
+        values: ``(n, F)``.
+        weight: Weights ``(n,)``, or None.
+    """
+
+    values: Tensor
+    weight: Weight = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Tensor) -> Rows:
+        return Rows(self.values[index], part(self.weight, index))
+
+    def columns(self, index: Tensor) -> Rows:
+        """Some of the numbers."""
+        return Rows(self.values[:, index], self.weight)
+
+    @property
+    def worth(self) -> float:
+        """Effective number of events."""
+        return worth(len(self), self.weight)
 
 
 def unequal(weight: Tensor) -> Weight:
