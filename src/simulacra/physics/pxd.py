@@ -131,7 +131,7 @@ class PxdObservables(ObservableSet):
             )
         found["sensor_occupancy"] = occupancy("occupancy of a sensor")
         low = max(self.spec.cut, 1.0)
-        found["clusters"] = Axis("clusters in an event")
+        found["clusters"] = Axis("clusters in an event", category="occupancy")
         found["cluster_size"] = Axis(f"{'pixels' if full else 'cells'} in a cluster")
         found["cluster_size_u"] = Axis("rows (u) of a cluster")
         found["cluster_size_v"] = Axis("columns (v) of a cluster")
