@@ -3,7 +3,8 @@ r"""Exponential moving average of a generator's weights.
 After optimizer step :math:`n` (from 0) the average is :math:`\bar w \leftarrow d_n \bar w + (1 - d_n) w`
 with :math:`d_n = \min(d, (1 + n) / (\tau + n))`, :math:`\tau` being the warm-up. Validation, test and
 checkpoints use the average; a checkpoint also holds the live weights, so that training goes on where it
-stopped.
+stopped. Before it is used or saved an average takes anew what follows from its weights
+(:meth:`~simulacra.training.module.Module.settle`), such as the statistics of a batch norm.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class EMA(WeightAveraging):
         self.decay, self.warmup = decay, warmup
         self._swapped = False
         self._averaged: set[int] = set()
+        self._settled = -1
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Copy the module when a fit begins, and note which parameters are averaged."""
@@ -85,6 +87,7 @@ class EMA(WeightAveraging):
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Validate the average."""
         if self._average_model is not None and trainer.state.fn == TrainerFn.FITTING:
+            self._settle()
             self._swap_models(pl_module)
             self._swapped = True
 
@@ -94,6 +97,11 @@ class EMA(WeightAveraging):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the live weights back."""
         self._restore(pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The module is left as the average."""
+        self._settle()
+        super().on_train_end(trainer, pl_module)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -113,7 +121,17 @@ class EMA(WeightAveraging):
     ) -> None:
         """Save the average as the checkpoint's weights and the live weights beside it."""
         if self._average_model is not None:
+            self._settle()
             super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def _settle(self) -> None:
+        """Settle the average, once for each of its values."""
+        average = self._average_model
+        if average is None or self._swapped or self._settled == int(average.n_averaged):
+            return
+        assert isinstance(average.module, Module)
+        average.module.settle()
+        self._settled = int(average.n_averaged)
 
     def _restore(self, pl_module: pl.LightningModule) -> None:
         if self._swapped:

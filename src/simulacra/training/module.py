@@ -94,6 +94,12 @@ class Module(Stepping, ABC):
         """
         return list(self.parameters())
 
+    def settle(self) -> None:
+        """Take anew what follows from weights that have been averaged, such as statistics of what they make;
+        nothing by default. It is called before averaged weights are used or saved, draws no number that
+        training sees, and comes to the same each time.
+        """
+
     def truth(self, batch: Batch) -> Batch:
         """The true ones among events of the data set, in physical units; all by default."""
         return batch
