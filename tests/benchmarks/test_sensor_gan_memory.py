@@ -1,6 +1,6 @@
-"""What a step of IEA-GAN at published size keeps and computes, counted on images of a sixteenth of the pixels, with
-bfloat16; ``pytest -m bench -s tests/benchmarks/test_sensor_gan_memory.py`` prints it scaled to one event of 40 full
-images.
+"""What a step of IEA-GAN at published size keeps and computes, counted in bfloat16 on images of a sixteenth of
+the pixels; ``pytest -m bench -s tests/benchmarks/test_sensor_gan_memory.py`` prints it scaled to one event of
+40 full images.
 """
 
 from __future__ import annotations
@@ -103,12 +103,10 @@ def test_a_step_at_published_size_fits_a_card_of_16_gb() -> None:
         for name in net.objectives():
             size, flops = counted(net, name, latent)
             keeps[recompute].append(size)
-            print(
-                f"{name}, recompute={recompute}: keeps {size:.2f} GB, {flops:.1f} TFLOP per event"
-            )
+            print(f"{name}, {recompute=}: {size:.2f} GB, {flops:.1f} TFLOP per event")  # noqa: T201
         net.zero_grad()
     again = largest(module(False))
     weights = 16 * sum(p.numel() for p in net.parameters()) / 1e9  # with gradients and Adam's two
-    print(f"largest block {again:.2f} GB, weights with what moves them {weights:.2f} GB")
+    print(f"largest block {again:.2f} GB, weights with what moves them {weights:.2f} GB")  # noqa: T201
     assert max(keeps[True]) + 2 * again + weights < CARD
     assert max(keeps[True]) < 0.4 * max(keeps[False])

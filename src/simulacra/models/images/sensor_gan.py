@@ -6,8 +6,8 @@ Conditions: none; a sensor is its place in the stack, and PE-GAN is told its mea
     the training.
 Representation: stacks of two images or more, whose charges are whole numbers up to a largest one. Logarithms
     of charges in [-1, 1] end in tanh; what lies below the threshold becomes 0.
-Losses: hinge on every image; contrastive, uniformity and intra-event-aware terms on embeddings of an event's
-    images (:mod:`simulacra.dynamics.sensor_terms`); consistency (PE-GAN); orthogonal weights of the generator.
+Losses: hinge on every image; contrastive, uniformity and intra-event-aware terms on embeddings of the images
+    of an event (:mod:`simulacra.dynamics.sensor_terms`); consistency (PE-GAN); orthogonal weights.
 References: IEA-GAN, arXiv:2303.08046; PE-GAN, arXiv:2303.00693; code Hosein47/IEA-GAN, snapshot e982481.
 
 With the layers of the reference and 40 sensors the generator has 11,693,473 parameters, 46.8 MB in single
@@ -27,11 +27,11 @@ Note:
 
 Note:
     Memory of a step at published size, one event of 40 images in 256 x 768 pixels: a channel at full size is
-    15.7 MB in bfloat16 (``trainer.precision=bf16-mixed``). For its way back the generator's turn keeps 12.5 GB
-    of them, the critic's 8.0 GB; with ``trainer.recompute=true`` 3.4 and 2.9 GB, and the largest block needs
-    2.7 GB when it is computed again, its gradients about as much: 9 GB with weights and optimizers, for a fifth
-    to a quarter more operations (5.0 in place of 4.2, and 3.7 in place of 2.9 TFLOP). Counted by hooks on
-    images of a sixteenth of the pixels, ``tests/benchmarks/test_sensor_gan_memory.py``.
+    15.7 MB in bfloat16 (``trainer.precision=bf16-mixed``). For its way back the turn of the generator keeps
+    12.5 GB, that of the critic 8.0 GB; with ``trainer.recompute=true`` 3.4 and 2.9 GB, and the largest block
+    needs 2.7 GB when it is computed again, its gradients about as much: 9 GB with weights and optimizers, for
+    more operations (5.0 in place of 4.2 TFLOP, and 3.7 in place of 2.9). Counted by hooks on images of a
+    sixteenth of the pixels, ``tests/benchmarks/test_sensor_gan_memory.py``, without attention.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class SensorGAN(GenerativeModule):
             fake = self.net(len(latent), self.transform.prior, generator)
         on_real, on_fake = (self.verdict(self.changed(x, generator)) for x in (real, fake))
         values = {"game": self.play.game.critic(on_real.score, on_fake.score, latent.weight)}
-        turn = self._turn(real, fake, latent, lambda: on_real, generator)
+        turn = self._told(real, fake, latent, lambda: on_real, generator)
         return _summed(values | self._terms(lambda term: term.critic(turn)))
 
     def generator_loss(
@@ -182,7 +182,7 @@ class SensorGAN(GenerativeModule):
 
         with frozen(self.critic):
             made = self.verdict(self.changed(fake, generator))
-            turn = self._turn(real, fake, latent, known, generator)
+            turn = self._told(real, fake, latent, known, generator)
             values = {"game": self.play.game.generator(made.score, latent.weight)}
             values |= self._terms(lambda term: term.net(made, turn))
         if self.play.orthogonal:
@@ -228,7 +228,7 @@ class SensorGAN(GenerativeModule):
             advance(self.net)
             advance(self.critic)
 
-    def _turn(
+    def _told(
         self,
         real: Tensor,
         fake: Tensor,
