@@ -1,6 +1,6 @@
-"""What a step of IEA-GAN at published size keeps and computes, counted in bfloat16 on images of a sixteenth of
-the pixels; ``pytest -m bench -s tests/benchmarks/test_sensor_gan_memory.py`` prints it scaled to one event of
-40 full images.
+"""What a step of IEA-GAN at published size keeps and computes, counted in bfloat16 on images of a sixteenth
+of the pixels; ``pytest -m bench -s tests/benchmarks/test_sensor_gan_memory.py`` prints it scaled to one event
+of 40 full images.
 """
 
 from __future__ import annotations

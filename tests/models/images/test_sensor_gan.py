@@ -409,8 +409,8 @@ def learned(seed: int, steps: int = 150) -> tuple[tuple[float, float], tuple[flo
 
 @pytest.mark.smoke
 def test_sensors_learn_to_fire_together_in_a_short_training() -> None:
-    """Three seeds reached 0.11 to 0.22 of the occupancies' error at the start, and 0.55 to 0.81 of that of the
-    correlations, which stays at 1 where sensors know nothing of each other.
+    """Three seeds reached 0.11 to 0.22 of the error of the occupancies at the start, and 0.55 to 0.81 of that
+    of the correlations, which stays at 1 where sensors know nothing of each other.
     """
     (mean, correlation), (before, independent) = learned(seed=1)
     assert mean < 0.4 * before
