@@ -61,7 +61,7 @@ class Stack:
         sensors: How many.
         size: Rows and columns.
         summary: Statistics of an image that a critic may be shown.
-        summarised: Those of events ``(E, S, rows, cols)``, ``(E, S, summary)``, about as wide as 1.
+        summarised: Those of events ``(E, S, rows, cols)``, ``(E, S, summary)``, of about the width 1.
     """
 
     sensors: int

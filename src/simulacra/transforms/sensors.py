@@ -58,8 +58,10 @@ class SensorScaling(ImageScaling):
         self.std.copy_(std.view_as(self.std))
 
     def sensor_summary(self, events: Tensor) -> Tensor:
-        """:meth:`summary` of scaled events ``(E, S, rows, cols)``, ``(E, S, K)``."""
-        return self.summary(events.flatten(0, 1)).unflatten(0, events.shape[:2])
+        """Inverse hyperbolic sine of :meth:`summary` of scaled events ``(E, S, rows, cols)``, so that a rare
+        charge does not outweigh all else when it is not rare: ``(E, S, K)``.
+        """
+        return torch.asinh(self.summary(events.flatten(0, 1))).unflatten(0, events.shape[:2])
 
     def summary(self, images: Tensor) -> Tensor:
         """See :meth:`ImageScaling.summary`; images come sensor by sensor, event after event."""
