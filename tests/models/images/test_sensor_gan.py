@@ -18,7 +18,8 @@ from simulacra.models.images.sensor_gan import SensorGAN
 from simulacra.nn import sensor_gan as networks
 from simulacra.nn.sensor_blocks import SelfAttention, StackNorm
 from simulacra.nn.spectral import estimates
-from simulacra.physics.pxd import correlation_difference, occupancy_correlation
+from simulacra.physics.correlation import spearman
+from simulacra.physics.pxd import correlation_difference
 from support import made
 
 SENSORS, ROWS, COLS = 4, 7, 16
@@ -413,7 +414,7 @@ def test_sensors_learn_to_fire_together_in_a_short_training() -> None:
     correlations' error of sensors that know nothing of each other, which is the mean correlation.
     """
     (mean, correlation), (before, _) = learned(seed=1)
-    truth = occupancy_correlation(occupancies(toy_events(400, 2)))
+    truth = spearman(occupancies(toy_events(400, 2)))
     independent = float(truth[~torch.eye(SENSORS, dtype=torch.bool)].mean())
     assert mean < 0.4 * before
     assert correlation < 0.95 * independent
