@@ -16,6 +16,7 @@ from torch import Tensor
 from simulacra.core import Batch, Spec
 from simulacra.core.constructors import role
 from simulacra.physics.correlation import PEARSON, Coefficient
+from simulacra.physics.deposits import Deposits
 
 Found = TypeVar("Found")
 ASKED, RATIO = "asked for", "seen / asked"
@@ -221,6 +222,16 @@ class ObservableSet(ABC):
     def response_bins(self) -> tuple[ResponseBin, ...] | None:
         """Bins of what is asked for; None for bins even in its logarithm between the truth's
         ends.
+        """
+        return None
+
+    def deposits(self, batch: Batch) -> Deposits | None:
+        """Energies at points in space; None where the data are no showers in layers."""
+        return None
+
+    def idealised(self, batch: Batch, generator: torch.Generator) -> Deposits | None:
+        """The same energies in another representation, as a perfect sampler of it would have them: what a
+        reconstruction loses by the representation alone. None where :meth:`deposits` is.
         """
         return None
 

@@ -24,6 +24,7 @@ from simulacra.physics.base import (
     even_edges,
     per_batch,
 )
+from simulacra.physics.deposits import Cells, Deposits
 from simulacra.physics.hits import Hits
 
 TINY = 1e-16
@@ -121,6 +122,39 @@ class CalorimeterObservables(ObservableSet):
         shares = batch.x.flatten(1).double() / (self.geometry.spread(layers) + TINY)
         energy = self.incident(batch).log10()[:, None]
         return torch.cat([energy, shares, (layers + 1e-8).log10()], dim=1)
+
+    def deposits(self, batch: Batch) -> Deposits:
+        """Cells at or above the cut, at their centres."""
+        hits = self.hits(batch)
+        return self._deposits(hits, self._centres[torch.from_numpy(hits.voxel).long(), :2])
+
+    def idealised(self, batch: Batch, generator: torch.Generator) -> Deposits:
+        """Each of these cells at a random point of itself: what a perfect sampler gives that knows the
+        energies of the cells, and nothing below their size.
+        """
+        hits = self.hits(batch)
+        cell = torch.from_numpy(hits.voxel).long()
+        return self._deposits(hits, self._cells.anywhere(cell, generator))
+
+    def _deposits(self, hits: Hits, place: Tensor) -> Deposits:
+        first = self.geometry.layers[0].axes
+        return Deposits(
+            torch.arange(len(hits.counts)).repeat_interleave(torch.from_numpy(hits.per_event)),
+            self.geometry.layer_index[torch.from_numpy(hits.voxel).long()],
+            place,
+            torch.from_numpy(hits.energy).double(),
+            torch.tensor([layer.depth for layer in self.geometry.layers], dtype=torch.float64),
+            ("x", "y") if first == ("alpha", "r") else first,
+            len(hits.counts),
+        )
+
+    @cached_property
+    def _centres(self) -> Tensor:
+        return self.geometry.centres()
+
+    @cached_property
+    def _cells(self) -> Cells:
+        return Cells(self.geometry)
 
     def log_cells(self, batch: Batch) -> Tensor:
         """log10 of the voxels in MeV after the cut, empty ones as 0.1 MeV, ``(B, V)`` float64: what the

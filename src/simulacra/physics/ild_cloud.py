@@ -30,6 +30,7 @@ from simulacra.physics.base import (
     per_batch,
     weighed,
 )
+from simulacra.physics.deposits import Deposits
 
 
 @dataclass(frozen=True)
@@ -127,18 +128,24 @@ class ILDCloudObservables(ObservableSet):
     @per_batch
     def project(self, batch: Batch) -> Hits:
         """Cells of all events with at least ``spec.cut``."""
-        mask = batch.x[..., -1] > 0 if batch.mask is None else batch.mask
+        hits = self._summed(batch)
+        return hits.where(hits.energy >= max(self.spec.cut, 1e-12))
+
+    def _mask(self, batch: Batch) -> Tensor:
+        return batch.x[..., -1] > 0 if batch.mask is None else batch.mask
+
+    def _summed(self, batch: Batch) -> Hits:
+        """Cells of all events."""
+        mask = self._mask(batch)
         event = mask.nonzero()[:, 0]
         x, z, layer, energy = (batch.x[mask][:, i].double() for i in self._columns)
         keys = [event, layer.round().long(), self._cell(x, 0), self._cell(z, 1)]
         cells, inverse = _unique_rows(keys)
         summed = energy.new_zeros(len(cells[0])).index_add_(0, inverse, energy)
-        keep = summed >= max(self.spec.cut, 1e-12)
-        kept = [part[keep] for part in cells]
         middle_x, middle_z = (
-            self.phase[i] + (kept[i + 2].double() + 0.5) * self.pitch for i in (0, 1)
+            self.phase[i] + (cells[i + 2].double() + 0.5) * self.pitch for i in (0, 1)
         )
-        return Hits(kept[0], middle_x, middle_z, kept[1], summed[keep], len(batch))
+        return Hits(cells[0], middle_x, middle_z, cells[1], summed, len(batch))
 
     @per_batch
     def __call__(self, batch: Batch) -> dict[str, Tensor | Ragged]:
@@ -232,6 +239,31 @@ class ILDCloudObservables(ObservableSet):
             ),
             "radial": Profile(radial, steps, distance, "mean energy per ring", "MeV"),
         }
+
+    def deposits(self, batch: Batch) -> Deposits:
+        """The points themselves, uncut."""
+        mask = self._mask(batch)
+        x, z, layer, energy = (batch.x[mask][:, i].double() for i in self._columns)
+        kept = energy > 0
+        event, place = mask.nonzero()[:, 0][kept], torch.stack([x, z], 1)[kept]
+        return self._deposits(event, layer[kept].round().long(), place, energy[kept], len(batch))
+
+    def idealised(self, batch: Batch, generator: torch.Generator) -> Deposits:
+        """The points summed into cells, uncut, at the centres of these: what a perfect sampler of a grid
+        gives.
+        """
+        hits = self._summed(batch)
+        place = torch.stack([hits.x, hits.z], 1)
+        return self._deposits(hits.event, hits.layer, place, hits.energy, len(batch))
+
+    def _deposits(
+        self, event: Tensor, layer: Tensor, place: Tensor, energy: Tensor, events: int
+    ) -> Deposits:
+        layers = round(float(self.layer_groups[-1])) + 1
+        depths = self.depth(torch.arange(layers))
+        return Deposits(
+            event, layer.clamp(0, layers - 1), place, energy, depths, self.across, events
+        )
 
     def images(self, batch: Batch) -> dict[str, Image]:
         """Energy seen along the depth and from the side (the first axis across against the layer), 41 cells

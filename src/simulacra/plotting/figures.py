@@ -1,4 +1,6 @@
-"""All figures of one evaluation: pages of observables, profiles, mean images, response, correlations."""
+"""All figures of one evaluation: pages of observables, profiles, mean images, response, correlations, and
+curves of scores.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ from simulacra.metrics.engine.agreement import Agreement
 from simulacra.metrics.engine.band import Band
 from simulacra.metrics.engine.result import EvaluationResult, Histogram, ProfilePair
 from simulacra.plotting.correlation import correlation_page
+from simulacra.plotting.curve_page import curve_page
 from simulacra.plotting.histogram import Panel, counted, histogram_page, histogram_pages
 from simulacra.plotting.image import image_page, paired
 from simulacra.plotting.response import Curve, response_page
@@ -68,6 +71,8 @@ def figures(
             )
         if result.misfits:
             found["misfit"] = _misfit(result, labels)
+        for name, curves in result.curves.items():
+            found[name] = curve_page(curves, labels, events)
     return found
 
 

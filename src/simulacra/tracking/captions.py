@@ -59,6 +59,13 @@ CAPTIONS: tuple[tuple[str, str, str], ...] = (
         "are shown.",
     ),
     (
+        r"reconstruction",
+        "Reconstruction",
+        "Energies with their fits, widths of places and directions, and how often two showers at a distance "
+        "are told apart, with statistical errors. The ideal sampler is the truth in another representation. "
+        "Below: generated events minus truth in standard deviations, with a band of one of them.",
+    ),
+    (
         r"scan_(.+)",
         "Scan over the condition {0}",
         "One condition is moved while the noise stays the same. Squares: true events near each value. The "

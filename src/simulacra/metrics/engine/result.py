@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from simulacra.core import UserError
 from simulacra.metrics.engine.agreement import Agreement
 from simulacra.metrics.engine.band import Band
+from simulacra.metrics.engine.curve import Curve
 from simulacra.metrics.engine.response import Moments
 from simulacra.physics.base import ASKED, RATIO, Axis, Image
 
@@ -182,6 +183,7 @@ class EvaluationResult:
         core: Share of events in the interval of response and resolution.
         misfits: By observable, where scores say that the samples differ: the truth, and the truth with the
             ratio of densities that was learned as weights.
+        curves: What scores leave to be drawn, by page and panel.
     """
 
     metrics: dict[str, float]
@@ -200,6 +202,7 @@ class EvaluationResult:
     ratio: str = RATIO
     core: float = 1.0
     misfits: dict[str, Histogram] = field(default_factory=dict)
+    curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
 
     def rows(self) -> Iterator[tuple[str, float, float | None, float | None]]:
         """``(key, value, error, floor)`` of every figure, without the prefix."""

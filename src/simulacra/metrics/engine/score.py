@@ -19,6 +19,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor_of
+from simulacra.metrics.engine.curve import Curve
 from simulacra.metrics.engine.events import Events, Kept, Window, chunks
 from simulacra.metrics.engine.sample import Sample, reduce
 from simulacra.metrics.engine.weighted import Weight, effective, unequal
@@ -138,6 +139,7 @@ class Figure:
         least: Events that the smaller sample must hold for a floor to be scaled to other sizes.
         details: Further numbers by name, entries ``<key>/<name>`` of the results.
         histograms: Where the figure says that both samples differ, by observable, to be drawn.
+        curves: What the report draws of it, by name.
     """
 
     value: float
@@ -152,6 +154,7 @@ class Figure:
     least: float = 0.0
     details: Mapping[str, float] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
 
     def used(self, sizes: tuple[float, float]) -> list[float]:
         """Effective numbers of events that enter, of samples of these sizes."""

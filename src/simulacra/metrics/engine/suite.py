@@ -24,6 +24,7 @@ from simulacra.metrics.engine.assemble import (
 from simulacra.metrics.engine.binning import Binned, Binning
 from simulacra.metrics.engine.compare import MOST_VALUES, compare, has_negative
 from simulacra.metrics.engine.conditional import Conditional
+from simulacra.metrics.engine.curve import Curve
 from simulacra.metrics.engine.events import Events
 from simulacra.metrics.engine.floors import TEXTS, Floor, Floors, floors, score_floors
 from simulacra.metrics.engine.result import EvaluationResult, Histogram
@@ -114,8 +115,9 @@ class Evaluator:
         metrics |= flat(band.figures(bands).items(), "")
         for name, histogram in hists.items():
             metrics |= _losses(name, histogram, found.sample, self.reference.sample)
+        curves: dict[str, dict[str, Curve]] = {}
         for name in self.scores:
-            metrics |= self._score(name, found, notes, misfits)
+            metrics |= self._score(name, found, notes, misfits, curves)
         spec = self.observables.spec
         return EvaluationResult(
             {prefix + key: value for key, value in metrics.items()},
@@ -134,6 +136,7 @@ class Evaluator:
             self.observables.ratio,
             self.observables.core,
             misfits,
+            curves,
         )
 
     def _judged(self, events: Events | Judged) -> Judged:
@@ -159,8 +162,14 @@ class Evaluator:
         return metrics
 
     def _score(
-        self, name: str, generated: Judged, notes: dict[str, str], misfits: dict[str, Histogram]
+        self,
+        name: str,
+        generated: Judged,
+        notes: dict[str, str],
+        misfits: dict[str, Histogram],
+        curves: dict[str, dict[str, Curve]],
     ) -> dict[str, float]:
+        """Entries of one score; its remarks, histograms and curves are added to the others."""
         score = self.scores[name]
         try:
             refuse_negative(self.reference, generated)
@@ -181,6 +190,8 @@ class Evaluator:
         metrics: dict[str, float] = {}
         for key_, figure in figures.items():
             misfits |= figure.histograms
+            if figure.curves:
+                curves.setdefault(key_.partition("/")[0], {}).update(figure.curves)
             metrics |= _twins(key_, figure, _known(figure) or measured.get(key_))
         return metrics
 
