@@ -16,7 +16,7 @@ from simulacra.formats.calo_cloud import ild_cloud
 from simulacra.formats.calochallenge import ds2
 from simulacra.metrics import Evaluator
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, judged
-from simulacra.metrics.protocols.reconstruction import Reconstruction
+from simulacra.metrics.protocols.reconstruction import Frame, Reconstruction
 from simulacra.metrics.protocols.reconstruction_energy import fit
 from simulacra.metrics.protocols.reconstruction_place import placed
 from simulacra.metrics.protocols.reconstruction_separation import (
@@ -35,6 +35,7 @@ from simulacra.plotting import figures
 from toy_showers import TOY, toy
 
 SHOWERS = 900
+EDGES, ONES = torch.tensor([0.2, 20.0]).double(), torch.ones(3, SHOWERS).double()
 SCORE = Reconstruction(
     pitch=1.0, fainter=(0.5, 4.0), ratios=[1, 4], distances=[0.5, 1, 2, 3, 4, 6], pairs=100
 )
@@ -298,6 +299,19 @@ def test_the_report_has_the_curves_and_every_figure_floor_and_error() -> None:
     assert list(figures(alone)) == ["reconstruction"]
 
 
+def test_layers_behind_more_absorber_may_count_more() -> None:
+    plain, double = (
+        replace(SCORE, sampling=sampling)._energy(truth(), Frame(2.0, EDGES), ONES)[0]["response"]
+        for sampling in ([1.0] * 8, [2.0] * 8)
+    )
+    assert double.value == pytest.approx(2 * plain.value)
+    assert plain.value == pytest.approx(
+        scored("half")["reconstruction/response"].details["truth"], 0.02
+    )
+    with pytest.raises(UserError, match="a weight for each of 8 layers, got 2"):
+        replace(SCORE, sampling=[1, 2])._energy(truth(), Frame(2.0, EDGES), ONES)
+
+
 def test_what_cannot_be_reconstructed_is_said() -> None:
     with pytest.raises(UserError, match=r"rise from 0 or more, got \[5, 5\]"):
         Reconstruction(5.0, (5, 20), [1], [5, 5])
@@ -320,3 +334,15 @@ def test_empty_showers_are_counted_and_have_no_place() -> None:
         found["reconstruction/sigma"].note
     )
     assert all(math.isfinite(figure.value) for figure in found.values())
+
+
+def test_a_generator_of_nothing_is_found_out_and_has_no_other_numbers() -> None:
+    nothing = judged(replace(batch(2), x=torch.zeros_like(batch(2).x)), observables())
+    found = SCORE(truth(), nothing, 0)
+    known = {key for key, figure in found.items() if math.isfinite(figure.value)}
+    lost = ("tails", "transfer/forward/response", "transfer/reverse/response")
+    ends = ("efficiency/1to1", "efficiency/4to1", *lost, "sigma")
+    assert known == {f"reconstruction/{name}" for name in ends}
+    for name in lost:
+        assert found[f"reconstruction/{name}"].value == pytest.approx(1, abs=0.01), name
+    assert found["reconstruction/efficiency/1to1"].details["generated"] == 0

@@ -114,6 +114,8 @@ class Reconstruction:
         pairs: Pairs per ratio, at most.
         events: Showers of each sample, at most.
         log_weight: Number of the logarithmic weights of places and directions; None: energies weigh.
+        sampling: Weight of each layer ``(L,)`` in the energy that is seen, where absorbers differ; None: all
+            count alike.
     """
 
     pitch: Positive
@@ -123,6 +125,7 @@ class Reconstruction:
     pairs: Count = 200
     events: Count = 10_000
     log_weight: float | None = None
+    sampling: Sequence[float] | None = None
     _last: list[tuple[weakref.ref[Judged], int, Found, Found]] = field(
         default_factory=list, init=False, repr=False, compare=False
     )
@@ -138,7 +141,8 @@ class Reconstruction:
         """All figures.
 
         Raises:
-            NotRun: Without incident energies or deposits, with fewer than 100 showers, or energies all alike.
+            NotRun: Without incident energies or deposits, with fewer than 100 showers or energies all alike,
+                or if no true shower has energy.
         """
         first, second = (
             item.between(0, min(len(item), self.events)) for item in (reference, generated)
@@ -193,7 +197,7 @@ class Reconstruction:
     ) -> Found:
         """Everything but what is learned; of an ideal sampler no sums of energies."""
         generator, weights = _generator(seed), _weights(sample, seed)
-        energy = _energies(sample)[0]
+        energy = _energies(sample)
         pairs = {
             _ratio(ratio): draw_pairs(
                 energy, sample.weight, ratio, self.fainter, self.pairs, generator
@@ -204,7 +208,7 @@ class Reconstruction:
         places, kept, numbered = _seen(
             sample, pairs, self.log_weight, _generator(seed + 1) if ideal else None
         )
-        estimates, series = ({}, {}) if ideal else _energy(sample, frame, weights)
+        estimates, series = ({}, {}) if ideal else self._energy(sample, frame, weights)
         for start, kind in ((0, "position"), (2, "direction")):
             for number, name in enumerate(kept.axes, start=start):
                 values = places[:, number]
@@ -216,6 +220,8 @@ class Reconstruction:
         if centre is None:
             middles = [estimates[f"offset/{name}"].value for name in kept.axes]
             centre = torch.tensor(middles, dtype=torch.float64)
+            if not bool(centre.isfinite().all()):
+                raise NotRun("no true shower has energy")
         spec = sample.observables.spec
         readout = Readout(self.pitch, spec.cut, centre)
         for name, item in numbered.items():
@@ -226,6 +232,13 @@ class Reconstruction:
         undefined = int((~places[:, :2].isfinite().all(1)).sum())
         counts = {name: len(item) for name, item in pairs.items()}
         return Found(estimates, series, counts, centre, undefined)
+
+    def _energy(
+        self, sample: Judged, frame: Frame, weights: Tensor
+    ) -> tuple[dict[str, Estimate], dict[str, Series]]:
+        energy, ratio = _energies(sample), _ratios(sample, self.sampling)
+        fitted = fit(energy, ratio, weights, frame.middle)
+        return fitted.estimates(), dict(drawn(fitted, energy, ratio, sample.weight, frame.edges))
 
     def _figures(self, truth: Found, made: Found, ideal: Found) -> dict[str, Figure]:
         found = {}
@@ -268,16 +281,30 @@ def _ratio(ratio: float) -> str:
     return f"{ratio:g}to1"
 
 
-def _energies(sample: Judged) -> tuple[Tensor, Tensor]:
-    """Incident energy [GeV] and seen over incident energy ``(N,)``."""
+def _energies(sample: Judged) -> Tensor:
+    """Incident energy ``(N,)`` [GeV]."""
     if sample.sample.response is None:
         raise NotRun("reconstruction needs an incident energy")
+    return sample.sample.response[0] * factor(sample.observables.spec.unit, "GeV")
+
+
+def _ratios(sample: Judged, sampling: Sequence[float] | None) -> Tensor:
+    """Seen over incident energy ``(N,)``."""
+    assert sample.sample.response is not None
     asked, seen = sample.sample.response
-    return asked * factor(sample.observables.spec.unit, "GeV"), seen / asked
+    if sampling is None:
+        return seen / asked
+    profile = sample.sample.profiles["longitudinal"]
+    if len(sampling) != profile.values.shape[1]:
+        raise UserError(
+            f"sampling has a weight for each of {profile.values.shape[1]} layers, got {len(sampling)}"
+        )
+    weights = torch.tensor(list(sampling), dtype=torch.float64)
+    return profile.values @ weights * factor(profile.unit, sample.observables.spec.unit) / asked
 
 
 def _frame(reference: Judged) -> Frame:
-    energy = _energies(reference)[0]
+    energy = _energies(reference)
     share = reference.sample.weight / reference.sample.weight.sum()
     edges = even_edges(float(energy.min()), float(energy.max()), BINS, log=True)
     edges[-1] = float(energy.max()) * (1 + 1e-9)
@@ -288,14 +315,6 @@ def _weights(sample: Judged, seed: int) -> Tensor:
     """Weights of the showers in the sample and in each replica ``(1 + R, N)``."""
     weight = sample.sample.weight
     return torch.cat([weight[None], poisson_weights(weight, REPLICAS, seed)])
-
-
-def _energy(
-    sample: Judged, frame: Frame, weights: Tensor
-) -> tuple[dict[str, Estimate], dict[str, Series]]:
-    energy, ratio = _energies(sample)
-    fitted = fit(energy, ratio, weights, frame.middle)
-    return fitted.estimates(), dict(drawn(fitted, energy, ratio, sample.weight, frame.edges))
 
 
 def _in_bins(values: Tensor, energy: Tensor, weights: Tensor, edges: Tensor) -> Series:

@@ -58,10 +58,13 @@ def peaks(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Median and width of the core, of a sample and of each replica, ``(1 + R,)`` each.
 
     Args:
-        values: One per shower ``(N,)``; NaN is left out.
+        values: One per shower ``(N,)``; NaN is left out, and all is NaN where nothing else is left.
         weights: Weights in the sample and in each replica ``(1 + R, N)``.
     """
     known = values.isfinite()
+    if not bool(known.any()):
+        nothing = torch.full((len(weights),), torch.nan, dtype=torch.float64)
+        return nothing, nothing
     found = []
     for weight in weights[:, known]:
         some = weight > 0

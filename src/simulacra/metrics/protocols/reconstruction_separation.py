@@ -47,7 +47,7 @@ SEEDS, CHAINS = 4, 8
 """Seeds per layer and chains per pair, at most."""
 MARGIN = 8
 """Cells around the outermost true place that are read out."""
-BLOCK = 2**23
+BLOCK = 2**22
 """Cells that are filled at once."""
 FAR = 4.0
 """Distance from which on showers no longer touch [cells]."""
@@ -283,8 +283,9 @@ def _seeds(listed: _Listed, showers: Index, true: Array, readout: Readout, width
     flat = ((member // 2 * layers + listed.layer[row]) * width + cell[:, 0]) * width + cell[:, 1]
     filled = np.bincount(flat, listed.energy[row], minlength=overlays * layers * width**2)
     filled[filled < readout.cut] = 0.0
-    total = filled.reshape(overlays, -1).sum(1)
-    bright = np.flatnonzero(filled > SEED * np.repeat(total, layers * width**2))
+    whole = filled.reshape(overlays, -1)
+    total = whole.sum(1)
+    bright = np.flatnonzero(whole > SEED * total[:, None])
     steps = [i * width + j for i in (-1, 0, 1) for j in (-1, 0, 1)]
     around = np.stack([filled[bright + step] for step in steps], 1)  # (s, 9)
     # of two equal neighbours the later one is the seed

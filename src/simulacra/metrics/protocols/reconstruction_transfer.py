@@ -57,7 +57,7 @@ class Learner:
         """``(1 + R, F)``."""
         x, w = self.shares[half], self.weights[:, half]
         sums = torch.einsum("nf,rn,ng->rfg", x, w, x)
-        scale = RIDGE * sums.diagonal(dim1=1, dim2=2).mean(1)
+        scale = (RIDGE * sums.diagonal(dim1=1, dim2=2).mean(1)).clamp(min=1e-12)
         ridge = torch.eye(x.shape[1], dtype=x.dtype) * scale[:, None, None]
         found: Tensor = torch.linalg.solve(sums + ridge, w @ x)
         return found
