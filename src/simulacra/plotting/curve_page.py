@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter
 
 from simulacra.metrics.engine.curve import Curve, Series
 from simulacra.plotting.style import (
@@ -19,7 +20,6 @@ from simulacra.plotting.style import (
     Array,
     Legend,
     legend_of_points,
-    logarithmic,
     new_figure,
     place,
     with_unit,
@@ -29,6 +29,8 @@ COLUMNS = 4
 """Panels side by side, at most."""
 FURTHER = ("#3b7ea1", "#6a9a3b", "#8a6bb1")
 """Colours of further series."""
+STEPS = ((8.0, (1, 1.5, 2, 3, 4, 5, 6, 8)), (200.0, (1, 2, 5)), (math.inf, (1,)))
+"""Numbers of a decade that a logarithmic axis shows, by the largest over the smallest abscissa."""
 REACH = 5.0
 """Differences up to which a panel shows them [standard deviations], at least."""
 
@@ -69,12 +71,23 @@ def curve_page(
         if curve.axis.log:
             known = curve.reference.x[np.isfinite(curve.reference.x)]
             if len(known):
-                logarithmic(main, known.min(), known.max())
+                _logarithmic(main, known.min(), known.max())
         main.tick_params(which="both", labelbottom=False)
         below.set_xlabel(with_unit(curve.axis.label, curve.axis.unit))
         below.set_ylabel(r"$\Delta\,/\,\sigma$", loc="center")
     legend.draw(figure)
     return figure
+
+
+def _logarithmic(ax: Axes, low: float, high: float) -> None:
+    """Logarithmic axis with round numbers, few enough that they do not meet."""
+    ax.set_xscale("log")
+    steps = next(item for item in STEPS if high / low < item[0])[1]
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    at = [step * 10.0**power for power in decades for step in steps]
+    shown = [x for x in at if 0.8 * low <= x <= 1.25 * high]
+    ax.set_xticks(shown, [f"{x:,.10g}" for x in shown])
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw(ax: Axes, series: Series, colour: str, marker: str) -> None:
