@@ -39,7 +39,7 @@ from simulacra.metrics.engine.response import MIN_EVENTS
 from simulacra.metrics.engine.score import Figure, Judged, NotRun, chunks, score_constructor
 from simulacra.metrics.protocols.reconstruction_energy import drawn, fit
 from simulacra.metrics.protocols.reconstruction_estimate import Estimate, difference, estimate
-from simulacra.metrics.protocols.reconstruction_place import peaks, placed
+from simulacra.metrics.protocols.reconstruction_place import medians, placed, widths
 from simulacra.metrics.protocols.reconstruction_separation import (
     Pairs,
     Readout,
@@ -53,6 +53,8 @@ from simulacra.physics.deposits import Deposits
 
 REPLICAS = 30
 """Replicas of a bootstrap behind each error."""
+FEW = 10
+"""Replicas behind the errors of what is only drawn."""
 BINS = 8
 """Bins of energy in which curves are drawn."""
 CHUNK_VALUES = 2**21
@@ -212,10 +214,9 @@ class Reconstruction:
         for start, kind in ((0, "position"), (2, "direction")):
             for number, name in enumerate(kept.axes, start=start):
                 values = places[:, number]
-                middle, width = peaks(values, weights)
-                estimates[f"{kind}/{name}"] = estimate(width)
+                estimates[f"{kind}/{name}"] = estimate(widths(values, weights))
                 if kind == "position":
-                    estimates[f"offset/{name}"] = estimate(middle)
+                    estimates[f"offset/{name}"] = estimate(medians(values, weights))
                 series[f"{kind}/{name}"] = _in_bins(values, energy, weights, frame.edges)
         if centre is None:
             middles = [estimates[f"offset/{name}"].value for name in kept.axes]
@@ -325,7 +326,7 @@ def _in_bins(values: Tensor, energy: Tensor, weights: Tensor, edges: Tensor) -> 
         at = math.nan
         width = Estimate(math.nan, math.nan)
         if int(inside.sum()) >= MIN_EVENTS:
-            width = estimate(peaks(values[inside], weights[:, inside])[1])
+            width = estimate(widths(values[inside], weights[: 1 + FEW, inside]))
             at = float((weights[0, inside] @ energy[inside]) / weights[0, inside].sum())
         rows.append((at, width.value, width.error))
     return Series(*np.array(rows).T)

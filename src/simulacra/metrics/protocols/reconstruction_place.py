@@ -13,6 +13,8 @@ showers: the standard deviation in the shortest interval with :data:`CORE` of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -54,22 +56,26 @@ def placed(deposits: Deposits, log_weight: float | None = None) -> Tensor:
     return torch.cat([middle[:, :2], angles], 1)
 
 
-def peaks(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Median and width of the core, of a sample and of each replica, ``(1 + R,)`` each.
+def widths(values: Tensor, weights: Tensor) -> Tensor:
+    """Width of the core of a sample and of each replica ``(1 + R,)``.
 
     Args:
         values: One per shower ``(N,)``; NaN is left out, and all is NaN where nothing else is left.
         weights: Weights in the sample and in each replica ``(1 + R, N)``.
     """
+    return _each(values, weights, lambda kept, weight: peak(kept, CORE, unequal(weight)).width)
+
+
+def medians(values: Tensor, weights: Tensor) -> Tensor:
+    """As :func:`widths`, the medians."""
+    return _each(values, weights, lambda kept, weight: float(quantiles(kept, [0.5], weight)))
+
+
+def _each(values: Tensor, weights: Tensor, number: Callable[[Tensor, Tensor], float]) -> Tensor:
     known = values.isfinite()
-    if not bool(known.any()):
-        nothing = torch.full((len(weights),), torch.nan, dtype=torch.float64)
-        return nothing, nothing
-    found = []
-    for weight in weights[:, known]:
+    found = torch.full((len(weights),), torch.nan, dtype=torch.float64)
+    for row, weight in enumerate(weights[:, known] if bool(known.any()) else ()):
         some = weight > 0
-        kept = values[known][some]
-        middle = quantiles(kept, [0.5], weight[some])
-        found.append((float(middle), peak(kept, CORE, unequal(weight[some])).width))
-    table = torch.tensor(found, dtype=torch.float64)
-    return table[:, 0], table[:, 1]
+        if bool(some.any()):
+            found[row] = number(values[known][some], weight[some])
+    return found
