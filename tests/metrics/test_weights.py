@@ -34,7 +34,7 @@ EVENTS = {"ild_cloud": 1200, "jetclass": 60, "pxd_small": 400, "lemurs": 450, "s
 """Toy events, of slow ones fewer."""
 QUICK = {"ds1_photons", "table"}
 """Data sets whose observables are tried each time, the others with the grid."""
-EXACT = {"energies": 900}
+EXACT = {"energies": 900, "reconstruction": 900}
 """Events of each sample behind exact comparisons where 400 do not fill the bins of a score."""
 FACTOR = 20
 """Weight of the events on one side of the middle over that of the others."""
