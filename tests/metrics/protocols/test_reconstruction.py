@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -253,6 +254,18 @@ def test_learned_weights_reconstruct_what_is_linear_and_fail_on_other_showers() 
     assert float(bad.applied(bad)[0][0]) == pytest.approx(1, abs=1e-3)
 
 
+def test_a_shower_of_weight_two_is_learned_from_as_if_it_were_two() -> None:
+    shares = torch.rand(300, 4, generator=generator()).double()
+    weight = 1.0 + torch.arange(300).remainder(2).double()
+    index = torch.arange(300).repeat_interleave(weight.long())
+    weighted = Learner(shares, weight[None], generator())
+    repeated = Learner(shares[index], torch.ones(1, len(index)).double(), generator())
+    found = [item._learned(torch.arange(len(item.shares))) for item in (weighted, repeated)]
+    assert torch.allclose(found[0], found[1], rtol=1e-9)
+    alike = Learner(shares, torch.ones(1, 300).double(), generator())
+    assert not torch.allclose(found[0], alike._learned(torch.arange(300)), rtol=1e-3)
+
+
 def test_a_second_half_of_the_truth_is_reconstructed_like_the_first() -> None:
     found = scored("half")
     pulls = [f.details["sigma"] for k, f in found.items() if "sigma" in f.details]
@@ -267,20 +280,20 @@ def test_smeared_energies_show_in_the_resolution_and_leave_the_separation_alone(
     found = scored("smeared")
     assert sigma(found, "constant") > 5
     assert sigma(found, "resolution") > 3
-    for name in ("separation/1to1", "separation/4to1", "position/x", "direction/y"):
+    for name in ("separation/1to1", "separation/4to1", "position_x", "direction_y"):
         assert abs(sigma(found, name)) < 3, name
 
 
 def test_showers_that_are_moved_are_off_by_one_cell_along_one_axis() -> None:
-    figure = scored("moved")["reconstruction/offset/x"]
+    figure = scored("moved")["reconstruction/offset_x"]
     assert figure.details["generated"] - figure.details["truth"] == pytest.approx(1, abs=0.3)
-    assert sigma(scored("moved"), "offset/x") > 5
-    assert abs(sigma(scored("moved"), "offset/y")) < 3
+    assert sigma(scored("moved"), "offset_x") > 5
+    assert abs(sigma(scored("moved"), "offset_y")) < 3
 
 
 def test_the_ideal_sampler_stands_beside_places_directions_and_separations() -> None:
     for name, figure in scored("half").items():
-        kind = name.split("/")[1]
+        kind = re.split("[/_]", name)[1]
         asked = kind in ("position", "offset", "direction", "separation", "efficiency")
         assert ("ideal" in figure.details) is asked, name
 
@@ -290,7 +303,7 @@ def test_the_report_has_the_curves_and_every_figure_floor_and_error() -> None:
         truth(), observables(), scores={"reconstruction": SCORE}, replicas=2, truth=batch(4)
     )
     result = judge(batch(2))
-    names = {"response", "resolution", "position/x", "direction/y", "separation/1to1"}
+    names = {"response", "resolution", "position_x", "direction_y", "separation/1to1"}
     assert names <= result.curves["reconstruction"].keys()
     for name in ("constant", "separation/1to1", "transfer/forward/resolution", "sigma"):
         for twin in ("", "/error", "/floor"):

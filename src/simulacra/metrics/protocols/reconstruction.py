@@ -21,6 +21,7 @@ Reference: the levels of arXiv:2511.17293; the algorithms here are our own and s
 from __future__ import annotations
 
 import math
+import re
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -214,12 +215,12 @@ class Reconstruction:
         for start, kind in ((0, "position"), (2, "direction")):
             for number, name in enumerate(kept.axes, start=start):
                 values = places[:, number]
-                estimates[f"{kind}/{name}"] = estimate(widths(values, weights))
+                estimates[f"{kind}_{name}"] = estimate(widths(values, weights))
                 if kind == "position":
-                    estimates[f"offset/{name}"] = estimate(medians(values, weights))
-                series[f"{kind}/{name}"] = _in_bins(values, energy, weights, frame.edges)
+                    estimates[f"offset_{name}"] = estimate(medians(values, weights))
+                series[f"{kind}_{name}"] = _in_bins(values, energy, weights, frame.edges)
         if centre is None:
-            middles = [estimates[f"offset/{name}"].value for name in kept.axes]
+            middles = [estimates[f"offset_{name}"].value for name in kept.axes]
             centre = torch.tensor(middles, dtype=torch.float64)
             if not bool(centre.isfinite().all()):
                 raise NotRun("no true shower has energy")
@@ -246,7 +247,7 @@ class Reconstruction:
         for name, item in truth.estimates.items():
             if name not in made.estimates:
                 continue
-            kind, _, what = name.partition("/")
+            kind, what = _parts(name)
             paired = kind in ("separation", "efficiency")
             figure = difference(
                 item,
@@ -265,13 +266,19 @@ class Reconstruction:
 
 
 def _curve(name: str, truth: Found, made: Found, ideal: Found) -> Curve:
-    kind, _, what = name.partition("/")
+    kind, what = _parts(name)
     text, unit = CURVES[kind]
     pair = kind == "separation"
     axis = Axis("distance", "mm", log=True) if pair else Axis(r"$E_\mathrm{inc}$", "GeV", log=True)
     further = {"ideal sampler": ideal.series[name]} if name in ideal.series else {}
     label = text.format(what.replace("to", " : "))
     return Curve(axis, label, unit, truth.series[name], made.series[name], further)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """What a figure is of, and which of several it is."""
+    kind, *rest = re.split("[/_]", name, maxsplit=1)
+    return kind, "".join(rest)
 
 
 def _generator(seed: int) -> torch.Generator:
