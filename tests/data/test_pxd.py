@@ -139,3 +139,59 @@ def test_loaders_give_images_of_the_full_detector(tmp_path: Path) -> None:
     assert batch.x.shape == (1, 40, 250, 768)
     assert float((batch.x > 0).float().mean()) == pytest.approx(0.009, rel=0.05)
     assert np.array_equal(module.observables.sensors, np.arange(40))
+
+
+def test_the_rate_of_each_event_is_drawn_stored_and_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIMULACRA_CACHE", str(tmp_path))
+    options = ["data.events={train: 8, test: 4}", "data.sensors=[1.1.1,2.1.1]"]
+    module = build(*options, "data.rate=[0.3,3]")
+    field = module.spec.roles["rate"]
+    assert (field.name, field.unit) == ("rate", "nominal")
+    batch = module.part("test")[[0, 1, 2, 3]]
+    expected = [module.background.rate_of(1_000_000 + index) for index in range(4)]
+    assert batch.cond["rate"][:, 0].tolist() == expected
+    module.spec.validate(batch)
+    assert 0.3 <= min(expected) < max(expected) <= 3
+    hits = (batch.x > 0).flatten(1).sum(1).double()
+    assert float(torch.corrcoef(torch.stack([hits, batch.cond["rate"][:, 0].double()]))[0, 1]) > 0.9
+    drawn = module.conditions(50, torch.Generator().manual_seed(0))
+    assert set(drawn.values["rate"][:, 0].tolist()) <= set(expected)
+    low, high = module.trained_range()["rate"]
+    assert 0.3 <= low < high <= 3
+    with h5py.File(module.found.test[0]) as file:
+        assert file["rate"].shape == (4,)
+    named = [f"data.files.train=[{module.found.train[0]}]", "data.sensors=[1.1.1,2.1.1]"]
+    assert (
+        build(*named).batch(2).cond == {}
+    )  # a model that is not given the rate reads the file all the same
+    read = build(*named, "data.rate=[0.3,3]")
+    assert set(read.batch(6).cond["rate"][:, 0].tolist()) <= {
+        module.background.rate_of(i) for i in range(8)
+    }
+
+
+def test_files_without_a_rate_say_so_where_it_is_a_condition(tmp_path: Path) -> None:
+    PxdFormat(pxd_small()).toy(tmp_path / "pxd.hdf5", 4)
+    assert build(f"data.root={tmp_path}").batch(2).cond == {}
+    with pytest.raises(UserError, match="'rate'"):
+        build(f"data.root={tmp_path}", "data.rate=[1,1]").sizes()
+    PxdFormat(pxd(["1.1.1"])).toy(tmp_path / "images", 2)
+    with pytest.raises(UserError, match="images have no rate"):
+        build(
+            f"data.files.train=[{tmp_path}/images]",
+            "data.rate=[1,1]",
+            "data.sensors=[1.1.1]",
+            name="pxd",
+        ).sizes()
+    for wrong in ("[1]", "[2,1]", "[0,1]"):
+        with pytest.raises(UserError, match=r"data\.rate is"):
+            build(f"data.rate={wrong}")
+
+
+def test_a_rate_of_one_gives_the_events_without_a_rate() -> None:
+    plain, rated = PxdBackground(sensors=[0]), PxdBackground(sensors=[0], rate=[1.0, 1.0])
+    assert plain.event(3).sha256() == rated.event(3).sha256()
+    assert plain.key() != rated.key()
+    assert "rate" not in plain.key()

@@ -299,3 +299,26 @@ def test_a_full_disk_is_said_and_leaves_no_hits(kilobytes: int, tmp_path: Path) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, 0.0, -1.0])
+def test_rates_in_a_file_are_finite_and_positive(tmp_path: Path, wrong: float) -> None:
+    form = PxdFormat(pxd_small(rate=[0.5, 1.5]))
+    path = tmp_path / "a.hdf5"
+    assert form.toy(path, 3).ranges["rate"][0] >= 0.5
+    batch = form.read(path, 1, 3)
+    assert batch.cond["rate"].shape == (2, 1)
+    assert torch.equal(
+        batch.cond["rate"], torch.cat([b.cond["rate"] for b in form.iterate(path, 2)])[1:]
+    )
+    with h5py.File(path, "a") as file:
+        file["rate"][1] = wrong
+    with pytest.raises(FormatError, match="key 'rate'"):
+        form.header(path)
+    with h5py.File(path, "a") as file:
+        del file["rate"]
+        file["rate"] = np.ones(2, np.float32)
+    with pytest.raises(FormatError, match=r"expected \(3,\) for 3 events"):
+        form.header(path)
+    with pytest.raises(UserError, match="lack the condition 'rate'"):
+        form.write(path, Batch(batch.x))

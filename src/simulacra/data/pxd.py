@@ -18,11 +18,12 @@ import torch
 from simulacra.core import Batch, Conditions, Spec, UserError
 from simulacra.data.base import EventDataModule, Loading, View
 from simulacra.data.cache import file_hashes
-from simulacra.data.file_data import TEST_FRACTION, Files, permutation
+from simulacra.data.file_data import TEST_FRACTION, Files, fields_of, permutation
 from simulacra.data.pxd_files import PxdFiles, converted, locate, synthetic
 from simulacra.data.pxd_synthetic import PxdBackground
-from simulacra.data.source import Part, Source
+from simulacra.data.source import FieldSource, Part
 from simulacra.formats import pxd_hdf5
+from simulacra.formats.base import FileInfo
 from simulacra.formats.pxd import PxdFormat
 from simulacra.formats.pxd_hits import Hits
 from simulacra.physics.pxd import PxdObservables
@@ -34,7 +35,7 @@ MEMORY_HITS = 2**26
 _SPLIT_SEED, _VALIDATION_SEED = 2022, 2023
 
 
-class HitSource(Source):
+class HitSource(FieldSource):
     """Events of one or several files of hits; small files are held in memory, as lists.
 
     Args:
@@ -49,9 +50,8 @@ class HitSource(Source):
         small = sum(info.shapes["sensor"][0] for info in infos) <= MEMORY_HITS
         parts = [format.reduce(pxd_hdf5.read(path)) for path in self.paths] if small else []
         self._memory = Hits.cat(parts) if small else None
-        self.weight = Batch.cat(
-            [Batch(torch.zeros(info.n, 0), weight=format.weights(info.path)) for info in infos]
-        ).weight
+        fields = Batch.cat([self._fields(info) for info in infos])
+        self.cond, self.event, self.weight = fields.cond, fields.event, fields.weight
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -64,8 +64,15 @@ class HitSource(Source):
 
     def take(self, index: Sequence[int]) -> Batch:
         """The events ``index``, in that order, as images ``(n, S, rows, cols)`` [ADU]."""
-        weight = None if self.weight is None else self.weight[torch.as_tensor(index)]
-        return Batch(self.hits(index).to_dense(self.format.sensors), weight=weight)
+        chosen = torch.as_tensor(index)
+        weight = None if self.weight is None else self.weight[chosen]
+        cond = {name: values[chosen] for name, values in self.cond.items()}
+        return Batch(self.hits(index).to_dense(self.format.sensors), cond, weight=weight)
+
+    def _fields(self, info: FileInfo) -> Batch:
+        """Events of a file without their hits."""
+        cond, weight = self.format.conditions(info.path), self.format.weights(info.path)
+        return Batch(torch.zeros(info.n, 0), cond, weight=weight)
 
     def _event(self, number: int) -> Hits:
         file = int(np.searchsorted(self.starts, number, side="right")) - 1
@@ -79,6 +86,9 @@ class PxdDataModule(EventDataModule):
     Args:
         spec: Makes the spec of the sensors with the given names.
         sensors: Names of the sensors that are shown, or None for those of the data set.
+        rate: Smallest and largest rate of the background, which makes the rate of an event a condition:
+            synthetic events are drawn uniformly from that range, files must hold ``rate``. None: synthetic
+            events are all of rate 1, and files need not hold any.
         background: Settings of the synthetic events.
         events: Number of synthetic events of the parts ``train`` and ``test``.
         loading, view: As of the base class.
@@ -91,6 +101,7 @@ class PxdDataModule(EventDataModule):
         self,
         spec: Callable[..., Spec],
         sensors: Sequence[str] | None,
+        rate: Sequence[float] | None,
         background: PxdBackground,
         events: Mapping[str, int],
         loading: Loading,
@@ -101,8 +112,11 @@ class PxdDataModule(EventDataModule):
         super().__init__(loading, view)
         if set(events) != {"train", "test"}:
             raise UserError(f"data.events has the numbers train and test, got {sorted(events)}")
-        self._format = PxdFormat(spec() if sensors is None else spec(sensors))
-        self.background = replace(background, sensors=tuple(sorted(self._format.sensors)))
+        chosen = {} if sensors is None else {"sensors": sensors}
+        self._format = PxdFormat(spec(rate=rate, **chosen))
+        self.background = replace(
+            background, sensors=tuple(sorted(self._format.sensors)), rate=rate
+        )
         self.events = dict(events)
         self.root, self.files = None if root is None else Path(root), files
         self._found: PxdFiles | None = None
@@ -179,12 +193,20 @@ class PxdDataModule(EventDataModule):
     def conditions(
         self, n: int, generator: torch.Generator | None = None, part: str = "test"
     ) -> Conditions:
-        """Nothing is asked of a generator but the number of events."""
-        return Conditions(n)
+        """Rates of ``n`` events drawn from a part; without rates nothing is asked but the number."""
+        if not self.native_spec.conditions:
+            return Conditions(n)
+        chosen = self.part(part)
+        index = chosen.index[chosen.draw(n, generator)]
+        return Conditions(n, {name: v[index] for name, v in fields_of(chosen).items()})
 
     def trained_range(self) -> dict[str, tuple[float, float]]:
-        """There are no conditions, so no ranges."""
-        return {}
+        """Range of the rate in the training part; without rates nothing is opened."""
+        if not self.native_spec.conditions:
+            return {}
+        part = self.part("train")
+        found = {name: values[part.index] for name, values in fields_of(part).items()}
+        return {name: (float(values.min()), float(values.max())) for name, values in found.items()}
 
     def write_toy(self, folder: Path | str, n: int, seed: int = 0) -> None:
         """Write toy lists of hits, ``n`` events each, to be found with ``root=folder``."""

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from simulacra.core import UserError
 from simulacra.core.files import private_folder
 from simulacra.data.cache import cache_root
@@ -147,8 +149,9 @@ def write_synthetic(
         "settings": f"{background.key()} events={start}+{n}",
     }
     with format.sparse_writer(path, attributes) as writer:
-        for hits in background.events(start, n):
-            writer.append_hits(format.reduce(hits))
+        for index, hits in enumerate(background.events(start, n), start):
+            rate = torch.tensor([[background.rate_of(index)]])
+            writer.append_hits(format.reduce(hits), {"rate": rate})
 
 
 def _name(format: PxdFormat, kind: str, content: str) -> str:

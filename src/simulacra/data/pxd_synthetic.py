@@ -6,11 +6,13 @@ Crossings of sensor ``s`` by background component ``k`` are Poisson with rate
 .. math:: \lambda_{sk} = c\, R_s \frac{f_k m_k(\varphi_s)}{\sum_j f_j m_j(\varphi_s) y_j}\, g_k\, g_{layer},
    \qquad g_k = e^{\sigma_k n_k - \sigma_k^2 / 2},
 
-where :math:`R_s` is the published mean number of fired pixels of the sensor, :math:`f_k` the
-component's share, :math:`m_k` how it varies around the beam and :math:`y_k` the mean number of
-pixels that one crossing fires. The factors :math:`g_k`, and :math:`g_{layer} = e^{0.08 n}` of the
-outer layer, are drawn once per event and shared by all sensors: they correlate the occupancies. How
-a crossing becomes charge is told in :mod:`simulacra.data.pxd_response`.
+where :math:`c` is the ``scale`` times the rate of the event, which is drawn uniformly from a range
+where one is given and 1 otherwise, :math:`R_s` is the published mean number of fired pixels of the
+sensor, :math:`f_k` the component's share, :math:`m_k` how it varies around the beam and :math:`y_k`
+the mean number of pixels that one crossing fires. The factors :math:`g_k`, and
+:math:`g_{layer} = e^{0.08 n}` of the outer layer, are drawn once per event and shared by all
+sensors: they correlate the occupancies. How a crossing becomes charge is told in
+:mod:`simulacra.data.pxd_response`.
 
 Note:
     The rates are fitted to the published marginals, so that agreement with them is by construction
@@ -33,6 +35,7 @@ from simulacra.core import UserError
 from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Positive, Whole
 from simulacra.data.pxd_response import NOISE_RATE, Draw, SensorTable, digitise, photons, tracks
+from simulacra.formats.pxd import check_rate
 from simulacra.formats.pxd_hits import Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS, azimuth, layer_of
 from simulacra.physics.pxd_reference import pxd_reference
@@ -82,6 +85,7 @@ class PxdBackground:
         without: Names of components that are switched off.
         phase: Angle by which the background is rotated around the beam [rad].
         sensors: Numbers of the sensors that are read out.
+        rate: Smallest and largest rate of an event, on top of ``scale``; None: 1 for all events.
     """
 
     seed: Whole = 0
@@ -89,6 +93,7 @@ class PxdBackground:
     without: Sequence[str] = ()
     phase: float = 0.0
     sensors: Sequence[int] = tuple(range(len(SENSORS)))
+    rate: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         names = [component.name for component in COMPONENTS]
@@ -99,6 +104,8 @@ class PxdBackground:
             )
         if self.scale < 0 or not math.isfinite(self.scale):
             raise UserError(f"the scale of the background is a positive number, got {self.scale}")
+        if self.rate is not None:
+            check_rate(self.rate)
         if not self.sensors or list(self.sensors) != sorted(set(self.sensors)):
             raise UserError(
                 f"sensors are rising numbers without repetition, got {list(self.sensors)}"
@@ -121,13 +128,13 @@ class PxdBackground:
         return torch.tensor(rows, dtype=torch.float64) * on
 
     def event(self, index: int) -> Hits:
-        """Event number ``index`` as a list of hits."""
+        """Event number ``index`` as a list of hits, at the rate :meth:`rate_of` it."""
         draw = Draw(self._generator(index))
         sigma = torch.tensor([component.sigma for component in COMPONENTS])
         common = (sigma * draw.normal(len(COMPONENTS)) - sigma.square() / 2).exp()
         outer = torch.tensor([float(layer_of(number)) for number in self.sensors])
         factor = common * (OUTER_SIGMA * draw.normal(1) * outer).exp()[:, None]  # (S, components)
-        counts = draw.poisson(self.rates().float() * factor)
+        counts = draw.poisson((self.rates() * self.rate_of(index)).float() * factor)
         photon = torch.tensor([component.photon for component in COMPONENTS])
         table = SensorTable.of(self.sensors)
         deposits = [
@@ -136,6 +143,15 @@ class PxdBackground:
         ]
         return self._hits(*digitise(deposits, len(self.sensors), draw))
 
+    def rate_of(self, index: int) -> float:
+        """Rate of event number ``index``, a float32 number; its hits take nothing from the same draw."""
+        if self.rate is None:
+            return 1.0
+        low, high = self.rate
+        word = hashlib.sha256(f"rate {self.seed} {index}".encode()).digest()[:7]
+        share = int.from_bytes(word, "little") / 2**56
+        return float(np.float32(low + (high - low) * share))
+
     def events(self, start: int, n: int) -> Iterator[Hits]:
         """Events ``start`` to ``start + n - 1``, one after the other."""
         for index in range(start, start + n):
@@ -143,9 +159,10 @@ class PxdBackground:
 
     def key(self) -> str:
         """Text that names all settings, for caches and provenance."""
+        rate = "" if self.rate is None else f" rate={[float(number) for number in self.rate]}"
         return (
             f"pxd-background-1 seed={self.seed} scale={self.scale!r} without={sorted(self.without)} "
-            f"phase={self.phase!r} sensors={list(self.sensors)}"
+            f"phase={self.phase!r} sensors={list(self.sensors)}{rate}"
         )
 
     def _generator(self, index: int) -> torch.Generator:

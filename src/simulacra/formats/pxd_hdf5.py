@@ -4,14 +4,15 @@ events are kept.
 The file has one entry per fired pixel under ``sensor`` (uint8, 0 to 39), ``u`` (uint8), ``v``
 (uint16) and ``charge`` [ADU] (uint8, uint16 where several pixels are summed), and under
 ``event_offsets`` (int64, events + 1) where each event starts. Within an event hits rise by sensor,
-then u, then v. Event weights may stand under ``weight``, as in every HDF5 file. The attributes
+then u, then v. Event weights may stand under ``weight``, as in every HDF5 file, and the conditions
+of the events under their names, such as ``rate`` (float32, events). The attributes
 ``rows`` and ``cols`` say how many cells a sensor has, ``sensors`` which ones were read out,
 ``layout`` and ``version`` that the file is one of these.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +20,21 @@ import h5py
 import numpy as np
 from torch import Tensor
 
-from simulacra.core import Batch, FormatError, UserError
+from simulacra.core import Batch, Field, FormatError, UserError
 from simulacra.core.files import cannot_write
 from simulacra.core.signals import held
 from simulacra.core.weights import check_weight
 from simulacra.formats.base import FileInfo
 from simulacra.formats.cleaning import Cleaning
-from simulacra.formats.hdf5 import WEIGHT, attribute, open_hdf5, read_weight
-from simulacra.formats.hdf5_data import dataset, stored
+from simulacra.formats.hdf5 import (
+    WEIGHT,
+    attribute,
+    check_finite,
+    open_hdf5,
+    read_weight,
+    tensor,
+)
+from simulacra.formats.hdf5_data import dataset, numbers, stored
 from simulacra.formats.hdf5_writer import SinkWriter
 from simulacra.formats.pxd_hits import COLUMNS, Array, Hits
 from simulacra.formats.pxd_sensors import COLS, ROWS, SENSORS
@@ -44,8 +52,10 @@ class Layout:
     sensors: tuple[int, ...]
 
 
-def header(path: Path) -> tuple[FileInfo, Layout]:
-    """Check keys, types, lengths and offsets; returns what the file holds, and of which sensors."""
+def header(path: Path, wanted: Sequence[Field] = ()) -> tuple[FileInfo, Layout]:
+    """Check keys, types, lengths, offsets and the conditions that are wanted; returns what the file
+    holds, and of which sensors.
+    """
     with open_hdf5(path) as file:
         layout = _check_layout(file, path)
         offsets = _offsets(file, path)
@@ -53,7 +63,10 @@ def header(path: Path) -> tuple[FileInfo, Layout]:
         shapes = {key: tuple(dataset(file, path, key).shape) for key in (OFFSETS, *COLUMNS)}
         if read_weight(file, path, n, False) is not None:
             shapes[WEIGHT] = (n,)
-        return FileInfo(path, n, shapes), layout
+        found = {field.name: _condition(file, path, field, n) for field in wanted}
+        ranges = {name: (float(v.min()), float(v.max())) for name, v in found.items()}
+        shapes |= dict.fromkeys(found, (n,))
+        return FileInfo(path, n, shapes, ranges), layout
 
 
 def read(
@@ -88,6 +101,13 @@ def weights(path: Path, start: int = 0, stop: int | None = None) -> Tensor | Non
         return read_weight(file, path, n, False, min(start, n), n if stop is None else min(stop, n))
 
 
+def conditions(path: Path, wanted: Sequence[Field]) -> dict[str, Tensor]:
+    """Conditions of all events by name, float32 ``(n, 1)``, all finite and in their range."""
+    with open_hdf5(path) as file:
+        n = len(dataset(file, path, OFFSETS)) - 1
+        return {field.name: tensor(_condition(file, path, field, n))[:, None] for field in wanted}
+
+
 class SparseWriter(SinkWriter):
     """Streams events into extendable, compressed arrays.
 
@@ -97,6 +117,7 @@ class SparseWriter(SinkWriter):
         shape: Rows and columns of a sensor.
         threshold: Charges below it are dropped [ADU].
         attributes: Provenance, stored as attributes of the file.
+        conditions: Names of the conditions that are stored with each event.
     """
 
     def __init__(
@@ -106,8 +127,10 @@ class SparseWriter(SinkWriter):
         shape: tuple[int, int],
         threshold: float,
         attributes: Mapping[str, str | int | float],
+        conditions: Sequence[str] = (),
     ) -> None:
         super().__init__(path)
+        self.conditions: dict[str, list[Array]] = {name: [] for name in conditions}
         self.sensors, self.shape, self.threshold, self.attributes = (
             sensors,
             shape,
@@ -125,11 +148,17 @@ class SparseWriter(SinkWriter):
             check_weight(batch.weight, len(batch))
             self.weights.append(batch.weight.float().cpu())
         self.append_hits(
-            Hits.from_dense(batch.x.detach().cpu().float(), self.sensors, self.threshold)
+            Hits.from_dense(batch.x.detach().cpu().float(), self.sensors, self.threshold),
+            batch.cond,
         )
 
-    def append_hits(self, hits: Hits) -> None:
-        """Write events that are lists already."""
+    def append_hits(self, hits: Hits, cond: Mapping[str, Tensor] | None = None) -> None:
+        """Write events that are lists already, and their conditions ``(n, 1)``."""
+        missing = self.conditions.keys() - (cond or {}).keys()
+        if missing:
+            raise UserError(
+                f"cannot write {self.path}: its events lack the condition {min(missing)!r}"
+            )
         if hits.shape != self.shape:
             raise UserError(
                 f"cannot write {self.path}: sensors are {hits.shape}, the file has {self.shape}"
@@ -138,6 +167,8 @@ class SparseWriter(SinkWriter):
             raise UserError(
                 f"cannot write {self.path}: a pixel holds {int(hits.charge.max())} ADU, 8 bits end at 255"
             )
+        for name, values in self.conditions.items():
+            values.append((cond or {})[name].detach().cpu().float().numpy().reshape(len(hits)))
         self.offsets.append(hits.offsets[1:] + self.offsets[-1][-1])
         self.pending.append(hits)
         if sum(len(part.charge) for part in self.pending) >= _CHUNK:
@@ -172,6 +203,7 @@ class SparseWriter(SinkWriter):
         lists = {OFFSETS: np.concatenate(self.offsets)}
         if self.weights:
             lists[WEIGHT] = np.concatenate(self.weights)
+        lists |= {name: np.concatenate(v) for name, v in self.conditions.items() if v}
         for key, values in lists.items():
             self.file.create_dataset(key, data=values, compression="gzip", shuffle=True)
             self.sink.check()
@@ -239,6 +271,23 @@ def _offsets(file: h5py.File, path: Path) -> Array:
     if offsets[0] != 0 or offsets[-1] != hits or (np.diff(offsets) < 0).any():
         raise FormatError(f"{path}: key {OFFSETS!r} must rise from 0 to the number of hits, {hits}")
     return offsets
+
+
+def _condition(file: h5py.File, path: Path, field: Field, n: int) -> Array:
+    """Values ``(n,)`` of a condition, checked against its lower bound."""
+    data = dataset(file, path, field.name, f"hits with the condition {field.name!r}")
+    if data.shape != (n,):
+        raise FormatError(
+            f"{path}: key {field.name!r} has shape {tuple(data.shape)}, expected ({n},) for {n} events"
+        )
+    values = numbers(data, path, field.name, 0, n)
+    check_finite(path, field.name, values, 0)
+    if field.low is not None and values.min() < field.low:
+        raise FormatError(
+            f"{path}: key {field.name!r} holds {values.min():.6g}, expected {field.low:g} {field.unit} "
+            "or more"
+        )
+    return values
 
 
 def _column(file: h5py.File, path: Path, key: str, start: int, stop: int) -> Array:
