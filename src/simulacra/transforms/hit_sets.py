@@ -6,8 +6,9 @@ The number :math:`n_s` of hits in sensor :math:`s` at the background rate :math:
    L L^T = C(r) = A + \mathrm{diag}(d_s) / r,
 
 where :math:`m_s` are means, :math:`A` is what fluctuates with the whole event and :math:`d_s / r` what
-fluctuates in a sensor by itself, as the square of a Poisson error relative to its mean does. So the numbers
-follow the rate beyond the range of training, and what is left to learn is about normal and uncorrelated.
+fluctuates in a sensor by itself: with a Poisson number of clusters of :math:`k` hits at rate 1
+:math:`d_s = \langle k^2 \rangle / (\langle k \rangle \langle n_s \rangle)`. So the numbers follow the rate
+beyond the range of training, and what is left to learn is about normal and uncorrelated.
 
 Hits that touch (:mod:`simulacra.core.clusters`) are a cluster; one of more than ``points`` hits is cut into
 pieces in the order of its rows. A cluster has a seed, its largest charge, and the number of its hits: their
@@ -90,32 +91,32 @@ class HitSets(Transform):
                 clusters.append(found[0])
                 hits.append(found[1])
                 seen += len(found[1])
-        self._fit_counts(torch.cat(counts).double(), torch.cat(rates).double())
-        self._fit_clusters(torch.cat(clusters), torch.cat(hits))
+        lump = self._fit_clusters(torch.cat(clusters), torch.cat(hits))
+        self._fit_counts(torch.cat(counts).double(), torch.cat(rates).double(), lump)
 
-    def _fit_counts(self, counts: Tensor, rate: Tensor) -> None:
+    def _fit_counts(self, counts: Tensor, rate: Tensor, lump: Tensor) -> None:
+        """From hits ``(n, S)`` of events at rates ``(n,)``, and the mean square of the hits of a cluster
+        over their mean ``(S,)``.
+        """
         value = ((counts + 0.5) / rate[:, None]).log()
         left = value - value.mean(0)
         shared = left.T @ left / len(left)
-        inverse = 1 / rate
-        lever = inverse - inverse.mean()
-        spread = lever.square().mean()
-        total = shared.diagonal()
-        own = torch.zeros_like(total)
-        if float(spread) > 1e-6:  # at one rate alone nothing tells the two apart
-            slope = (lever[:, None] * left.square()).mean(0) / spread
-            own = slope.clamp_min(0).minimum(total / inverse.mean())
-        size, axes = torch.linalg.eigh(shared - torch.diag(own * inverse.mean()))
+        mean = (counts / rate[:, None]).mean(0).clamp_min(0.5)
+        inverse = (1 / rate).mean()
+        own = (lump / mean).minimum(shared.diagonal() / inverse)
+        size, axes = torch.linalg.eigh(shared - torch.diag(own * inverse))
         self.offset.copy_(value.mean(0))
         self.shared.copy_((axes * size.clamp_min(NARROWEST)) @ axes.T)
         self.own.copy_(own)
         share = counts / (self.rows * self.cols)
         self.density.copy_(torch.stack([share.mean(), share.std(correction=0).clamp_min(1e-6)]))
 
-    def _fit_clusters(self, clusters: Tensor, hits: Tensor) -> None:
-        """From clusters and hits as of :meth:`_clusters`."""
+    def _fit_clusters(self, clusters: Tensor, hits: Tensor) -> Tensor:
+        """From clusters and hits as of :meth:`_clusters`; returns the mean square of the hits of a
+        cluster over their mean in each sensor, float64 ``(S,)``.
+        """
         if not len(clusters):
-            return
+            return torch.ones(self.sensors, dtype=torch.float64)
         generator = torch.Generator().manual_seed(0)
         spread = draws.uniform((len(clusters), 3), clusters.double(), generator)
         self.seeds.fit(clusters[:, 2:5].double() + spread)
@@ -123,9 +124,13 @@ class HitSets(Transform):
         self.charges.fit(charge + draws.uniform(charge.shape, charge, generator))
         away = hits[:, 1:3].double().square().mean(0) + 1 / 12
         self.scale.copy_(away.sqrt())
-        total = torch.zeros(self.sensors).index_add(0, clusters[:, 1], clusters[:, 4].float())
-        number = torch.bincount(clusters[:, 1], minlength=self.sensors)
+        size = clusters[:, 4].double()
+        number, total, square = (
+            torch.bincount(clusters[:, 1], size**power, minlength=self.sensors)
+            for power in range(3)
+        )
         self.size.copy_((total / number.clamp_min(1)).clamp_min(1))
+        return (square / total.clamp_min(1)).clamp_min(1)
 
     def count(self, x: Tensor) -> Tensor:
         """Hits per sensor ``(B, S)`` of images."""
