@@ -13,8 +13,9 @@ beyond the range of training, and what is left to learn is about normal and unco
 Hits that touch (:mod:`simulacra.core.clusters`) are a cluster; one of more than ``points`` hits is cut into
 pieces in the order of its rows. A cluster has a seed, its largest charge, and the number of its hits: their
 row, column and number come as normal scores over all clusters of the fit, its hits as rows and columns
-relative to the seed's and the normal score of the charge. Whole numbers are spread uniformly over a unit in
-training. Clusters are told apart by their sensor and see how densely it is hit.
+relative to the seed's and the normal score of the charge. Whole numbers are spread uniformly in
+training, over a unit or, around the seed, part of one. Clusters are told apart by their sensor and see
+how densely it is hit.
 
 Back, hits are snapped to their cells, charges to whole ADU; what falls into one cell adds up to the largest
 charge that a cell can hold. Events that were normalised come back as they are.
@@ -35,6 +36,8 @@ from simulacra.transforms.maps.quantile import QuantileMap
 
 FIT_HITS = 500_000
 """Hits whose clusters set scales, at most; the numbers of hits of all events do."""
+WITHIN = 0.4
+"""Part of a cell over which a hit is spread in training: what is generated may miss by the rest of it."""
 NARROWEST = 1e-4
 """Smallest variance of logarithms of numbers of hits."""
 
@@ -196,7 +199,7 @@ class HitSets(Transform):
     def _points(self, hits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Network's view of hits ``(n, 4)`` as of :meth:`_clusters`, ``(n, 3)``."""
         noise = self._noise((len(hits), 3), self.scale, generator)
-        place = (hits[:, 1:3] + noise[:, :2] - 0.5) / self.scale
+        place = (hits[:, 1:3] + WITHIN * (noise[:, :2] - 0.5)) / self.scale
         return torch.cat([place, self.charges(hits[:, 3:] + noise[:, 2:])], 1)
 
     def _noise(

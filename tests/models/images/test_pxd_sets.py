@@ -119,7 +119,7 @@ def test_a_loss_counts_events_by_their_weights(untrained: PXDSets) -> None:
 
 @pytest.mark.smoke
 def test_a_short_training_learns_the_shape_of_clusters_in_each_sensor() -> None:
-    """Share of neighbours along v among all, by sensor: true is 0.96 and 0.05, without a sensor's context 0.5."""
+    """Share of neighbours along v by sensor: true is 0.96 and 0.05, without a sensor's context 0.5."""
     along_v, along_u = learnt(0)
     assert along_v > 0.65
     assert along_u < 0.4
