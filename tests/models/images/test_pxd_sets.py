@@ -83,6 +83,18 @@ def test_no_two_clusters_touch_where_there_is_room(untrained: PXDSets) -> None:
     assert len(none.group) == 0
 
 
+def test_the_largest_charge_of_a_cluster_is_its_seed(untrained: PXDSets) -> None:
+    mask = torch.arange(5) < torch.tensor([[1], [3], [5]])
+    with torch.no_grad():
+        points = untrained._points(
+            mask, torch.zeros(3, untrained.sensor.embedding_dim + 4), generator()
+        )
+    top = points[..., 2].masked_fill(~mask, -torch.inf).argmax(1)
+    assert bool((points[torch.arange(3), top, :2] == 0).all())
+    assert not bool((points[2, :, :2] == 0).all())
+    assert float(points[~mask].abs().max()) == 0
+
+
 def correlation(counts: Tensor) -> float:
     matrix = torch.corrcoef(counts.double().T)
     return float(matrix[tuple(torch.triu_indices(len(matrix), len(matrix), 1))].mean())

@@ -260,7 +260,9 @@ class PXDSets(GenerativeModule):
         return Found(group[owner], owner, cells, total.clamp_max(self.transform.largest)), failed
 
     def _points(self, mask: Tensor, context: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Hits of clusters ``(n, K, 3)``; clusters of like size together."""
+        """Hits of clusters ``(n, K, 3)``, the one of the largest charge at the seed; clusters of like size
+        together.
+        """
         noise = draws.normal((*mask.shape, 3), context, generator)
         points = torch.zeros_like(noise)
         for chosen, longest in by_length(mask):
@@ -270,6 +272,8 @@ class PXDSets(GenerativeModule):
             points[chosen, :longest] = self.solver.sample(
                 self.process.denoiser(network), start, generator
             )
+        top = points[..., 2].masked_fill(~mask, -torch.inf).argmax(1)
+        points[torch.arange(len(points), device=top.device), top, :2] *= 0.0  # NaN stays NaN
         return points
 
 
