@@ -6,7 +6,10 @@ diagonal neighbours too, 0 makes every hit a cluster of its own.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from simulacra.core import draws
@@ -25,26 +28,21 @@ def connected(grid: Tensor, row: Tensor, col: Tensor, reach: int = 1) -> Tensor:
     if not n or not reach:
         return torch.arange(n, device=grid.device)
     width, height = int(col.max()) + 1 + reach, int(row.max()) + 1 + reach
-    key, order = ((grid * height + row) * width + col).sort()
-    first, second = [], []
-    for step in range(reach + 1):
-        for side in range(-reach if step else 1, reach + 1):
-            wanted = key + step * width + side
-            place = torch.searchsorted(key, wanted).clamp_max(n - 1)
-            found = (key[place] == wanted).nonzero()[:, 0]
-            first.append(found)
-            second.append(place[found])
-    a, b = torch.cat(first), torch.cat(second)
-    label = torch.arange(n, device=grid.device)
-    while True:  # the smallest number spreads to neighbours, then along the numbers
-        low = label.scatter_reduce(0, a, label[b], "amin").scatter_reduce(0, b, label[a], "amin")
-        low = low[low]
-        if torch.equal(low, label):
-            break
-        label = low
-    found = torch.empty_like(label)
-    found[order] = label.unique(return_inverse=True)[1]
-    return found
+    cell = ((grid * height + row) * width + col).cpu().numpy()
+    order = np.argsort(cell, kind="stable")  # quick where hits are listed in order
+    key = cell[order]
+    padded = np.append(key, [np.iinfo(np.int64).max] * (2 * reach + 1))
+    pairs = []
+    for step in range(reach + 1):  # this row, then those below it
+        low = -reach if step else 1
+        start = np.searchsorted(key, key + (step * width + low)) if step else np.arange(1, n + 1)
+        for i in range(reach - low + 1):
+            touching = np.flatnonzero(padded[start + i] <= key + (step * width + reach))
+            pairs.append((order[touching], order[start[touching] + i]))
+    first, second = (np.concatenate(ends) for ends in zip(*pairs, strict=True))
+    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), (n, n))
+    label = connected_components(graph.tocsr(), directed=False)[1]
+    return torch.from_numpy(label).long().to(grid.device)
 
 
 def apart(

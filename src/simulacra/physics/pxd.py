@@ -258,9 +258,7 @@ class Fired:
     def clusters(self, shape: tuple[int, int]) -> Clusters:
         """Clusters of touching pixels, of sensors of ``shape`` rows and columns."""
         stack, cols = self.event * self.shape[1] + self.sensor, shape[1]
-        return find_clusters(
-            self.event, stack, self.pixel // cols, self.pixel % cols, self.charge, shape
-        )
+        return find_clusters(self.event, stack, self.pixel // cols, self.pixel % cols, self.charge)
 
 
 def _every(event: Tensor, counts: Tensor, stride: int) -> Tensor:

@@ -6,9 +6,7 @@ charge is asked of any pixel of a cluster (no seed), and clusters end at the sen
 number of pixels, its sizes along ``u`` and ``v`` are the rows and columns that it touches, its charge is the
 sum over its pixels.
 
-Pixels are kept as a sorted list: with rows of width :math:`W`, padded on both sides, the neighbours of pixel
-:math:`k` that come later are :math:`k + 1` and :math:`k + W - 1, k + W, k + W + 1`, found by bisection.
-No image is made, so that time and memory are those of the fired pixels.
+No image is made (:mod:`simulacra.core.clusters`), so that time and memory are those of the fired pixels.
 """
 
 from __future__ import annotations
@@ -17,12 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-Numbers = NDArray[np.int64]
+from simulacra.core.clusters import connected
 
 
 @dataclass(frozen=True)
@@ -44,9 +39,7 @@ class Clusters:
     charge: Tensor
 
 
-def find_clusters(
-    event: Tensor, stack: Tensor, u: Tensor, v: Tensor, charge: Tensor, shape: tuple[int, int]
-) -> Clusters:
+def find_clusters(event: Tensor, stack: Tensor, u: Tensor, v: Tensor, charge: Tensor) -> Clusters:
     """Clusters of fired pixels that are listed by image, row and column.
 
     Args:
@@ -55,13 +48,13 @@ def find_clusters(
         u: Its row, rising within an image.
         v: Its column, rising within a row.
         charge: Its charge ``(hits,)``.
-        shape: Rows and columns of an image.
     """
     if not len(charge):
         none = event.new_zeros(0)
         return Clusters(none, none, none, none, charge.new_zeros(0, dtype=torch.float64))
     rows, cols = (item.cpu().numpy() for item in (u, v))
-    label, count = _labels(stack.cpu().numpy(), rows, cols, shape)
+    label = connected(stack, u, v).cpu().numpy()
+    count = int(label.max()) + 1
     order = np.argsort(label, kind="stable")
     start = np.searchsorted(label[order], np.arange(count))
     last = np.append(start[1:], len(order)) - 1
@@ -75,23 +68,3 @@ def find_clusters(
     first = np.argsort(order[start])
     size, size_u, size_v, total = (torch.from_numpy(item[first]).to(event.device) for item in found)
     return Clusters(event[torch.from_numpy(order[start][first])], size, size_u, size_v, total)
-
-
-def _labels(
-    stack: Numbers, rows: Numbers, cols: Numbers, shape: tuple[int, int]
-) -> tuple[Numbers, int]:
-    """Cluster of each pixel, and how many there are."""
-    wide = shape[1] + 2
-    key = (stack * (shape[0] + 1) + rows) * wide + cols + 1
-    pixels = np.arange(len(key))
-    beside = np.flatnonzero(np.diff(key) == 1)
-    pairs = [(beside, beside + 1)]
-    below = np.searchsorted(key, key + (wide - 1))
-    padded = np.append(key, [np.iinfo(np.int64).max] * 3)
-    for step in range(3):
-        touching = padded[below + step] <= key + (wide + 1)
-        pairs.append((pixels[touching], below[touching] + step))
-    first, second = (np.concatenate(side) for side in zip(*pairs, strict=True))
-    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), (len(key), len(key)))
-    count, label = connected_components(graph.tocsr(), directed=False)
-    return label, int(count)
