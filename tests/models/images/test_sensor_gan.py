@@ -1,5 +1,5 @@
 """IEA-GAN and PE-GAN: published sizes, events apart from each other, whose weights move, what is recomputed,
-averaged generators, and a short training on images whose sensors fire together.
+and averaged generators.
 """
 
 from __future__ import annotations
@@ -12,41 +12,17 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Batch, Field, IncompatibleError, Spec, UserError
+from sensor_toys import SENSORS, generator, toy_events, toy_spec
+from simulacra.core import Batch, Field, IncompatibleError, UserError
 from simulacra.formats.pxd import pxd
 from simulacra.models.images.sensor_gan import SensorGAN
 from simulacra.nn import sensor_gan as networks
 from simulacra.nn.sensor_blocks import SelfAttention, StackNorm
 from simulacra.nn.spectral import estimates
-from simulacra.physics.correlation import spearman
-from simulacra.physics.pxd import correlation_difference
 from support import made
 
-SENSORS, ROWS, COLS = 4, 7, 16
 WIDER = ("net.channels=[16,16,8]", "critic.channels=[8,16,16]")
 """Channels of which no ReLU shuts all."""
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def toy_spec(sensors: int = SENSORS, rows: int = ROWS, cols: int = COLS) -> Spec:
-    return Spec(
-        "toy", "image", (sensors, rows, cols), "ADU", features=(Field("charge", "ADU", low=0.0, high=255.0),),
-        threshold=7.0, cut=7.0, sample_batch=64,
-    )  # fmt: skip
-
-
-def toy_events(n: int, seed: int) -> Batch:
-    """Sensors of different occupancy that vary together from event to event; log-normal charges."""
-    source = generator(seed)
-    level = torch.linspace(0.1, 0.4, SENSORS)
-    shared = torch.exp(0.4 * torch.randn(n, 1, generator=source)).clamp(max=2.2)
-    rate = (level * shared)[..., None, None]
-    fired = torch.rand(n, SENSORS, ROWS, COLS, generator=source) < rate
-    charge = torch.exp(3.3 + 0.5 * torch.randn(fired.shape, generator=source)).round().clamp(7, 255)
-    return Batch(torch.where(fired, charge, 0.0))
 
 
 def model(name: str = "iea_gan", *changes: str, seed: int = 0, **size: str) -> SensorGAN:
@@ -367,54 +343,3 @@ def test_other_data_and_weights_are_refused_in_one_sentence() -> None:
     module = model()
     with pytest.raises(UserError, match="StackNorm takes no weights"):
         module.critic_loss(module.encode(Batch(events.x, weight=torch.ones(2))))
-
-
-LEARNING = (
-    "net.shared=16", "net.latent=16", "net.channels=[32,32,16]", "critic.channels=[16,32,32]",
-    "critic.width=32", "critic.hidden=16", "critic.relations.hidden=32", "net.relations.hidden=16",
-    "transform.stride=4",
-)  # fmt: skip
-"""Changes of the small size for images of 7 x 16 pixels."""
-
-
-def occupancies(batch: Batch) -> Tensor:
-    return (batch.x > 0).double().mean((2, 3))
-
-
-def errors(module: SensorGAN, truth: Tensor) -> tuple[float, float]:
-    """Of the mean occupancies, relative, and of the correlations."""
-    found = occupancies(module.sample(400, generator=generator(7)))
-    mean = float((found.mean(0) / truth.mean(0) - 1).abs().mean())
-    return mean, correlation_difference(truth, found)
-
-
-def learned(seed: int, steps: int = 150) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Errors after and before a training."""
-    events, truth = toy_events(1000, 1), occupancies(toy_events(400, 2))
-    module: SensorGAN = made("iea_gan", toy_spec(), *LEARNING, size="small", seed=seed)
-    module.fit_transform([events])
-    before = errors(module, truth)
-    objectives = module.objectives()
-    optimizers = {name: o.optim.optimizer(o.parameters) for name, o in objectives.items()}
-    source = generator(seed)
-    for _ in range(steps):
-        index = torch.randint(len(events), (6,), generator=source)
-        latent = module.encode(events[index], source)
-        for name, objective in objectives.items():
-            objective.loss(latent, source)["loss"].backward()
-            optimizers[name].step()
-            module.zero_grad()
-    module.settle()
-    return errors(module, truth), before
-
-
-@pytest.mark.smoke
-def test_sensors_learn_to_fire_together_in_a_short_training() -> None:
-    """Four seeds reached 0.07 to 0.3 of the error of the occupancies at the start, and 0.84 to 0.93 of the
-    correlations' error of sensors that know nothing of each other, which is the mean correlation.
-    """
-    (mean, correlation), (before, _) = learned(seed=1)
-    truth = spearman(occupancies(toy_events(400, 2)))
-    independent = float(truth[~torch.eye(SENSORS, dtype=torch.bool)].mean())
-    assert mean < 0.4 * before
-    assert correlation < 0.95 * independent
