@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mean_flow_toys import MEAN, STRAIGHT, WIDTH, exact, generator, intervals, velocity
 from simulacra.core import Layout, UserError
 from simulacra.dynamics.bound import Bound
 from simulacra.dynamics.clouds import CloudNetwork, cloud_loss
@@ -28,45 +28,16 @@ from simulacra.dynamics.mean_flow import (
     slope,
     split_mean_flow,
 )
-from simulacra.dynamics.paths import OptimalTransportPath, along
+from simulacra.dynamics.paths import along
 from simulacra.dynamics.solvers import RK4, Euler, Heun, Mean, Midpoint
 from simulacra.nn.epic import EPiC
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.timed_mlp import TimedMLP
 from simulacra.nn.transformers import NormFormer
 
-MEAN, WIDTH = 0.7, 0.5
-STRAIGHT = OptimalTransportPath(0.0)
-Events = Callable[[torch.Generator], tuple[Tensor, Tensor | None]]
 GOALS = [Slope(), Slope(own=False), Split()]
 PROCESSES = [mean_flow(power=0.0), mean_flow(own=False, power=0.0), mean_flow(), split_mean_flow()]
 NAMES = ["improved", "first", "tamed", "split"]
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def spread(t: Tensor) -> Tensor:
-    """Standard deviation of the points at a time."""
-    return ((t * WIDTH).square() + (1 - t).square()).sqrt()
-
-
-def carried(x: Tensor, t: Tensor, s: Tensor) -> Tensor:
-    """The flow of N(MEAN, WIDTH^2) from one time to another."""
-    return s * MEAN + spread(s) / spread(t) * (x - t * MEAN)
-
-
-def velocity(x: Tensor, t: Tensor) -> Tensor:
-    """Its velocity."""
-    return MEAN + (t * WIDTH**2 - (1 - t)) / spread(t).square() * (x - t * MEAN)
-
-
-def exact(x: Tensor, t: Tensor, length: Tensor) -> Tensor:
-    """Its mean velocity over times and lengths ``(B,)``, the velocity where the length is zero."""
-    t, length = along(t, x), along(length, x)
-    mean = (carried(x, t, t + length) - x) / torch.where(length == 0, 1.0, length)
-    return torch.where(length == 0, velocity(x, t), mean)
 
 
 def network_of(mean: MeanVelocity, predicts: MeanPrediction) -> Network:
@@ -81,14 +52,6 @@ def network_of(mean: MeanVelocity, predicts: MeanPrediction) -> Network:
         return (mean(x, t, length) - none) / (one - none)
 
     return network
-
-
-def intervals(n: int = 50) -> tuple[Tensor, Tensor, Tensor]:
-    """Points of the flow, and the ends of intervals that are not empty."""
-    x = torch.randn(n, 1, generator=generator(), dtype=torch.float64)
-    times = torch.rand(n, 2, generator=generator(1), dtype=torch.float64)
-    t, s = times.min(1).values, times.max(1).values + 0.05
-    return along(t, x) * MEAN + spread(along(t, x)) * x, 0.95 * t, 0.95 * s
 
 
 def test_the_closed_form_is_the_velocity_that_a_solver_averages() -> None:

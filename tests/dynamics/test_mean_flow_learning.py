@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from mean_flow_toys import MEAN, STRAIGHT, WIDTH, exact, generator, intervals
 from simulacra.core import Layout
 from simulacra.dynamics.denoiser import Velocity
 from simulacra.dynamics.diffusion import Diffusion, flow_matching
@@ -21,11 +23,7 @@ from simulacra.dynamics.mean_flow import (
 from simulacra.dynamics.solvers import Euler, Mean, Solver
 from simulacra.nn.timed_mlp import TimedMLP
 
-MEAN, WIDTH = 0.7, 0.5
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+Events = Callable[[torch.Generator], tuple[Tensor, Tensor | None]]
 
 
 def ring(angle: Tensor, context: Tensor, g: torch.Generator) -> Tensor:
