@@ -31,7 +31,7 @@ from simulacra.cli.main import main
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FENCE = re.compile(
-    r"^(?:<!-- (?P<note>.+?) -->\n)?```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<note>(?:(?!-->).)+?) -->\n)?```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<text>.*?)^```$",
     re.M | re.S,
 )
 TITLE = re.compile(r'title="([^"]+)"')

@@ -55,7 +55,7 @@ def test_every_model_has_a_size_for_two_cores() -> None:
         assert config["name"] == name
 
 
-@pytest.mark.parametrize("group", ["model", "data"])
+@pytest.mark.parametrize("group", [pytest.param("model", marks=pytest.mark.grid), "data"])
 def test_the_class_of_a_choice_is_that_of_its_composition(group: str) -> None:
     for name, config in load_choices(group, choices(group)).items():
         assert target(group, name) == config["_target_"]

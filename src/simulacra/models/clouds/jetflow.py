@@ -117,7 +117,7 @@ class JetFlow(CloudModel):
     ) -> Tensor:
         made = self.draw_points(mask, context, generator)
         true, found = (self.transform.raw_mass(x, mask) for x in (points, made))
-        spread = true.var(correction=0).clamp_min(1e-12)
+        spread = latent.mean((true - latent.mean(true)).square()).clamp_min(1e-12)
         return latent.mean((found - true).square() / spread).to(points.dtype)
 
     def _ordered(self, latent: Latent) -> tuple[Tensor, Tensor]:
