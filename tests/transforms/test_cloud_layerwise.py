@@ -81,7 +81,7 @@ def test_drawn_numbers_of_layers_are_imposed_exactly() -> None:
     torch.testing.assert_close(held, energy[:, :5], rtol=1e-4, atol=1e-9)
 
 
-def test_a_calibrated_number_of_points_keeps_the_shares_of_the_layers() -> None:
+def test_a_calibrated_number_of_points_keeps_shares_and_energies_of_the_layers() -> None:
     transform, batch = layerwise(), events()
 
     class Double:
@@ -92,15 +92,24 @@ def test_a_calibrated_number_of_points_keeps_the_shares_of_the_layers() -> None:
 
     transform.__dict__["_modules"].pop("occupancy")
     transform.occupancy = Double()  # type: ignore[assignment]
-    event = transform(batch).x["event"]
-    changed = transform.recounted(event, batch.conditions())
-    one, two = (
-        transform.counts(transform.numbers(e, batch.conditions())) for e in (event, changed)
-    )
-    held = (2 * one).amax(1) <= 24  # as many as a shower may have
-    assert int(held.sum()) > 150
-    assert torch.equal(two[held], 2 * one[held])
-    assert torch.equal(changed[:, 5:], event[:, 5:])
+    event, cond = transform(batch).x["event"], batch.conditions()
+    columns = transform.numbers(event, cond)
+    told, number = transform.counts(columns), transform.mask(event, cond).sum(1)
+    held = 2 * told.sum(1) <= transform.size  # as many as a shower may have
+    assert int(held.sum()) > 50
+    count, energy = transform.layer_numbers(columns, number)
+    assert torch.equal(number[held], 2 * told.sum(1)[held])
+    assert torch.equal(count[held], 2 * told[held])
+    torch.testing.assert_close(energy, transform.layer_numbers(columns, told.sum(1))[1])
+
+
+def test_layers_that_lose_their_points_leave_their_energy_to_the_others() -> None:
+    transform, batch = layerwise(), events()
+    columns = transform.numbers(transform(batch).x["event"], batch.conditions())
+    count, energy = transform.layer_numbers(columns, torch.full((len(batch),), 3))
+    assert bool((energy[count == 0] == 0).all())
+    whole = transform.layer_numbers(columns, transform.counts(columns).sum(1))[1].sum(1)
+    torch.testing.assert_close(energy.sum(1), whole)
 
 
 def test_a_number_of_points_that_is_given_is_refused() -> None:

@@ -77,26 +77,26 @@ class LayerwiseCloudTransform(LayeredCloudTransform):
         return spread.floor().nan_to_num(0.0).clamp(0, self.size).long()
 
     def mask(self, event: Tensor, cond: Conditions) -> Tensor:
-        """See :meth:`~simulacra.transforms.cloud.CloudTransform.mask`; of all layers together."""
+        """See :meth:`~simulacra.transforms.cloud.CloudTransform.mask`; the calibrated number of points."""
         number = self.counts(self.numbers(event, cond)).sum(1, keepdim=True)
+        if self.occupancy.active:
+            number = self.occupancy(number[:, 0].to(event)).round().long()[:, None]
         return torch.arange(self.size, device=event.device) < number
 
     def recounted(self, event: Tensor, cond: Conditions) -> Tensor:
-        """Normalised numbers of the event with the calibrated number of points, in the same shares."""
-        if not self.occupancy.active:
-            return event
-        columns = self.numbers(event, cond)
-        count = self.counts(columns)
-        wanted = self.occupancy(count.sum(1).to(columns)).round().long()
-        made = (whole_shares(count.double(), wanted) + 0.5).to(columns)
-        changed = self._rescaled(torch.cat([made, columns[:, self.layers :]], 1), cond.values, -1)
-        return torch.cat([self.event(changed)[:, : self.layers], event[:, self.layers :]], 1)
+        """The numbers as they are: energies are sums over the points that they tell of, and the mask alone
+        has the calibrated number.
+        """
+        return event
 
     def layer_numbers(self, columns: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`~simulacra.transforms.cloud_layers.LayeredCloudTransform.layer_numbers`."""
-        count = whole_shares(self.counts(columns).double(), number)
+        told = self.counts(columns).double()
         mean = columns[:, self.layers : 2 * self.layers].double().clamp_min(0)
-        return count, count * mean
+        count, energy = whole_shares(told, number), told * mean
+        kept = torch.where(count > 0, energy, 0.0)
+        factor = energy.sum(1, keepdim=True) / kept.sum(1, keepdim=True).clamp_min(1e-300)
+        return count, kept * torch.where(kept.sum(1, keepdim=True) > 0, factor, 0.0)
 
     def _columns(self, batch: Batch, part: Tensor) -> Tensor:
         """Numbers of the event ``(B, K)``, NaN for the mean energy of an empty layer."""
