@@ -41,8 +41,7 @@ class Amplification:
     """Gain of an ensemble in each cell.
 
     Args:
-        equivalent: True events that know each share as well ``(V,)``; infinite where the networks differ
-        by no
+        equivalent: True events that know each share as well ``(V,)``; infinite where the networks differ by no
             more than the fluctuation of their events.
         gain: These over the training events ``(V,)``.
         median: Median gain over the cells.

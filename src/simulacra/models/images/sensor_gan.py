@@ -65,8 +65,8 @@ class Play:
     Args:
         game: The game.
         terms: Terms beside it by name; None leaves one out.
-        changes: What images go through before the critic sees them, by name and in order; None leaves one
-        out.
+        changes: What images go through before the critic sees them, by name and in order; None leaves
+            one out.
         orthogonal: Weight of the generator's term for orthogonal weights.
         settled: Events, times the number of batches of so many, from which an averaged generator takes its
             statistics.
