@@ -41,8 +41,8 @@ class Amplification:
     """Gain of an ensemble in each cell.
 
     Args:
-        equivalent: True events that know each share as well ``(V,)``; infinite where the networks differ by no
-            more than the fluctuation of their events.
+        equivalent: True events that know each share as well ``(V,)``; infinite where the networks
+            differ by no more than the fluctuation of their events.
         gain: These over the training events ``(V,)``.
         median: Median gain over the cells.
         error: Error of the median, from the jackknife over the networks.
