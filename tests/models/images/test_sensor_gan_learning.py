@@ -49,8 +49,10 @@ def learned(seed: int, steps: int = 150) -> tuple[tuple[float, float], tuple[flo
 
 @pytest.mark.smoke
 def test_sensors_learn_to_fire_together_in_a_short_training() -> None:
-    """Seeds 0 to 3 reached 0.09, 0.16, 0.07 and 0.23 of the error of the occupancies at the start, and 0.81 to
-    0.93 of the correlations' error of sensors that know nothing of each other, which is the mean correlation.
+    """Seeds 0 to 3 reached 0.09, 0.16, 0.07 and 0.23 of the error of the occupancies at the start.
+
+    They reached 0.81 to 0.93 of the correlations' error of sensors that know nothing of each other, which is
+    the mean correlation.
     """
     (mean, correlation), (before, _) = learned(seed=1)
     truth = spearman(occupancies(toy_events(400, 2)))
