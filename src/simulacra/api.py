@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor
@@ -25,6 +24,7 @@ from simulacra.core.numbers import numbers
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import anomaly, build, saved, schema
 from simulacra.evaluation import config as tree
+from simulacra.evaluation.composing import in_one_sentence
 from simulacra.evaluation.cut import Cut
 from simulacra.evaluation.files import Opened, checked, open_events
 from simulacra.evaluation.judge_files import differing, enough, remarks
@@ -216,11 +216,8 @@ def _plain(value: object) -> Any:
 
 
 def _composed(command: str, overrides: Sequence[str]) -> DictConfig:
-    try:
+    with in_one_sentence():
         return tree.compose(command, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        lines = str(error).partition("Config search path:")[0].split()
-        raise UserError(" ".join(lines)) from error
 
 
 def _evaluation_config(

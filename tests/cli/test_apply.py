@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from simulacra import data
-from simulacra.cli.apply import apply, input_hash
+from simulacra.cli.apply import apply
 from simulacra.cli.benchmark import benchmark
 from simulacra.cli.evaluate import evaluate
 from simulacra.cli.main import main
@@ -25,6 +25,7 @@ from simulacra.core.files import cannot_write
 from simulacra.evaluation.config import compose
 from simulacra.formats.base import Format
 from simulacra.formats.hdf5 import Hdf5Writer
+from simulacra.running.apply import input_hash
 from simulacra.training.checkpoint import build, load
 from support import composed, save, tiny
 

@@ -12,12 +12,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from simulacra.cli import sample as command
 from simulacra.cli.errors import one_sentence
 from simulacra.cli.machine import as_sentences, told, whole_folder
 from simulacra.cli.main import main
-from simulacra.cli.train import finished
 from simulacra.core import UserError
+from simulacra.running import sample as command
+from simulacra.running.train import finished
 
 
 @pytest.mark.parametrize(

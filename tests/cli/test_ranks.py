@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from simulacra.cli.distributed import LostRankError
 from simulacra.cli.errors import stopped
-from simulacra.cli.ranks import FIRST, note
 from simulacra.core import UserError
+from simulacra.running.distributed import LostRankError
+from simulacra.running.ranks import FIRST, note
 
 QUICK = """
 import os, signal, subprocess, sys, time
 from pathlib import Path
-from simulacra.cli import ranks
+from simulacra.running import ranks
 ranks.GRACE, ranks.PERIOD, ranks.PATIENCE = 0.4, 0.05, 0.4
 def start(code, *more):
     return subprocess.Popen([sys.executable, "-c", code, *more])
@@ -50,7 +50,7 @@ def test_a_parent_that_is_busy_ends_soon_after_its_child(
 
 def test_a_child_that_is_busy_ends_soon_after_its_parent(tmp_path: Path) -> None:
     busy = (
-        "from simulacra.cli import ranks; import time; ranks.GRACE, ranks.PERIOD = 0.4, 0.05; "
+        "from simulacra.running import ranks; import time; ranks.GRACE, ranks.PERIOD = 0.4, 0.05; "
         "ranks.First.of_this_process().watch(); print('busy', flush=True); time.sleep(60)"
     )
     code = (

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from simulacra.cli.train import fit
 from simulacra.core.signals import Interrupted, Paused, behind
+from simulacra.running.train import fit
 
 
 def disguised() -> ValueError:

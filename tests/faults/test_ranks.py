@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from simulacra.cli.ranks import GRACE
+from simulacra.running.ranks import GRACE
 from simulacra.training import checkpoint
 
 pytestmark = pytest.mark.faults

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from simulacra.cli.signals import interruptible
 from simulacra.core import signals
 from simulacra.core.signals import Interrupted
 from simulacra.data.base import EventDataModule
 from simulacra.formats import hdf5_writer
 from simulacra.formats.base import Writer
+from simulacra.running.signals import interruptible
 
 PLACES = {
     "ds1_photons": "out.hdf5",

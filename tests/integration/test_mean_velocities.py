@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from simulacra.cli.train import prepare
 from simulacra.core.plain_yaml import read_yaml
 from simulacra.data.base import EventDataModule
 from simulacra.dynamics.diffusion_density import DiffusionDensity
@@ -21,6 +20,7 @@ from simulacra.evaluation.config import compose, folder
 from simulacra.evaluation.schema import Train
 from simulacra.models.clouds.cloud_diffusion import CloudDiffusion
 from simulacra.nn.time_features import LengthFeatures
+from simulacra.running.train import prepare
 from simulacra.training.generative import GenerativeModule
 from support import save
 

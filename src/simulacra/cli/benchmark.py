@@ -16,9 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 from simulacra.cli.machine import whole_folder
-from simulacra.cli.quiet import expected_warnings
-from simulacra.cli.signals import interruptible
-from simulacra.cli.train import prepare
 from simulacra.core import UserError
 from simulacra.core.units import factor
 from simulacra.evaluation import build, saved
@@ -29,6 +26,9 @@ from simulacra.evaluation.publish import write_json
 from simulacra.evaluation.schema import Benchmark
 from simulacra.evaluation.timing import GIB, Protocol, Stopwatch, Timing
 from simulacra.formats.base import TIME
+from simulacra.running.quiet import expected_warnings
+from simulacra.running.signals import interruptible
+from simulacra.running.train import prepare
 from simulacra.tracking.geant4 import Geant4Time, geant4_time
 from simulacra.tracking.identity import identity
 from simulacra.training.generative import GenerativeModule

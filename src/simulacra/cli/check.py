@@ -10,7 +10,6 @@ from typing import Any
 from omegaconf import DictConfig
 
 from simulacra.callbacks.draw import save
-from simulacra.cli.signals import interruptible
 from simulacra.core import FormatError, UserError
 from simulacra.deploy.export import sidecar
 from simulacra.evaluation import build, card, saved
@@ -23,6 +22,7 @@ from simulacra.evaluation.schema import Check
 from simulacra.formats.census import NOT_FINITE
 from simulacra.formats.cleaning import HINT
 from simulacra.formats.hdf5_contents import contents
+from simulacra.running.signals import interruptible
 from simulacra.training import checkpoint, generator_set, served, zoo
 
 log = logging.getLogger(__name__)

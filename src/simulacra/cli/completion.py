@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from simulacra.cli.suggest import closest
@@ -115,7 +114,7 @@ def _of_command(command: str, before: Sequence[str], word: str) -> Iterator[str]
 
 def _values(found: object, word: str) -> Iterator[str]:
     from simulacra.cli.described import Described
-    from simulacra.evaluation.overrides import PATHS
+    from simulacra.evaluation.overrides import is_path
 
     assert isinstance(found, Described)
     key, _, begun = word.partition("=")
@@ -126,7 +125,7 @@ def _values(found: object, word: str) -> Iterator[str]:
     if options:
         yield from (f"{head}{name}" for name in options if name.startswith(last))
         return
-    if any(fnmatchcase(bare, pattern) for pattern in PATHS):
+    if is_path(bare):
         yield from (f"{head}{path}" for path in _files(last))
         return
     value = found.select(bare)

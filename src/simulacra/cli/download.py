@@ -19,7 +19,6 @@ from rich.progress import (
 )
 
 from simulacra import data as datasets
-from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
 from simulacra.data.fetching import Patience, fetch
@@ -29,6 +28,7 @@ from simulacra.data.records import REPOSITORIES, Listing, Remote, UnreachableErr
 from simulacra.evaluation import build, saved
 from simulacra.evaluation import config as tree
 from simulacra.evaluation.schema import Download
+from simulacra.running.signals import interruptible
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf.errors import OmegaConfBaseException
 
-from simulacra.cli.distributed import is_child, spoken_for
 from simulacra.cli.machine import as_sentences, remove_empty, threads_told
 from simulacra.cli.suggest import unknown_name
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
+from simulacra.running.distributed import is_child, spoken_for
 
 FULL = "HYDRA_FULL_ERROR"
 EXTRAS = {

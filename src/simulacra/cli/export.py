@@ -7,7 +7,6 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
 from simulacra.deploy.export.formats import FORMATS
 from simulacra.deploy.export.origin import origin
@@ -15,6 +14,7 @@ from simulacra.deploy.export.write import write, write_weights
 from simulacra.evaluation import saved
 from simulacra.evaluation.checkpoints import load
 from simulacra.evaluation.schema import Export
+from simulacra.running.signals import interruptible
 from simulacra.training import zoo
 
 

@@ -10,14 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulacra import __version__
-from simulacra.cli.ranks import First
-from simulacra.cli.signals import interruptible, starting
+from simulacra.running.ranks import First
+from simulacra.running.signals import interruptible, starting
 
 COMMANDS = {
     "train": "fit a model to a data set, then test it",
     "sample": "generate events from a checkpoint into a public file format",
     "apply": "weights, or changed events, for a file by a checkpoint that weighs or changes events",
     "evaluate": "compare a generated file with a reference, or check one file",
+    "study": "a chain of trainings with its closure and null tests, resumable by stage",
     "benchmark": "time per event, parameters and memory of a generator, against Geant4",
     "export": "a generator as one file for other programs: ONNX, TorchScript, pt2",
     "publish": "a light checkpoint of a finished run with a model card, for others",
@@ -63,8 +64,9 @@ class Task:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from simulacra.cli import distributed, errors, failures, sweep
+        from simulacra.cli import errors, failures, sweep
         from simulacra.evaluation import config
+        from simulacra.running import distributed
         from simulacra.tracking.identity import typed
 
         config.register()

@@ -9,7 +9,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
 from simulacra.core.instantiate import TRUSTED, instantiate
 from simulacra.core.signals import Interrupted
@@ -18,6 +17,7 @@ from simulacra.deploy.production import produce as make
 from simulacra.evaluation import saved
 from simulacra.evaluation.checkpoints import check_output
 from simulacra.evaluation.schema import Produce
+from simulacra.running.signals import interruptible
 
 
 def produce(cfg: DictConfig) -> dict[str, Any]:

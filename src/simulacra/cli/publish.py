@@ -8,13 +8,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from simulacra.cli.signals import interruptible
 from simulacra.core import UserError
 from simulacra.core.files import whole, write_text
 from simulacra.evaluation import saved, sharing
 from simulacra.evaluation.card import card
 from simulacra.evaluation.checkpoints import free
 from simulacra.evaluation.schema import Publish
+from simulacra.running.signals import interruptible
 from simulacra.training import zoo
 
 

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from simulacra.cli.train import train_resolved
+from simulacra.cli.train import trained
 from simulacra.core import UserError
 from simulacra.core.instantiate import Trust
 from simulacra.evaluation import saved
@@ -71,7 +71,7 @@ def reproduce(cfg: DictConfig) -> dict[str, Any]:
         raise UserError(f"{old} cannot be reproduced: it has no checkpoints/last.ckpt")
     outputs = Path(config["paths"]["outputs"])
     again = saved.load_at(old, new, outputs, config["overrides"])
-    train_resolved(again, trust=Trust(False, tuple(config["allow"]), (new, outputs)))
+    trained(again, trust=Trust(False, tuple(config["allow"]), (new, outputs)))
     verdict = compare(old, new)
     conclude(verdict, new)
     return {**asdict(verdict), "run": str(new)}

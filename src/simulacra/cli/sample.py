@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
-from torch import Tensor
 
-from simulacra.cli.signals import interruptible
-from simulacra.core import Conditions, UserError
-from simulacra.data.base import EventDataModule
+from simulacra.core import UserError
 from simulacra.evaluation import saved
-from simulacra.evaluation.checkpoints import (
-    check_output,
-    chunk,
-    data_of,
-    draw_paths,
-    load,
-    provenance,
-)
-from simulacra.evaluation.condition_files import of_file
-from simulacra.evaluation.conditions import PRIOR, drawn, in_chunks
+from simulacra.evaluation.conditions import PRIOR
 from simulacra.evaluation.schema import Sample
-from simulacra.training.generative import GenerativeModule, Redraws
-
-log = logging.getLogger(__name__)
+from simulacra.running.sample import sample_resolved
 
 
 def sample(cfg: DictConfig) -> dict[str, Any]:
@@ -47,61 +29,10 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
         raise UserError("sampling needs checkpoint=FILE and output=FILE")
     if config["n"] is None and config["conditions"] in (None, PRIOR):
         raise UserError("sampling needs n=NUMBER or conditions=FILE")
-    draws = config["posterior_draws"]
-    paths = [config["output"]] if draws is None else draw_paths(config["output"], draws)
-    module = load(config).to(config["device"])
-    datamodule = data_of(module, config)
-    for path in paths:
-        check_output(path, datamodule.format, config["overwrite"])
-    generator = torch.Generator(device=config["device"]).manual_seed(config["seed"])
-    if draws is None:
-        done = write(config, module, datamodule, generator, paths[0])
-        return {"events": done, "output": paths[0]}
-    for number, path in enumerate(paths):
-        with module.one_network(generator):
-            done = write({**config, "posterior_draw": number}, module, datamodule, generator, path)
-    return {"events": done, "output": paths}
-
-
-def write(
-    config: dict[str, Any],
-    module: GenerativeModule,
-    datamodule: EventDataModule,
-    generator: torch.Generator,
-    path: str,
-) -> int:
-    """One file, all of it or nothing; returns the number of its events."""
-    size = chunk(config["batch_size"], module)
-    asked = conditions(config, module, datamodule, size)
-    done, redraws = 0, Redraws(config["redraw"])
-    with interruptible(), datamodule.format.writer(path, provenance(config)) as writer:
-        for cond, weight in asked:
-            for batch in module.stream(cond, batch_size=size, generator=generator, redraws=redraws):
-                writer.append(datamodule.native(replace(batch, weight=weight)))
-                done += len(batch)
-        writer.note({"simulacra_redrawn_events": redraws.events})
-    if redraws.events:
-        log.warning("%d of %d events were not finite and were drawn again", redraws.events, done)
-    print(f"wrote {path}: {done:,} events of {datamodule.native_spec.name}")
-    return done
-
-
-def conditions(
-    config: dict[str, Any],
-    module: GenerativeModule,
-    datamodule: EventDataModule,
-    size: int,
-) -> Iterator[tuple[Conditions, Tensor | None]]:
-    """What to generate, ``size`` events at a time at most: conditions and weights of a file, or what is said
-    of some conditions, while the others are drawn as in training.
-    """
-    said = config["conditions"]
-    if isinstance(said, str) and said != PRIOR:
-        return of_file(module, datamodule, said, config["n"], size)
-    if said is None and module.given and module.record.conditions is None:
-        log.warning(
-            "%s does not remember the conditions of its training: they are drawn from the public prior",
-            config["checkpoint"],
-        )
-    blocks = drawn(module, said, config["n"], config["seed"])
-    return ((cond, None) for cond in in_chunks(blocks, size))
+    done = []
+    for file in sample_resolved(config):
+        print(f"wrote {file.output}: {file.events:,} events of {file.data}")
+        done.append(file)
+    paths = [file.output for file in done]
+    whole = paths[0] if config["posterior_draws"] is None else paths
+    return {"events": done[-1].events, "output": whole}

@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from simulacra.callbacks.draw import Files
 from simulacra.cli.machine import whole_folder
-from simulacra.cli.signals import interruptible
 from simulacra.core import Batch, UserError
 from simulacra.core.detector import Detector, Gun
 from simulacra.deploy.geant4 import comparison
@@ -29,6 +28,7 @@ from simulacra.evaluation.schema import Simulate
 from simulacra.formats.calochallenge import ENERGY
 from simulacra.formats.produced import ProducedShowers, produced
 from simulacra.plotting.histogram import histogram_pages
+from simulacra.running.signals import interruptible
 from simulacra.tracking.identity import command_line, identity
 from simulacra.tracking.report import write_report
 

@@ -175,6 +175,12 @@ def added() -> tuple[str, ...]:
     return tuple(item.path for item in sources if item.provider == "command-line")
 
 
+def searched(folders: Sequence[str]) -> list[str]:
+    """The override by which a composition looks into further folders, too."""
+    paths = ",".join(quoted(f"file://{folder}") for folder in folders)
+    return [f"hydra.searchpath=[{paths}]"] if paths else []
+
+
 def choices(group: str) -> list[str]:
     """Names in a group of the package, of the current folder and of folders that the command line adds."""
     folders = _folders()
@@ -208,7 +214,7 @@ def without_nothing(arguments: Sequence[str], command: str) -> list[str]:
         group = re.sub(r"^data/(first|second)$", "data", found.key_or_group)
         value = found.value()
         values = value.list if isinstance(value, ChoiceSweep) else [value]
-        if found.is_delete() or all(map(_is_named, values)) or not _is_group(group):
+        if found.is_delete() or all(map(_is_named, values)) or not is_group(group):
             kept.append(item)
         elif value is not None or found.key_or_group not in _optional(command):
             own = [] if group.startswith(HYDRA) else choices(group)
@@ -217,7 +223,7 @@ def without_nothing(arguments: Sequence[str], command: str) -> list[str]:
     return kept
 
 
-def _is_group(key: str) -> bool:
+def is_group(key: str) -> bool:
     """Whether a key of the command line is a group, be it Hydra's own."""
     return key == HYDRA or "/" in key or bool(choices(key))
 
@@ -280,8 +286,6 @@ def load_choices(
 @cache
 def _choices(group: str, names: tuple[str, ...], at: Place) -> dict[str, dict[str, Any]]:
     """Composed once for all folders without configurations of their own."""
-    paths = ",".join(quoted(f"file://{folder}") for folder in at[1])
-    more = [f"hydra.searchpath=[{paths}]"] if paths else []
     asked = [f"+{group}@all.{name}={name}" for name in names]
-    chosen = compose("choices", [*asked, "+model/size=small", *more]).get("all", {})
+    chosen = compose("choices", [*asked, "+model/size=small", *searched(at[1])]).get("all", {})
     return cast(dict[str, dict[str, Any]], OmegaConf.to_container(chosen, resolve=True))

@@ -58,10 +58,10 @@ def judge(
     n = len(found.generated)
     figures = dict(result.metrics)
     figures |= {"test/events": float(n), "test/time_per_event_ms": 1e3 * found.seconds / n}
-    figures |= weights(found.generated) | _validation(trainer)
+    figures |= weights(found.generated) | best(trainer)
     if not module.transform.exact:
         figures |= closure(module, datamodule, judge, found.asked)
-    best = run / "checkpoints" / "best.ckpt"
+    kept = run / "checkpoints" / "best.ckpt"
     for logger in trainer.loggers:
         logger.save()  # the course of the training is drawn from what is written
     with stage("report", "figures and report written"):
@@ -73,7 +73,7 @@ def judge(
             f"{config['model']['name']} on {config['data']['name']}",
             module.record.provenance,
             config["model"]["name"],
-            of_training(module, trainer, best),
+            of_training(module, trainer, kept),
             partial(course, run),
         )
     write_details(trainer, figures)
@@ -82,8 +82,8 @@ def judge(
         tracker.table("test/figures", *rows(figures))
         for name, path in images.items():
             tracker.image(f"figures/test/{name}", path)
-        if best.is_file():
-            tracker.attach(best, "model")
+        if kept.is_file():
+            tracker.attach(kept, "model")
     return figures
 
 
@@ -130,7 +130,7 @@ def closure(
     }
 
 
-def _validation(trainer: pl.Trainer) -> dict[str, float]:
+def best(trainer: pl.Trainer) -> dict[str, float]:
     """The best validation figure, by which a sweeper chooses."""
     scored = [
         item
@@ -142,3 +142,9 @@ def _validation(trainer: pl.Trainer) -> dict[str, float]:
         for item in scored
         if item.best_model_score is not None
     }
+
+
+def measured(trainer: pl.Trainer) -> dict[str, float]:
+    """What a training has measured by itself: its last losses and other figures, and the best one."""
+    last = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    return {**last, **best(trainer)}

@@ -42,6 +42,8 @@ PATHS = (
     "first",
     "model.teacher",
     "model.*.teacher",
+    "study.generated",
+    "study.checkpoint",
     "callbacks.*.folder",
     "logger.*.folder",
     "hydra.run.dir",
@@ -86,6 +88,11 @@ def value_of(arguments: Sequence[str], key: str) -> str | None:
     return expanded(_unquoted(found) if _is_quoted(found) else found)
 
 
+def is_path(key: str) -> bool:
+    """Whether the value of a key is a path, or several."""
+    return any(fnmatchcase(key, pattern) for pattern in PATHS)
+
+
 def quoted(text: str) -> str:
     """A text as Hydra's grammar reads it unchanged; interpolations stay what they are."""
     return str(QuotedString(text=text, quote=Quote.single).with_quotes())
@@ -113,7 +120,7 @@ def _taken(item: str, several: bool, growing: Sequence[str]) -> str:
     if not value.startswith("{"):
         name = SHORT.get(name, name)
     key = name.partition("@")[0]
-    path = any(fnmatchcase(key, pattern) for pattern in PATHS)
+    path = is_path(key)
     if not path and not any(fnmatchcase(key, pattern) for pattern in TEXTS):
         return item
     add = match["add"] or ("++" if key.startswith(tuple(growing)) and growing else "")

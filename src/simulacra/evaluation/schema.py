@@ -152,6 +152,24 @@ class Train(TypedDict):
     columns: Names
 
 
+class Study(TypedDict):
+    """``conf/study.yaml``."""
+
+    trainer: Trainer
+    evaluation: Evaluation
+    figures: Figures
+    paths: Paths
+    seed: NumpySeed
+    resume: PathName | None
+    device: Device
+    allow: Names
+    sweep: str
+    tags: Names
+    objective: str | None
+    curve: str | None
+    columns: Names
+
+
 class Sample(TypedDict):
     """``conf/sample.yaml``."""
 

@@ -76,7 +76,7 @@ def write_report(
         shades=page.shades(),
         tables=_tables(metrics),
         provenance={key: str(value) for key, value in provenance.items()},
-        configuration=_yaml(config),
+        configuration=yaml_of(config),
     )
     return page.write_page(path, title, [body])
 
@@ -106,17 +106,10 @@ def _tiles(metrics: Mapping[str, float]) -> list[Markup]:
 def _tables(metrics: Mapping[str, float]) -> list[Markup]:
     """One folded table per kind of figure, the kind being the second part of its key."""
     groups: dict[str, list[Line]] = {}
-    for key, value, error, floor, z in _rows(metrics):
-        prefix, _, rest = key.partition("/")
+    for row in _rows(metrics):
+        prefix, _, rest = row[0].partition("/")
         kind = rest.split("/")[0] if "/" in rest else prefix
-        ratio = abs(value) / floor if floor and floor > 0 and kind != "classifier" else None
-        cells = [
-            page.words(rest or key),
-            *(page.number(item, 4) for item in (value, error, floor)),
-            Cell() if ratio is None else page.number(ratio, 3, page.shade(value, floor)),
-            page.number(z, 3),
-        ]
-        groups.setdefault(kind, []).append(Line(cells))
+        groups.setdefault(kind, []).append(_line(rest or row[0], *row[1:], kind != "classifier"))
     return [
         page.details(
             f"{kind} ({len(groups[kind])})",
@@ -127,11 +120,40 @@ def _tables(metrics: Mapping[str, float]) -> list[Markup]:
     ]
 
 
+def _line(
+    name: str,
+    value: float,
+    error: float | None,
+    floor: float | None,
+    z: float | None,
+    compared: bool,
+) -> Line:
+    """A figure; over its floor where that says something."""
+    ratio = abs(value) / floor if compared and floor and floor > 0 else None
+    return Line([
+        page.words(name),
+        *(page.number(item, 4) for item in (value, error, floor)),
+        Cell() if ratio is None else page.number(ratio, 3, page.shade(value, floor)),
+        page.number(z, 3),
+    ])  # fmt: skip
+
+
+def figures_table(name: str, metrics: Mapping[str, float]) -> Markup:
+    """Figures in their order, in one table; ``name`` tells it from others of the page."""
+    lines = [_line(*row, "classifier" not in row[0]) for row in _rows(metrics)]
+    return page.table(name, COLUMNS, lines)
+
+
 def _image(name: str, image: bytes | Path) -> Markup:
-    data = base64.b64encode(image if isinstance(image, bytes) else image.read_bytes())
     title, text = caption(name)
-    picture = page.part("image", title, data.decode("ascii"))
-    return page.part("figure", picture, page.part("caption", title, text))
+    return picture(title, image, text)
+
+
+def picture(title: str, image: bytes | Path, text: str = "") -> Markup:
+    """A PNG image inside the page, with its caption."""
+    data = base64.b64encode(image if isinstance(image, bytes) else image.read_bytes())
+    shown = page.part("image", title, data.decode("ascii"))
+    return page.part("figure", shown, page.part("caption", title, text))
 
 
 def _fact(value: str | Path, folder: Path) -> str | Markup:
@@ -147,7 +169,8 @@ def _subject(key: str) -> str:
     return ", ".join(part.replace("_", " ") for part in parts)
 
 
-def _yaml(config: Mapping[str, Any]) -> str:
+def yaml_of(config: Mapping[str, Any]) -> str:
+    """A configuration as it is shown."""
     return yaml.safe_dump(_plain(config), sort_keys=False)
 
 

@@ -35,7 +35,7 @@ def stage(name: str, text: str) -> Iterator[list[str]]:
 @rank_zero_only
 def say(name: str, text: str) -> None:
     """A line under a name, once for all processes."""
-    log.info("%s%s", f"{name:<{WIDTH}}", text)
+    log.info("%s %s", f"{name:<{WIDTH - 1}}", text)
 
 
 def duration(seconds: float) -> str:

@@ -20,9 +20,9 @@ from pytorch_lightning.strategies import Strategy
 
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
 from simulacra.callbacks.interruption import EpochsFinished, Interruption
-from simulacra.cli.ranks import Family
-from simulacra.cli.strategy import CommandSignals, WatchedDDP
 from simulacra.core import UserError
+from simulacra.running.ranks import Family
+from simulacra.running.strategy import CommandSignals, WatchedDDP
 from simulacra.training.module import Module
 
 OWN = (

@@ -17,8 +17,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import open_dict, read_write
 
-from simulacra.cli.ranks import Family, First
 from simulacra.core import UserError
+from simulacra.running.ranks import Family, First
 
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 

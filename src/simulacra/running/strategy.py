@@ -1,4 +1,4 @@
-"""Lightning's data parallel strategy, whose processes watch each other as in :mod:`simulacra.cli.ranks`.
+"""Lightning's data parallel strategy, whose processes watch each other as in :mod:`simulacra.running.ranks`.
 
 Lightning's own watch kills the first process, without a word, five seconds after another has ended in any
 other way than well, also where both are stopping in order.
@@ -15,7 +15,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 
-from simulacra.cli.ranks import Family
+from simulacra.running.ranks import Family
 
 
 class Launcher(_SubprocessScriptLauncher):

@@ -22,9 +22,21 @@ EXPECTED = (
 @contextmanager
 def expected_warnings() -> Iterator[None]:
     """Leave out the warnings above, and Lightning's remarks on the hardware."""
-    for name in ("pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quieter("pytorch_lightning", "lightning_fabric"):
         for pattern in EXPECTED:
             warnings.filterwarnings("ignore", message=pattern)
         yield
+
+
+@contextmanager
+def quieter(*names: str) -> Iterator[None]:
+    """In the block loggers of these names say warnings and what is worse."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logger.level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

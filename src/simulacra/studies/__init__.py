@@ -1,0 +1,1 @@
+"""Studies: chains of trainings with their closure and null tests."""

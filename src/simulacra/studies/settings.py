@@ -1,0 +1,111 @@
+"""What a study is asked for beside its own arguments: data set, seed, trackers, where and how to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from simulacra.callbacks.draw import Files
+from simulacra.core.instantiate import TRUSTED, Trust
+from simulacra.evaluation import saved
+
+
+@dataclass(frozen=True)
+class Settings:
+    """See the module's docstring.
+
+    Args:
+        config: Resolved configuration of the study.
+        overrides: The command line, without what it says of the run to go on with.
+        search: Overrides by which its stages find the same folders of configurations.
+        trust: What the configurations of its stages may name.
+    """
+
+    config: Mapping[str, Any]
+    overrides: Sequence[str]
+    search: Sequence[str] = ()
+    trust: Trust = TRUSTED
+
+    @property
+    def data(self) -> list[str]:
+        """Overrides that choose the data set."""
+        chosen = self._of("data")
+        return chosen if any(item.startswith("data=") for item in chosen) else [self._name, *chosen]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the study."""
+        return int(self.config["seed"])
+
+    @property
+    def training(self) -> list[str]:
+        """What the user says of every training."""
+        return [*self._of("trainer"), *self._allowed]
+
+    @property
+    def evaluating(self) -> list[str]:
+        """What the user says of every evaluation."""
+        return self._of("evaluation", "figures")
+
+    @property
+    def loading(self) -> list[str]:
+        """How checkpoints are loaded."""
+        return [f"device={self.config['device']}", *self._allowed]
+
+    @property
+    def outputs(self) -> str:
+        """Folder of what runs share."""
+        return str(self.config["paths"]["outputs"])
+
+    @property
+    def figures(self) -> Files:
+        """How figures are drawn and written."""
+        return Files.of(self.config["figures"])
+
+    @property
+    def group(self) -> str:
+        """Name under which trackers keep the trainings of the study together: its own, and that of its run
+        directory.
+        """
+        run = Path(self.config["paths"]["run"])
+        return "-".join([self.config["study"]["name"], run.parent.name, run.name])
+
+    def trackers(self, folder: Path, stage: str) -> dict[str, Any]:
+        """Configuration of the trackers of a training, which is a run of the study's group."""
+        run = str(self.config["paths"]["run"])
+        moved = saved.relocate(dict(self.config["logger"]), run, str(folder))
+        own = {"group": self.group, "name": stage, "job_type": "train"}
+        return {key: _changed(entry, own) for key, entry in moved.items()}
+
+    def own_trackers(self) -> dict[str, Any]:
+        """Configuration of the trackers of the study itself, a run of its group or of that of its sweep."""
+        own = {"job_type": "study"}
+        return {
+            key: _changed(entry, {**own, "group": (entry or {}).get("group") or self.group})
+            for key, entry in self.config["logger"].items()
+        }
+
+    @property
+    def _allowed(self) -> list[str]:
+        return [f"allow=[{','.join(self.config['allow'])}]"] if self.config["allow"] else []
+
+    @property
+    def _name(self) -> str:
+        return f"data={self.config['data']['name']}"
+
+    def _of(self, *groups: str) -> list[str]:
+        """The overrides of some groups."""
+        keys = [item.lstrip("+~").partition("=")[0].partition("@")[0] for item in self.overrides]
+        return [
+            item
+            for key, item in zip(keys, self.overrides, strict=True)
+            if key.partition(".")[0].partition("/")[0] in groups
+        ]
+
+
+def _changed(entry: Mapping[str, Any] | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry with other values of the keys that it has."""
+    known = dict(entry or {})
+    return {**known, **{key: value for key, value in values.items() if key in known}}
