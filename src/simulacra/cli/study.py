@@ -37,7 +37,7 @@ def study(cfg: DictConfig) -> dict[str, Any]:
         cfg = Composer("study", search)([*asked, *place])
         trust = Trust(False, tuple(cfg.allow), (run, Path(cfg.paths.outputs)))
     config = saved.resolve(cfg, Study)
-    figures = study_resolved(Settings(config, asked, search, trust))
+    figures = study_resolved(Settings.of(config, asked, search, trust))
     print(closing(Path(config["paths"]["run"]), figures))
     return figures
 

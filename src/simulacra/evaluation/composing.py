@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from simulacra.core import UserError
 from simulacra.evaluation.config import compose, is_group
-from simulacra.evaluation.overrides import taken
+from simulacra.evaluation.overrides import quoted, taken
 
 
 @contextmanager
@@ -63,6 +64,36 @@ class Composer:
             found = copy.deepcopy(self._composed[choices])
             ConfigLoaderImpl._apply_overrides_to_config(values, found)
         return found
+
+
+def differences(config: Mapping[str, Any], base: Mapping[str, Any], key: str) -> list[str]:
+    """The overrides that make one resolved part of a configuration of another.
+
+    Args:
+        config: What it shall be.
+        base: What it is.
+        key: Where it stands, e.g. ``data``.
+    """
+    found = [f"~{key}.{name}" for name in base if name not in config]
+    for name, value in config.items():
+        place, sign = f"{key}.{name}", "" if name in base else "+"
+        old = base.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            found += differences(value, old, place)
+        elif name not in base or value != old or type(value) is not type(old):
+            found.append(f"{sign}{place}={_text(value)}")
+    return found
+
+
+def _text(value: object) -> str:
+    """A value as Hydra's grammar reads it."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_text, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return quoted(value) if isinstance(value, str) else repr(value)
 
 
 def _last(choices: Iterator[Override]) -> tuple[str, ...]:

@@ -50,7 +50,14 @@ PATHS = (
     "hydra.sweep.dir",
 )
 """Keys whose values are paths."""
-TEXTS = ("overrides", "conditions.*", "hydra.sweeper.storage")
+TEXTS = (
+    "overrides",
+    "study.training",
+    "study.*.training",
+    "study.other",
+    "conditions.*",
+    "hydra.sweeper.storage",
+)
 """Keys whose values are texts with a grammar of their own."""
 SHORT = {"init": "init.checkpoint"}
 """Keys of groups that stand for the main entry of the group when they are given a value alone."""

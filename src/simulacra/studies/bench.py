@@ -30,8 +30,6 @@ from simulacra.studies.settings import Settings
 from simulacra.studies.stages import Made, Stage, Stages
 from simulacra.training.teacher import taught
 
-BATCH = 8192
-"""Events that are copied from a data set to a file at once."""
 TRAINING = (
     "callbacks=study",
     "trainer.enable_progress_bar=false",
@@ -109,9 +107,11 @@ class Bench:
     @cached_property
     def datamodule(self) -> EventDataModule:
         """The data set: its spec, its format and observables, and its parts."""
-        return build.build_data(
-            self._config("evaluate", schema.Evaluate, self.data), self.settings.trust
-        )
+        return self._data(self.data)
+
+    def _data(self, overrides: Sequence[str]) -> EventDataModule:
+        config = self._config("evaluate", schema.Evaluate, overrides)
+        return build.build_data(config, self.settings.trust)
 
     def folder(self, stage: str) -> Path:
         """Where a stage leaves its files."""
@@ -162,8 +162,7 @@ class Bench:
 
     def sample(self, stage: str, checkpoint: Path, *overrides: str) -> Path:
         """A file of generated events as ``simulacra sample`` writes it."""
-        suffix = (*self.datamodule.format.suffixes, ".hdf5")[0]
-        name = f"generated{suffix}"
+        name = f"generated{suffix_of(self.datamodule)}"
         return self._file("sample", stage, schema.Sample, checkpoint, name, overrides)
 
     def evaluate(
@@ -205,17 +204,20 @@ class Bench:
 
     def events(self, path: Path | str) -> Batch:
         """All events of a file of the data set's format, or of a part (``train``, ``val``, ``test``)."""
-        if path in ("train", "val", "test"):
-            part = self.datamodule.part(str(path))
-            return self.datamodule.native(part[range(len(part))])
-        return self.datamodule.format.read(path)
+        return events_of(self.datamodule, path)
 
     def write(self, path: Path, batch: Batch) -> Path:
         """Native events as a file of the data set's format."""
         self.datamodule.format.write(path, batch)
         return path
 
-    def split(self, stage: str, source: Path | str, shares: Mapping[str, float]) -> dict[str, Path]:
+    def figures(self, stage: str) -> dict[str, float]:
+        """What a stage that is done has found, e.g. ``weight/effective`` where events were weighed."""
+        return dict(self.stages.done[stage].figures)
+
+    def split(
+        self, stage: str, source: Path | str, shares: Mapping[str, float], *overrides: str
+    ) -> dict[str, Path]:
         """Parts of some events as files, by a fixed permutation of the rows, which depends on their number
         alone.
 
@@ -223,20 +225,22 @@ class Bench:
             stage: Name of the stage.
             source: A file, or ``train``, ``val`` or ``test``, a part of the data set.
             shares: Share of the rows of each part by name; what is left of 1 is left out.
+            overrides: Choose another data set, in whose format the files are.
 
         Raises:
             UserError: If the shares sum to more than 1, or a part would hold no events.
         """
         if min(shares.values()) <= 0 or sum(shares.values()) > 1 + 1e-9:
             raise UserError(f"shares lie above 0 and sum to 1 at most, got {dict(shares)}")
+        data = self._data(overrides) if overrides else self.datamodule
         part = isinstance(source, str)
-        origin = self.datamodule.provenance if part else self.stages.fingerprint(source)
+        origin = data.provenance if part else self.stages.fingerprint(source)
         inputs = {"source": [str(source), origin] if part else origin, "shares": dict(shares)}
-        suffix = Path(source).suffix or (*self.datamodule.format.suffixes, ".hdf5")[0]
+        suffix = Path(source).suffix or suffix_of(data)
 
         def work(folder: Path) -> Made:
             with contained(self._heard):
-                events = self.events(source)
+                events = events_of(data, source)
             order = torch.randperm(len(events), generator=torch.Generator().manual_seed(SPLIT))
             begin, files, counts = 0.0, {}, {}
             for name, share in shares.items():
@@ -245,7 +249,8 @@ class Bench:
                 chosen = order[rows].sort().values
                 if not len(chosen):
                     raise UserError(f"the part {name} of {len(events):,} events would hold none")
-                files[name] = self.write(folder / f"{name}{suffix}", events[chosen])
+                files[name] = folder / f"{name}{suffix}"
+                data.format.write(files[name], events[chosen])
                 counts[f"events/{name}"] = float(len(chosen))
             return Made(counts, files)
 
@@ -324,6 +329,20 @@ class Bench:
 
 SPLIT = 2024
 """Seed of the permutation by which events are split."""
+PARTS = ("train", "val", "test")
+
+
+def suffix_of(data: EventDataModule) -> str:
+    """How the name of a file of a data set ends."""
+    return (*data.format.suffixes, ".hdf5")[0]
+
+
+def events_of(data: EventDataModule, source: Path | str) -> Batch:
+    """Native events of a file, or of a part of the data set."""
+    if source not in PARTS:
+        return data.format.read(source)
+    part = data.part(str(source))
+    return data.native(part[range(len(part))])
 
 
 def _train(config: dict[str, Any], trust: Trust, heard: Once, folder: Path) -> Made:

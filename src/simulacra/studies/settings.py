@@ -10,6 +10,8 @@ from typing import Any
 from simulacra.callbacks.draw import Files
 from simulacra.core.instantiate import TRUSTED, Trust
 from simulacra.evaluation import saved
+from simulacra.evaluation.composing import Composer, differences
+from simulacra.evaluation.schema import Study
 
 
 @dataclass(frozen=True)
@@ -18,21 +20,36 @@ class Settings:
 
     Args:
         config: Resolved configuration of the study.
-        overrides: The command line, without what it says of the run to go on with.
+        base: The same for the same data set without any change of it, of trainer, evaluation and figures.
+        overrides: What the user changed on the command line, for the report.
         search: Overrides by which its stages find the same folders of configurations.
         trust: What the configurations of its stages may name.
     """
 
     config: Mapping[str, Any]
-    overrides: Sequence[str]
+    base: Mapping[str, Any]
+    overrides: Sequence[str] = ()
     search: Sequence[str] = ()
     trust: Trust = TRUSTED
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping[str, Any],
+        overrides: Sequence[str] = (),
+        search: Sequence[str] = (),
+        trust: Trust = TRUSTED,
+    ) -> Settings:
+        """The settings of a study; arguments as of the class."""
+        same = [*chosen(config["data"]), f"seed={config['seed']}", "paths.run=."]
+        return cls(
+            config, saved.resolve(Composer("study", search)(same), Study), overrides, search, trust
+        )
 
     @property
     def data(self) -> list[str]:
         """Overrides that choose the data set."""
-        chosen = self._of("data")
-        return chosen if any(item.startswith("data=") for item in chosen) else [self._name, *chosen]
+        return [*chosen(self.config["data"]), *self._changed("data")]
 
     @property
     def seed(self) -> int:
@@ -42,12 +59,12 @@ class Settings:
     @property
     def training(self) -> list[str]:
         """What the user says of every training."""
-        return [*self._of("trainer"), *self._allowed]
+        return [*self._changed("trainer"), *self._allowed]
 
     @property
     def evaluating(self) -> list[str]:
         """What the user says of every evaluation."""
-        return self._of("evaluation", "figures")
+        return [*self._changed("evaluation"), *self._changed("figures")]
 
     @property
     def loading(self) -> list[str]:
@@ -77,13 +94,13 @@ class Settings:
         run = str(self.config["paths"]["run"])
         moved = saved.relocate(dict(self.config["logger"]), run, str(folder))
         own = {"group": self.group, "name": stage, "job_type": "train"}
-        return {key: _changed(entry, own) for key, entry in moved.items()}
+        return {key: _with(entry, own) for key, entry in moved.items()}
 
     def own_trackers(self) -> dict[str, Any]:
         """Configuration of the trackers of the study itself, a run of its group or of that of its sweep."""
         own = {"job_type": "study"}
         return {
-            key: _changed(entry, {**own, "group": (entry or {}).get("group") or self.group})
+            key: _with(entry, {**own, "group": (entry or {}).get("group") or self.group})
             for key, entry in self.config["logger"].items()
         }
 
@@ -91,21 +108,17 @@ class Settings:
     def _allowed(self) -> list[str]:
         return [f"allow=[{','.join(self.config['allow'])}]"] if self.config["allow"] else []
 
-    @property
-    def _name(self) -> str:
-        return f"data={self.config['data']['name']}"
-
-    def _of(self, *groups: str) -> list[str]:
-        """The overrides of some groups."""
-        keys = [item.lstrip("+~").partition("=")[0].partition("@")[0] for item in self.overrides]
-        return [
-            item
-            for key, item in zip(keys, self.overrides, strict=True)
-            if key.partition(".")[0].partition("/")[0] in groups
-        ]
+    def _changed(self, group: str) -> list[str]:
+        return differences(self.config[group], self.base[group], group)
 
 
-def _changed(entry: Mapping[str, Any] | None, values: Mapping[str, Any]) -> dict[str, Any]:
+def chosen(data: Mapping[str, Any]) -> list[str]:
+    """Overrides that choose a data set, and those that it is made of, as they come."""
+    parts = [key for key in data.get("sets") or () if "name" in data[key]]
+    return [f"data={data['name']}", *(f"data/{key}={data[key]['name']}" for key in parts)]
+
+
+def _with(entry: Mapping[str, Any] | None, values: Mapping[str, Any]) -> dict[str, Any]:
     """An entry with other values of the keys that it has."""
     known = dict(entry or {})
     return {**known, **{key: value for key, value in values.items() if key in known}}
