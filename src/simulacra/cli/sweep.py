@@ -26,6 +26,7 @@ from simulacra.cli import failures
 from simulacra.cli.errors import stopped
 from simulacra.core import UserError
 from simulacra.core.files import write_text
+from simulacra.metrics.engine.result import is_twin
 from simulacra.tracking.runs import job_number
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 COLUMNS = ("test/classifier/boosted/auc", "test/w1_mean", "test/time_per_event_ms")
 CURVES = {"test/w1_mean": "mean W1", "test/classifier/boosted/auc": "AUC boosted"}
 """Figures that are drawn over a number, with their names."""
+STUDY = "study/"
+"""Beginning of the figures of a study, which all are in the table but for their errors and floors."""
 NOT_SETTING = ("seed", "sweeps")
 """Overrides that do not tell settings apart: jobs that differ in the seed alone are repetitions."""
 
@@ -187,9 +190,15 @@ def aggregate(found: Iterable[Job]) -> list[dict[str, Any]]:
 
 def markdown(rows: Sequence[dict[str, Any]], columns: Sequence[str] = ()) -> str:
     """The table for people, with further columns behind the usual ones."""
+    of_studies = [
+        name
+        for row in rows
+        for name in row["figures"]
+        if name.startswith(STUDY) and not is_twin(name, row["figures"])
+    ]
     shown = [
         name
-        for name in dict.fromkeys([*COLUMNS, *columns])
+        for name in dict.fromkeys([*COLUMNS, *of_studies, *columns])
         if any(name in row["figures"] for row in rows)
     ]
     lines = ["| setting | jobs | " + " | ".join(shown) + " |", "|---|---|" + "---|" * len(shown)]

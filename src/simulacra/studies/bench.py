@@ -234,8 +234,12 @@ class Bench:
             raise UserError(f"shares lie above 0 and sum to 1 at most, got {dict(shares)}")
         data = self._data(overrides) if overrides else self.datamodule
         part = isinstance(source, str)
-        origin = data.provenance if part else self.stages.fingerprint(source)
-        inputs = {"source": [str(source), origin] if part else origin, "shares": dict(shares)}
+        inputs: dict[str, Any] = {"shares": dict(shares)}
+        if part:
+            inputs |= self.stages.overrides(overrides or self.data)
+            inputs |= {"part": source, "data": data.provenance}
+        else:
+            inputs["source"] = self.stages.fingerprint(source)
         suffix = Path(source).suffix or suffix_of(data)
 
         def work(folder: Path) -> Made:

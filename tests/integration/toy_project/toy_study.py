@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -19,20 +20,16 @@ class ToyStudy(Study):
     Args:
         width: Of its network.
         fails: Whether the last stage does.
+        more: Further overrides of its training.
     """
 
-    def __init__(self, width: int, fails: bool) -> None:
-        self.width, self.fails = width, fails
+    def __init__(self, width: int, fails: bool, more: Sequence[str]) -> None:
+        self.width, self.fails, self.more = width, fails, more
 
     def run(self, bench: Bench) -> None:
         files = bench.split("split", "train", {"one": 0.5, "other": 0.25})
-        trained = bench.train(
-            "generator",
-            "model=toy_flow",
-            f"model.width={self.width}",
-            "trainer.max_epochs=2",
-            *SHORT[2:],
-        )
+        asked = [f"model.width={self.width}", "trainer.max_epochs=2", "trainer.threads=1"]
+        trained = bench.train("generator", "model=toy_flow", *asked, *self.more)
         made = bench.sample("made/events", trained.checkpoint, f"conditions={files['one']}")
         pair = [*bench.data_as("data.first"), *bench.data_as("data.second")]
         weigher = bench.train("weigher", "data=pair", *pair, "model=dctrgan", *SHORT)
@@ -48,3 +45,19 @@ class ToyStudy(Study):
 
         null = bench.compute("mean", mean, weighed)
         bench.report("Toy", {"w1": found["w1_mean"], "w1/floor": found["w1_mean/floor"], **null})
+
+
+class Counted(Study):
+    """A study that computes one number.
+
+    Args:
+        number: What it finds.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def run(self, bench: Bench) -> None:
+        found = bench.compute("count", lambda folder: {"number": self.number}, self.number)
+        seed = bench.compute("seed", lambda folder: {"seed": bench.seed}, bench.seed)
+        bench.report("Counted", {**found, **seed, "number/error": 0.5})
