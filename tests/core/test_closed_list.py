@@ -38,6 +38,7 @@ from simulacra.evaluation.config import compose
 from simulacra.evaluation.schema import Train
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
+from simulacra.studies.study import Study
 from simulacra.tracking.base import Tracker
 from simulacra.training.module import Module
 from simulacra.transforms.base import Transform
@@ -51,7 +52,7 @@ BASES: dict[type, str] = {
         (
             Module, EventDataModule, View, Format, ObservableSet, Tracker, Transform, Map, Calibration,
             ZeroFill, Density, Spline, Solver, NoisePath, Prediction, Times, Distance, Distillation,
-            Diffusion, Goal, Likelihood,
+            Diffusion, Goal, Likelihood, Study,
         ),
         "simulacra.",
     ),

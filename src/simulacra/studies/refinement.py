@@ -174,17 +174,22 @@ class Refinement(Study):
 
 
 def distances(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Number of triangular distances above two floors, and the share of them that is at least halved."""
-    worth = [
-        key
-        for key in before
-        if key.startswith(SEPARATION)
-        and f"{key}/floor" in before
-        and before[key] > WORTH * before[f"{key}/floor"]
-    ]
-    halved = [key for key in worth if after[key] <= before[key] / 2]
-    share = {"separation/halved": len(halved) / len(worth)} if worth else {}
-    return {"separation/above_two_floors": float(len(worth)), **share}
+    """Numbers of triangular distances above two floors before and after, and the share of those before that is
+    at least halved.
+    """
+    worse = [key for key in before if _worse(key, before)]
+    halved = [key for key in worse if after[key] <= before[key] / 2]
+    share = {"separation/halved": len(halved) / len(worse)} if worse else {}
+    left = [key for key in worse if _worse(key, after)]
+    numbers = {"before": len(worse), "after": len(left)}
+    found = {f"separation/{name}": float(number) for name, number in numbers.items()}
+    return {**found, **share}
+
+
+def _worse(key: str, found: Mapping[str, float]) -> bool:
+    """Whether a figure is a triangular distance above two floors."""
+    floor = found.get(f"{key}/floor")
+    return key.startswith(SEPARATION) and floor is not None and found[key] > WORTH * floor
 
 
 JUDGE = (

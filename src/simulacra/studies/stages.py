@@ -25,6 +25,7 @@ from simulacra.data.files import content_hash
 from simulacra.evaluation.overrides import is_path, taken
 from simulacra.evaluation.publish import write_json
 from simulacra.tracking.stages import duration, say
+from simulacra.training.zoo import located
 
 MARKER = "stage.json"
 """In the folder of a stage that is whole."""
@@ -161,8 +162,9 @@ class Stages:
                 value = item.value()
                 for part in value if isinstance(value, list) else [value]:
                     text = part.text if isinstance(part, QuotedString) else part
-                    if isinstance(text, str) and Path(text).is_file():
-                        files[self.shown(text)] = hash_of(Path(text))
+                    path = located(text) if isinstance(text, str) else None
+                    if path is not None and path.is_file():
+                        files[self.shown(str(text))] = hash_of(path)
         return {"overrides": [self.shown(item) for item in given], "files": files}
 
     def shown(self, text: str) -> str:
