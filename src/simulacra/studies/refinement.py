@@ -174,8 +174,8 @@ class Refinement(Study):
 
 
 def distances(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
-    """Numbers of triangular distances above two floors before and after, and the share of those before that is
-    at least halved.
+    """How many triangular distances are above two floors before, and of these how many are so after, and the
+    share that is at least halved.
     """
     worse = [key for key in before if _worse(key, before)]
     halved = [key for key in worse if after[key] <= before[key] / 2]
