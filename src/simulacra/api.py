@@ -30,7 +30,7 @@ from simulacra.evaluation.files import Opened, checked, open_events
 from simulacra.evaluation.judge_files import differing, enough, remarks
 from simulacra.metrics import EvaluationResult
 from simulacra.metrics.engine.score import judged
-from simulacra.training import generator_set
+from simulacra.tasks import folds
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
 
@@ -87,7 +87,7 @@ def load(path: str | Path, *, allow: tuple[str, ...] = ()) -> Module:
         >>> batch.cond["incident_energy"][:, 0].tolist()
         [1024.0, 1024.0, 1024.0, 1024.0, 1024.0]
     """
-    return generator_set.load(path, allow=allow)
+    return folds.load(path, allow=allow)
 
 
 def evaluate(

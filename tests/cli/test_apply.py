@@ -22,6 +22,7 @@ from simulacra.cli.main import main
 from simulacra.cli.sample import sample
 from simulacra.core import Batch, UserError
 from simulacra.core.files import cannot_write
+from simulacra.core.rows import folds_of, row_hashes
 from simulacra.evaluation.config import compose
 from simulacra.formats.base import Format
 from simulacra.formats.hdf5 import Hdf5Writer
@@ -121,6 +122,31 @@ def test_a_damaged_end_of_the_input_leaves_nothing_behind(trained: Path) -> None
     with pytest.raises(UserError, match=r"damaged\.hdf5.*event 650"):
         ask(trained, f"input={trained / 'damaged.hdf5'}", "batch_size=300", output="none.hdf5")
     assert not list(trained.glob("*none.hdf5*"))
+
+
+def test_a_file_of_folds_is_applied_like_a_checkpoint(trained: Path) -> None:
+    """Each event by its fold's training, in any chunks; the output tells all checkpoints."""
+    events = form().read(trained / "showers.hdf5")
+    weights = []
+    for number in range(2):
+        torch.manual_seed(number)
+        config = composed("data", "data=pair", "data.folds=2", f"data.fold={number}")
+        whole = data.build(composed("data", "data=pair"))
+        module = build(tiny("dctrgan"), whole.spec).fit_transform([whole.batch(300)])
+        path = trained / f"fold{number}.ckpt"
+        (trained / "new").mkdir(exist_ok=True)
+        save(module, tiny("dctrgan"), trained / "new", config).rename(path)
+        weights.append(load(path).weights(events))
+    (trained / "folds.yaml").write_text("folds: [fold0.ckpt, fold1.ckpt]")
+    fold = folds_of(row_hashes(events), 2)
+    assert 100 < int(fold.sum()) < 600
+    expected = torch.stack(weights).gather(0, fold[None])[0]
+    for size in ("null", "300"):
+        ask(trained, f"checkpoint={trained / 'folds.yaml'}", f"batch_size={size}")
+        torch.testing.assert_close(form().read(trained / "weighted.hdf5").weight, expected)
+    with h5py.File(trained / "weighted.hdf5") as file:
+        names = json.loads(file.attrs["simulacra_members"])
+        assert [Path(name).name for name in names] == ["fold0.ckpt", "fold1.ckpt"]
 
 
 def test_an_evaluation_uses_the_weights_of_a_file(trained: Path) -> None:

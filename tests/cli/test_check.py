@@ -39,7 +39,7 @@ EMBEDDED = {
     "jetnet150": "jetnet150/t150.hdf5",
     "jetnet30": "jetnet30/t.hdf5",
     "jetnet30 data.classes=[g]": "jetnet30/g.hdf5",
-    "table": "table/zjets_test.h5",
+    "table": "zjets/test/Pythia26_Zjet_pTZ-200GeV.h5",
 }
 
 

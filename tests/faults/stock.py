@@ -101,7 +101,14 @@ KINDS = {
     "showerdata": Kind(("data=showerdata",), "", "showers.h5", 16, "energies", "num_points"),
     "lemurs": Kind(("data=lemurs",), "", "lemurs.h5", 12, "showers", "incident_energy"),
     "png": Kind(("data=pxd", "data.sensors=[1.1.1,2.3.1]"), "", "images", 3),
-    "table": Kind(("data=table",), "table/zjets_test.h5", "zjets.h5", 64, "gen_jets", "gen_widths"),
+    "table": Kind(
+        ("data=table",),
+        "zjets/test/Pythia26_Zjet_pTZ-200GeV.h5",
+        "zjets.h5",
+        64,
+        "gen_jets",
+        "gen_widths",
+    ),
     "csv": Kind(("data=table", *COLUMNS), "", "zjets.csv", 64),
     "parquet": Kind(("data=table", *COLUMNS), "", "zjets.parquet", 64),
 }

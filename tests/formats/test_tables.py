@@ -29,9 +29,8 @@ def same(one: Batch, two: Batch) -> None:
         other = {**two.cond, **two.event}[name]
         assert value.dtype == other.dtype
         assert torch.equal(value, other)
-    assert one.weight is not None
-    assert two.weight is not None
-    assert torch.equal(one.weight, two.weight)
+    for mine, yours in ((one.weight, two.weight), (two.weight, one.weight)):
+        assert mine is None or (yours is not None and torch.equal(mine, yours))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -150,15 +149,48 @@ def test_further_columns_and_empty_lines_do_not_matter(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_weights_stand_in_their_column_or_are_refused(suffix: str, tmp_path: Path) -> None:
+def test_weights_stand_in_their_column(suffix: str, tmp_path: Path) -> None:
     events = replace(rows(30), weight=None)
     form().write(tmp_path / f"a.{suffix}", events)
     read = form().read(tmp_path / f"a.{suffix}")
     assert read.weight is not None
     assert torch.equal(read.weight, torch.ones(30))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_weights_need_no_column_that_is_named(suffix: str, tmp_path: Path) -> None:
+    table, path, events = form(w=None), tmp_path / f"a.{suffix}", rows(30)
+    for given in (events, replace(events, weight=None)):
+        with table.writer(path) as writer:
+            writer.append(given[:20])
+            writer.append(given[20:])
+        same(table.read(path), given)
+        same(table.read(path, 10, 30), given[10:])
+        assert table.check(path).n == 30
+        assert [len(part) for part in table.iterate(path, 25)] == [25, 5]
+    table.write(path, replace(events, weight=None))
+    assert table.read(path, 3, 3).weight is None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_weights_are_refused_where_something_else_has_their_name(
+    suffix: str, tmp_path: Path
+) -> None:
+    table = form(w=None, share={"key": "weight", "low": 0.0, "high": 0.5})
     with pytest.raises(UserError, match="no column with the role 'weight'"):
-        form(w=None).write(tmp_path / f"b.{suffix}", rows(30))
+        table.write(tmp_path / f"b.{suffix}", rows(30))
     assert not (tmp_path / f"b.{suffix}").exists()
+    table.write(tmp_path / f"b.{suffix}", replace(rows(30), weight=None))
+    assert table.read(tmp_path / f"b.{suffix}").weight is None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_negative_weights_need_a_column_that_says_so(suffix: str, tmp_path: Path) -> None:
+    path, events = tmp_path / f"a.{suffix}", rows(30)
+    signed = form(w={"key": "weight", "role": "weight", "low": -10.0})
+    signed.write(path, replace(events, weight=-events.weight))
+    with pytest.raises(FormatError, match="weight"):
+        form(w=None).read(path)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

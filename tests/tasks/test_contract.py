@@ -11,16 +11,30 @@ import torch
 
 from simulacra import data
 from simulacra.core import Batch, IncompatibleError, UserError
-from simulacra.core.pair import FIRST, LABEL, SECOND, of_sample
+from simulacra.core.pair import FIRST, LABEL, SECOND, labelled, of_sample
 from simulacra.data.base import EventDataModule
 from simulacra.tasks.pair import PairTask
 from simulacra.tasks.reweighter import Reweighter
 from simulacra.training.checkpoint import build, load
 from simulacra.training.generative import GenerativeModule
-from support import assert_losses_reach_their_own_parameters, composed, fits, models_of, save, tiny
+from support import (
+    assert_losses_reach_their_own_parameters,
+    composed,
+    family_of,
+    fits,
+    models_of,
+    save,
+    spec_of,
+    tiny,
+)
 
-SETS = ["ds1_photons", "calogan", "ds2", "ild"]
-TASKS = [(model, name) for model in models_of(PairTask) for name in SETS]
+SETS = ["ds1_photons", "calogan", "ild", "jetnet30", "zjets"]
+TASKS = [
+    (model, name)
+    for model in models_of(PairTask)
+    for name in SETS
+    if family_of(model).unfit(labelled(spec_of(name, None))) is None
+]
 contract = pytest.mark.parametrize("fitted", TASKS, ids="-".join, indirect=True)
 
 

@@ -61,8 +61,9 @@ def test_the_published_size_is_that_of_the_authors_toy() -> None:
 
 
 def test_with_cells_it_sees_the_cells() -> None:
-    few, many = (made(f"model.cells={cells}") for cells in ("false", "true"))
-    assert next(many.parameters()).shape[1] - next(few.parameters()).shape[1] == SPEC.n_voxels
+    few, many = (made(f"model.sees.showers.stages={s}") for s in ("[energies]", "[energies,cells]"))
+    widths = [next(m.classifier.parameters()).shape[1] for m in (few, many)]
+    assert widths[1] - widths[0] == SPEC.n_voxels
     batch = weighted_pair(50, 0)
     moved = replace(batch, x=batch.x.flip(-1))  # the layers keep their energies
     for module, same in ((few, True), (many, False)):
@@ -89,9 +90,20 @@ def test_the_loss_of_a_classifier_that_knows_nothing_is_that_of_a_coin() -> None
     assert torch.equal(module.weights(batch), torch.ones(len(batch)))
 
 
-def test_the_odds_of_the_first_sample_are_the_weight() -> None:
+def test_the_calibrated_odds_of_the_first_sample_are_the_weight() -> None:
     module, batch = made(), weighted_pair(64, 0)
     module.fit_transform([batch])
-    latent = module.eval().encode(batch)
-    p = torch.sigmoid(module.logit(latent).detach())
-    torch.testing.assert_close(module.weights(batch), p / (1 - p))
+    for slope in (1.0, 0.5):
+        module.calibration.slope.fill_(slope)
+        p = torch.sigmoid(slope * module.classifier(module.encode(batch)).detach())
+        torch.testing.assert_close(module.weights(batch), p / (1 - p))
+
+
+def test_equal_events_are_normalised_alike_in_training_and_after() -> None:
+    module, batch = made(), weighted_pair(32, 0)
+    module.fit_transform([batch])
+    found = [
+        m.encode(batch, torch.Generator()).x["energies"] for m in (module.train(), module.eval())
+    ]
+    assert torch.equal(*found)
+    assert module.train().transform.training

@@ -23,7 +23,8 @@ from simulacra.formats.census import NOT_FINITE
 from simulacra.formats.cleaning import HINT
 from simulacra.formats.hdf5_contents import contents
 from simulacra.running.signals import interruptible
-from simulacra.training import checkpoint, generator_set, served, zoo
+from simulacra.tasks import folds
+from simulacra.training import checkpoint, served, zoo
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def origin(path: str) -> list[str]:
 
 def trained(path: str, allow: list[str]) -> dict[str, Any]:
     """Tell what a checkpoint holds."""
-    module = generator_set.load(path, allow=tuple(allow))
+    module = folds.load(path, allow=tuple(allow))
     spec, record = module.spec, module.record
     model = record.config.get("model") or {}
     name, size = str(model.get("name")), model.get("size")

@@ -334,3 +334,6 @@ class ViewedPart(Part):
 
     def __getitem__(self, positions: Sequence[int]) -> Batch:
         return self.view.forward(super().__getitem__(positions))
+
+    def some(self, positions: Tensor) -> ViewedPart:
+        return ViewedPart(super().some(positions), self.view)

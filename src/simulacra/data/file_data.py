@@ -243,7 +243,9 @@ class FileDataModule(EventDataModule):
             name.replace("*", "_toy") for name in (*self.published.train, *self.published.test)
         ]
         for number, name in enumerate(names):
-            self.format.toy(Path(folder) / name, n, seed + number)
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.format.toy(path, n, seed + number)
 
     def _whole(self, name: str) -> Part:
         source = self.sources[name]

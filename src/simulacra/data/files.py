@@ -27,7 +27,8 @@ class Published:
     """The public files of a data set.
 
     Args:
-        train: Names of the training files, as published; ``*`` stands for anything.
+        train: Names of the training files, as published; ``*`` stands for anything, and a name may begin with
+            the folders that the file lies in, ``train/jets.h5``.
         test: Names of the test files, empty where none are published.
         where: Where they can be had, where that is no record.
         complete: Whether all training files are needed (one per class), or any of them will do.
@@ -35,6 +36,7 @@ class Published:
             none.
         record: Where ``simulacra download`` finds them, see :mod:`simulacra.data.records`, or None.
         archives: Names in the record of what the files are packed in; empty where they lie there themselves.
+        about: What the embedded sample holds, and what to use in its place, to end the line that names it.
 
     Raises:
         UserError: If the record has no such name.
@@ -47,6 +49,7 @@ class Published:
     embedded: str | None = None
     record: str | None = None
     archives: Sequence[str] = ()
+    about: str = ""
 
     def __post_init__(self) -> None:
         if self.record is not None:
@@ -162,7 +165,8 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def below(root: Path, *patterns: str) -> list[Path]:
-    """Files below ``root`` whose names match one of the patterns, sorted; each file once.
+    """Files below ``root`` whose names, with as many folders as a pattern has, match one of the patterns,
+    sorted; each file once.
 
     A file of several names (hard links, links) has the first of them.
     """
@@ -170,10 +174,16 @@ def below(root: Path, *patterns: str) -> list[Path]:
     for folder, _, names in walk(root):
         for name in names:
             path = folder / name
-            if any(fnmatch.fnmatchcase(name, p) for p in patterns) and os.path.isfile(path):
+            if any(_named(path, pattern) for pattern in patterns) and os.path.isfile(path):
                 state = path.stat()
                 found.setdefault((state.st_dev, state.st_ino), path)
     return sorted(found.values())
+
+
+def _named(path: Path, pattern: str) -> bool:
+    wanted = pattern.split("/")
+    found = path.parts[-len(wanted) :]
+    return len(found) == len(wanted) and all(map(fnmatch.fnmatchcase, found, wanted))
 
 
 def _own(name: str, files: Mapping[str, Sequence[str]], root: Path | None) -> Found:

@@ -8,6 +8,10 @@ event weights of sample ``k`` are multiplied by
 .. math:: \frac{N}{2 \sum_{i \in k} w_i}, \qquad N = n_1 + n_2,
 
 so that both samples have the same total weight in every loss, whatever their sizes and weights.
+
+With ``folds`` events fall into folds by their values alone (:mod:`simulacra.core.rows`), the same ones in
+both samples and in every file. Those of one fold are left out of training and validation, so that what learns
+from the others may be applied to them.
 """
 
 from __future__ import annotations
@@ -15,15 +19,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, IncompatibleError, Spec
-from simulacra.core.pair import FIRST, SECOND, labelled, with_label
+from simulacra.core import Batch, Conditions, IncompatibleError, Spec, UserError
+from simulacra.core.pair import FIRST, LABEL, SECOND, labelled, with_label
+from simulacra.core.ranges import Interval, Whole
+from simulacra.core.rows import folds_of, row_hashes
 from simulacra.data.base import EventDataModule, Loading
 from simulacra.data.joined import Joined, weight_or_one
-from simulacra.data.source import Part
+from simulacra.data.source import FixedBatches, Part
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
 
@@ -41,13 +48,29 @@ class PairDataModule(EventDataModule):
         first: The sample with label 1, the target.
         second: The sample with label 0.
         loading: Sizes of batches of both samples together and their order.
+        folds: Number of folds (None: all events are learnt from).
+        fold: The one that is left out, from 0.
 
     Raises:
         IncompatibleError: If the two samples hold different kinds of events.
+        UserError: If there are fewer than two folds, or there is none of that number.
     """
 
-    def __init__(self, first: EventDataModule, second: EventDataModule, loading: Loading) -> None:
+    def __init__(
+        self,
+        first: EventDataModule,
+        second: EventDataModule,
+        loading: Loading,
+        folds: Annotated[int, Interval(2)] | None = None,
+        fold: Whole | None = None,
+    ) -> None:
         super().__init__(loading)
+        if (folds is None) != (fold is None) or (folds or 1) <= (fold or 0):
+            raise UserError(
+                "folds are numbered from 0: data.folds=5 data.fold=0 leaves out the first of five, got "
+                f"folds={folds}, fold={fold}"
+            )
+        self.folds, self.fold = folds, fold
         one, two = first.spec, second.spec
         for name in SAME:
             if getattr(one, name) != getattr(two, name):
@@ -109,11 +132,45 @@ class PairDataModule(EventDataModule):
         """Both samples' parts, evenly mixed."""
         parts = {}
         for name in ("train", "val", "test"):
-            sides = self.first.part(name), self.second.part(name)
+            sides = self._side("first", name), self._side("second", name)
             marks = [partial(with_label, number=number) for number in (FIRST, SECOND)]
             source = Joined(sides, marks, equal_weights(sides))
             parts[name] = Part(source, source.mixed())
         return parts
+
+    def learnt(self) -> dict[str, Tensor]:
+        """Sorted hashes of the rows of ``train`` and ``val`` by sample, int64 ``(N,)``, without the label."""
+        parts = [self.part(name) for name in ("train", "val")]
+        hashes = torch.cat([self._hashes(part) for part in parts])
+        first = torch.cat([self._label(part) for part in parts])
+        sides = {"first": hashes[first], "second": hashes[~first]}
+        return {side: found.sort().values for side, found in sides.items()}
+
+    def looked_at(self) -> FixedBatches:
+        """The events of validation, the same on every rank."""
+        part = self.part("val")
+        return FixedBatches(part, self.loading.eval_batch_size, len(part))
+
+    def _label(self, part: Part) -> Tensor:
+        """Which events are of ``first``, bool ``(n,)``."""
+        assert isinstance(part.source, Joined)
+        return part.source.sample(part.index) == 0
+
+    def _side(self, side: str, name: str) -> Part:
+        """A part of one sample, without the fold that is left out."""
+        part: Part = getattr(self, side).part(name)
+        if self.folds is None or name == "test":
+            return part
+        kept = (folds_of(self._hashes(part), self.folds) != self.fold).nonzero()[:, 0]
+        return part.some(kept)
+
+    def _hashes(self, part: Part) -> Tensor:
+        size = self.loading.eval_batch_size
+        starts = range(0, len(part), size)
+        found = [
+            row_hashes(part[range(i, min(i + size, len(part)))], (LABEL.name,)) for i in starts
+        ]
+        return torch.cat(found) if found else torch.zeros(0, dtype=torch.int64)
 
     def conditions(
         self, n: int, generator: torch.Generator | None = None, part: str = "test"

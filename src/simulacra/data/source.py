@@ -91,6 +91,10 @@ class Part(Dataset[Batch]):
     def __getitem__(self, positions: Sequence[int]) -> Batch:
         return self.source.take(self.index[torch.as_tensor(positions, dtype=torch.long)].tolist())
 
+    def some(self, positions: torch.Tensor) -> Part:
+        """The events at some positions, int64 ``(k,)``."""
+        return Part(self.source, self.index[positions])
+
     @property
     def weight(self) -> torch.Tensor | None:
         """Event weights ``(n,)``, or None for unit weights."""

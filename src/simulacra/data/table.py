@@ -8,35 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
-
 from simulacra.core import Spec
 from simulacra.data.base import Loading, View
-from simulacra.data.file_data import FileDataModule, Files, permutation
+from simulacra.data.file_data import Files
 from simulacra.data.files import Published
+from simulacra.data.rows import Rows
 from simulacra.formats.table_columns import columns_of
 from simulacra.formats.table_files import TableFiles
 from simulacra.formats.table_particles import particles_of
-from simulacra.physics.table import TableObservables
-
-_SPLIT_SEED = 2024
-_EMBEDDED = Published(
-    ["zjets_train.h5"],
-    ["zjets_test.h5"],
-    "which come with the package: data.root=null",
-    embedded="table",
-)
+from simulacra.physics.base import ObservableSet
 
 
-class TableData(FileDataModule):
+class TableData(Rows):
     """See the module's docstring.
 
     Args:
         title: Name of the data set in its spec, in messages and checkpoints.
         columns: By name of a quantity, where it stands in the files and what it is: see
             :func:`~simulacra.formats.table_columns.columns_of`.
-        loading, root, files, view: As of :class:`~simulacra.data.file_data.FileDataModule`; the public
-            files are those of the embedded sample, and tables are held in memory.
+        observables, published, loading, root, files, view: As of
+            :class:`~simulacra.data.file_data.FileDataModule`.
         particles, resonances: Which columns are four-momenta, and of what: see
             :func:`~simulacra.formats.table_particles.particles_of`.
     """
@@ -45,6 +36,8 @@ class TableData(FileDataModule):
         self,
         title: str,
         columns: Mapping[str, Mapping[str, Any] | None],
+        observables: Callable[[Spec], ObservableSet],
+        published: Published,
         loading: Loading,
         root: str | None = None,
         files: Files | None = None,
@@ -54,16 +47,4 @@ class TableData(FileDataModule):
     ) -> None:
         known = columns_of(columns)
         form = TableFiles(title, known, *particles_of(particles or {}, resonances or {}, known))
-        super().__init__(form, TableObservables, _EMBEDDED, loading, root, files, "never", view)
-
-    @property
-    def sample(self) -> str:
-        """What its rows are, and how one's own are named."""
-        return (
-            "Z + jet events by Pythia, particle level; name your own tables with "
-            "data.files.train=[...] and their columns in data.columns"
-        )
-
-    def order(self, n: int) -> Tensor:
-        """As of the base class."""
-        return permutation(n, _SPLIT_SEED)
+        super().__init__(form, observables, published, loading, root, files, view)

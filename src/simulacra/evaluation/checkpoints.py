@@ -13,6 +13,7 @@ from simulacra import data
 from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
 from simulacra.formats.base import Format
+from simulacra.tasks import folds
 from simulacra.tracking.identity import identity
 from simulacra.training import generator_set, served, zoo
 from simulacra.training.generative import GenerativeModule
@@ -107,9 +108,13 @@ def provenance(config: dict[str, Any], keys: Sequence[str] = ASKED) -> dict[str,
         "simulacra_checkpoint_sha256": _sha(zoo.located(config["checkpoint"])),
     }
     if served.is_list(config["checkpoint"]):
-        found["simulacra_members"] = json.dumps(
-            {str(item.path): _sha(item.path) for item in served.read(config["checkpoint"])}
+        groups = folds.members(config["checkpoint"])
+        paths = (
+            [item.path for item in served.read(config["checkpoint"])]
+            if groups is None
+            else [path for group in groups for path in group]
         )
+        found["simulacra_members"] = json.dumps({str(path): _sha(path) for path in paths})
     found["simulacra_request"] = json.dumps(asked)
     return found | {
         f"simulacra_{key.replace('-', '_')}": value for key, value in identity().items()

@@ -4,6 +4,9 @@ The class of this module speaks of columns alone (:mod:`simulacra.formats.table_
 each kind of file (:mod:`simulacra.formats.table_hdf5`, :mod:`~simulacra.formats.table_csv`,
 :mod:`~simulacra.formats.table_parquet`) fetches and stores their cells.
 
+Event weights stand in the column with the role ``weight``; a table without one has them under ``weight``, in
+files that have some.
+
 Values must be finite, whole where the column is one of whole numbers, and within the bounds of the column
 unless it is periodic. A column of classes holds their names, which may be numbers.
 """
@@ -23,7 +26,11 @@ from torch import Tensor
 
 from simulacra.core import Batch, Field, FormatError, Spec, UserError, draws
 from simulacra.formats.base import FileInfo, Format
+from simulacra.formats.hdf5_writer import WEIGHT
 from simulacra.formats.table_columns import Column
+
+UNNAMED = Column(Field(WEIGHT, low=0.0, role="weight"), WEIGHT)
+"""The column of event weights where the table names none."""
 
 Cells = dict[str, NDArray[Any]]
 """Cells of some rows by name of the column, numbers or text."""
@@ -34,16 +41,29 @@ class TableFormat(Format):
 
     Args:
         spec: What the files promise.
-        table: All columns, weights included.
+        table: All columns that are named, weights included.
+
+    Attributes:
+        weight: The column of event weights, which all files have, or None.
+        unnamed: That of event weights which a file may have, or None where the table names one, or has
+            something else in its place.
     """
 
     def __init__(self, spec: Spec, table: Sequence[Column]) -> None:
         super().__init__(spec)
         self.table = tuple(table)
         self.weight = next((column for column in self.table if column.weighs), None)
+        taken = self.weight is not None or any(c.title == WEIGHT for c in self.table)
+        self.unnamed = None if taken else UNNAMED
 
     @abstractmethod
-    def measure(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
+    def has(self, path: Path, column: Column) -> bool:
+        """Whether a file has a column."""
+
+    @abstractmethod
+    def measure(
+        self, path: Path, columns: Sequence[Column]
+    ) -> tuple[int, dict[str, tuple[int, ...]]]:
         """Number of rows and shape of each key, which are checked, as far as no cell need be read."""
 
     @abstractmethod
@@ -55,7 +75,7 @@ class TableFormat(Format):
     def header(self, path: Path | str) -> FileInfo:
         """Check keys, shapes and the columns that are conditions or event fields."""
         path = Path(path)
-        n, shapes = self._size(path)
+        n, shapes = self._size(path, self.columns_of(path))
         chosen = [
             c for c in self.table if c.use != "feature" and not c.field.classes and not c.weighs
         ]
@@ -72,20 +92,19 @@ class TableFormat(Format):
     def read(self, path: Path | str, start: int = 0, stop: int | None = None) -> Batch:
         """Rows ``start`` to ``stop``, float32, values checked."""
         path = Path(path)
-        n, _ = self._size(path)
+        columns = self.columns_of(path)
+        n, _ = self._size(path, columns)
         end = n if stop is None else min(stop, n)
-        parts = list(self._batches(path, start, end, self.chunk))
-        return (
-            Batch.cat(parts)
-            if parts
-            else self.decode(dict.fromkeys(self._names, np.zeros(0)), path)
-        )
+        parts = list(self._batches(path, start, end, self.chunk, columns))
+        names = [column.name for column in columns]
+        return Batch.cat(parts) if parts else self.decode(dict.fromkeys(names, np.zeros(0)), path)
 
     def iterate(self, path: Path | str, chunk: int | None = None) -> Iterator[Batch]:
         """All rows in file order, ``chunk`` at a time; the file is opened once."""
         path = Path(path)
-        n, _ = self._size(path)
-        yield from self._batches(path, 0, n, chunk or self.chunk)
+        columns = self.columns_of(path)
+        n, _ = self._size(path, columns)
+        yield from self._batches(path, 0, n, chunk or self.chunk, columns)
 
     def toy(self, path: Path | str, n: int, seed: int = 0) -> FileInfo:
         """Write ``n`` random rows."""
@@ -93,27 +112,44 @@ class TableFormat(Format):
         return self.header(path)
 
     def decode(self, cells: Cells, path: Path, start: int = 0) -> Batch:
-        """Events from the cells of all columns, ``start`` is the row of the first."""
-        found = {c.name: self._values(c, cells[c.name], path, start) for c in self.table}
-        return self._batch({name: torch.from_numpy(values) for name, values in found.items()})
+        """Events from the cells of all columns, ``start`` is the row of the first; with weights where these
+        are among them.
+        """
+        known = self.table if self.unnamed is None else (*self.table, self.unnamed)
+        found = {
+            c.name: self._values(c, cells[c.name], path, start) for c in known if c.name in cells
+        }
+        return self.events({name: torch.from_numpy(values) for name, values in found.items()})
 
     def encode_cells(self, batch: Batch) -> Cells:
         """Inverse of :meth:`decode`: float32 or text ``(n,)`` by name of the column.
 
         Raises:
-            UserError: If the events have weights, and the table has no column for them.
+            UserError: If the events have weights, and something else stands in their place.
         """
-        if batch.weight is not None and self.weight is None:
+        weighted = batch.weight is not None
+        if weighted and self.weight is None and self.unnamed is None:
             raise UserError(
-                f"the events have weights, but {self.spec.name} has no column with the role 'weight'"
+                f"the events have weights, but {self.spec.name} has no column with the role 'weight', and "
+                f"another one called {WEIGHT!r}"
             )
         wanted = [field.name for field in (*self.spec.conditions, *self.spec.event)]
         rows = {name: value[:, 0] for name, value in batch.conditions(wanted).values.items()}
         rows |= {field.name: batch.x[:, i] for i, field in enumerate(self.spec.features)}
-        if self.weight is not None:
-            own = batch.event.get(self.weight.name)  # where the writer knows no other weights
-            rows[self.weight.name] = batch.weight_or_one() if own is None else own[:, 0]
-        return {column.name: _stored(column, rows[column.name]) for column in self.table}
+        columns = self.written(weighted)
+        weight = next((column for column in columns if column.weighs), None)
+        if weight is not None:
+            own = batch.event.get(weight.name)  # where the writer knows no other weights
+            rows[weight.name] = batch.weight_or_one() if own is None else own[:, 0]
+        return {column.name: _stored(column, rows[column.name]) for column in columns}
+
+    def written(self, weighted: bool) -> tuple[Column, ...]:
+        """The columns of a file of events, which may have weights."""
+        return (*self.table, self.unnamed) if weighted and self.unnamed else self.table
+
+    def columns_of(self, path: Path) -> tuple[Column, ...]:
+        """The columns of a file, that of event weights where it has one."""
+        return self.written(self.unnamed is not None and self.has(path, self.unnamed))
 
     def toy_rows(self, n: int, seed: int) -> Batch:
         """Rows with correlated columns, and a few values on each lower bound; energies of particles are those
@@ -131,29 +167,30 @@ class TableFormat(Format):
             energy, *space = (names[column] for column in particle.columns)
             square = torch.stack([rows[name].square() for name in space]).sum(0)
             rows[energy] = (square + (particle.mass or 0.0) ** 2).sqrt()
-        return self._batch(rows)
+        return self.events(rows)
 
-    def _batch(self, rows: Mapping[str, Tensor]) -> Batch:
+    def events(self, rows: Mapping[str, Tensor]) -> Batch:
         """Events from the values ``(n,)`` of all columns."""
+        weight = self.weight or self.unnamed
         return Batch(
             torch.stack([rows[field.name] for field in self.spec.features], 1),
             _fields(self.spec.conditions, rows),
             _fields(self.spec.event, rows),
-            weight=None if self.weight is None else rows[self.weight.name],
+            weight=None if weight is None else rows.get(weight.name),
         )
 
-    @property
-    def _names(self) -> list[str]:
-        return [column.name for column in self.table]
-
-    def _size(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
-        n, shapes = self.measure(path)
+    def _size(
+        self, path: Path, columns: Sequence[Column]
+    ) -> tuple[int, dict[str, tuple[int, ...]]]:
+        n, shapes = self.measure(path, columns)
         if n == 0:
             raise FormatError(f"{path}: the file holds no events")
         return n, shapes
 
-    def _batches(self, path: Path, start: int, stop: int, step: int) -> Iterator[Batch]:
-        for part in self.cells(path, start, stop, step, self.table):
+    def _batches(
+        self, path: Path, start: int, stop: int, step: int, columns: Sequence[Column]
+    ) -> Iterator[Batch]:
+        for part in self.cells(path, start, stop, step, columns):
             batch = self.decode(part, path, start)
             yield batch
             start += len(batch)

@@ -38,8 +38,14 @@ Rows = Iterator[list[str]]
 class TableCsv(TableFormat):
     """See the module's docstring."""
 
-    def measure(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
-        with self._open(path) as (places, rows):
+    def has(self, path: Path, column: Column) -> bool:
+        with self._open(path, ()) as (places, _):
+            return column.title in places
+
+    def measure(
+        self, path: Path, columns: Sequence[Column]
+    ) -> tuple[int, dict[str, tuple[int, ...]]]:
+        with self._open(path, columns) as (_, rows):
             n = sum(1 for _ in rows)
         with guard(path), path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
@@ -48,12 +54,12 @@ class TableCsv(TableFormat):
                     "%s: the end of its last line is missing: make sure that the file was not cut",
                     path,
                 )
-        return n, dict.fromkeys(places, (n,))
+        return n, {column.title: (n,) for column in columns}
 
     def cells(
         self, path: Path, start: int, stop: int, step: int, columns: Sequence[Column]
     ) -> Iterator[Cells]:
-        with self._open(path) as (places, rows):
+        with self._open(path, columns) as (places, rows):
             wanted = itertools.islice(rows, start, stop)
             while chunk := list(itertools.islice(wanted, step)):
                 yield {
@@ -67,8 +73,8 @@ class TableCsv(TableFormat):
         return CsvWriter(path, self)
 
     @contextlib.contextmanager
-    def _open(self, path: Path) -> Iterator[tuple[dict[str, int], Rows]]:
-        """Place of each column, by title, and the rows, which are checked as they pass."""
+    def _open(self, path: Path, columns: Sequence[Column]) -> Iterator[tuple[dict[str, int], Rows]]:
+        """Place of each title, those of some columns checked, and the rows, checked as they pass."""
         start = look(path, "CSV", empty=True)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise FormatError(f"{path}: the text is in UTF-16, expected UTF-8: save it so")
@@ -80,7 +86,9 @@ class TableCsv(TableFormat):
         ):
             lines = csv.reader(file, strict=True)
             titles = [title.strip() for title in next(lines, [])]
-            places = {column.title: _place(path, titles, column) for column in self.table}
+            for column in columns:
+                _check_place(path, titles, column)
+            places = {title: number for number, title in enumerate(titles)}
             yield places, _rows(path, lines, len(titles))
 
 
@@ -95,11 +103,11 @@ class CsvWriter(Writer):
         UserError: If a title or the name of a class would be run as a formula.
     """
 
-    takes_weights = True  # where the table has a column for them, see TableFormat.encode_cells
+    takes_weights = True
 
     def __init__(self, path: Path | str, format: TableFormat) -> None:
         super().__init__(path)
-        self.format = format
+        self.format, self.started = format, False
         labels = [name for c in format.table if not c.numeric for name in c.field.classes or ()]
         for cell in (*(column.title for column in format.table), *labels):
             if cell.startswith(FORMULA):
@@ -109,12 +117,13 @@ class CsvWriter(Writer):
                 )
 
     def _append(self, batch: Batch) -> None:
-        cells = self.format.encode_cells(batch)
+        cells, weighted = self.format.encode_cells(batch), batch.weight is not None
         texts = [
             [f"{value:.9g}" for value in values.tolist()] if values.dtype.kind == "f" else values
-            for values in (cells[column.name] for column in self.format.table)
+            for values in (cells[column.name] for column in self.format.written(weighted))
         ]
         try:
+            self._title(weighted)
             csv.writer(self.file, lineterminator="\n").writerows(zip(*texts, strict=True))
             self.file.flush()
         except OSError as error:
@@ -122,10 +131,16 @@ class CsvWriter(Writer):
 
     def _open(self) -> None:
         self.file = self.temporary.open("w", newline="", encoding="utf-8")
-        titles = [column.title for column in self.format.table]
-        csv.writer(self.file, lineterminator="\n").writerow(titles)
+
+    def _title(self, weighted: bool) -> None:
+        """Write the titles, once."""
+        if not self.started:
+            titles = [column.title for column in self.format.written(weighted)]
+            csv.writer(self.file, lineterminator="\n").writerow(titles)
+            self.started = True
 
     def _close(self) -> None:
+        self._title(False)
         self.file.flush()
         os.fsync(self.file.fileno())
         self.file.close()
@@ -138,14 +153,13 @@ def _not_text(error: Exception) -> str:
     return f"not a CSV file in UTF-8 ({first_line(error)})"
 
 
-def _place(path: Path, titles: list[str], column: Column) -> int:
+def _check_place(path: Path, titles: list[str], column: Column) -> None:
     count = titles.count(column.title)
     if count != 1:
         problem = "is missing" if not count else f"is there {count} times"
         other = next((mark for mark in _SEPARATORS if len(titles) == 1 and mark in titles[0]), None)
         hint = "" if other is None else f": cells are separated by {other!r}, expected commas"
         raise FormatError(f"{path}: column {column.title!r} {problem}, found {titles[:20]}{hint}")
-    return titles.index(column.title)
 
 
 def _rows(path: Path, lines: Rows, width: int) -> Rows:

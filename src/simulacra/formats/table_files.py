@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from simulacra.core import Batch, FormatError, Particle, Resonance
 from simulacra.formats.base import FileInfo, Format, Writer
 from simulacra.formats.table import TableFormat
@@ -56,6 +58,10 @@ class TableFiles(Format):
 
     def files(self, path: Path | str) -> list[Path]:
         return self.of(path).files(path)
+
+    def events(self, rows: Mapping[str, Tensor]) -> Batch:
+        """Events from the values ``(n,)`` of all columns, of classes their numbers from 0."""
+        return next(iter(self.kinds.values())).events(rows)
 
     def header(self, path: Path | str) -> FileInfo:
         return self.of(path).header(path)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from simulacra.core import Batch, FormatError
 from simulacra.formats.hdf5 import Array, Hdf5Writer, open_hdf5
-from simulacra.formats.hdf5_data import dataset, stored
+from simulacra.formats.hdf5_data import dataset, present, stored
 from simulacra.formats.table import Cells, TableFormat
 from simulacra.formats.table_columns import Column
 
@@ -29,9 +29,15 @@ _KINDS = "fiub"  # a column of a table may be true or false
 class TableHdf5(TableFormat):
     """See the module's docstring."""
 
-    def measure(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
+    def has(self, path: Path, column: Column) -> bool:
         with open_hdf5(path) as file:
-            shapes = {column.key: _shape(file, path, column) for column in self.table}
+            return present(file, path, column.key)
+
+    def measure(
+        self, path: Path, columns: Sequence[Column]
+    ) -> tuple[int, dict[str, tuple[int, ...]]]:
+        with open_hdf5(path) as file:
+            shapes = {column.key: _shape(file, path, column) for column in columns}
         counts = {key: shape[0] for key, shape in shapes.items()}
         if len(set(counts.values())) > 1:
             found = ", ".join(f"{count} in {key!r}" for key, count in counts.items())
@@ -88,7 +94,7 @@ class TableHdf5(TableFormat):
 
 
 class TableHdf5Writer(Hdf5Writer):
-    """Streams rows, their weights in the column of weights and nowhere else."""
+    """Streams rows, their weights in the column of weights if it is named, and nowhere else."""
 
     format: TableHdf5
 

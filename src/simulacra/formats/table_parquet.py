@@ -27,11 +27,17 @@ _RAISED = (ValueError, LookupError, TypeError, RuntimeError, ArithmeticError)
 class TableParquet(TableFormat):
     """See the module's docstring."""
 
-    def measure(self, path: Path) -> tuple[int, dict[str, tuple[int, ...]]]:
+    def has(self, path: Path, column: Column) -> bool:
+        with _open(path) as file:
+            return column.title in file.schema_arrow.names
+
+    def measure(
+        self, path: Path, columns: Sequence[Column]
+    ) -> tuple[int, dict[str, tuple[int, ...]]]:
         types = _pyarrow().types
         with _open(path) as file:
             schema, n = file.schema_arrow, file.metadata.num_rows
-            for column in self.table:
+            for column in columns:
                 if schema.names.count(column.title) != 1:
                     problem = "is there twice" if column.title in schema.names else "is missing"
                     raise FormatError(
@@ -48,7 +54,7 @@ class TableParquet(TableFormat):
                     raise FormatError(
                         f"{path}: column {column.title!r} is of type {kind}, expected numbers"
                     )
-        return n, {column.title: (n,) for column in self.table}
+        return n, {column.title: (n,) for column in columns}
 
     def cells(
         self, path: Path, start: int, stop: int, step: int, columns: Sequence[Column]
@@ -86,30 +92,37 @@ class ParquetWriter(Writer):
         attributes: Provenance, stored in the metadata of the schema; what is noted, in those of the file.
     """
 
-    takes_weights = True  # where the table has a column for them, see TableFormat.encode_cells
+    takes_weights = True
 
     def __init__(
         self, path: Path | str, format: TableFormat, attributes: Mapping[str, str | int | float]
     ) -> None:
         super().__init__(path)
         self.format, self.arrow = format, _pyarrow()
-        fields = [
-            (column.title, self.arrow.float32() if column.numeric else self.arrow.string())
-            for column in format.table
-        ]
-        self.schema = self.arrow.schema(
-            fields, metadata={key: str(value) for key, value in attributes.items()}
-        )
+        self.origin = {key: str(value) for key, value in attributes.items()}
 
     def _append(self, batch: Batch) -> None:
         cells = self.format.encode_cells(batch)
-        columns = [self.arrow.array(cells[column.name]) for column in self.format.table]
         try:
+            if len(cells) > len(self.schema):  # nothing was written yet
+                self.file.close()
+                self._start(True)
+            columns = [self.arrow.array(cells[column.name]) for column in self.columns]
             self.file.write_table(self.arrow.Table.from_arrays(columns, schema=self.schema))
         except OSError as error:
             raise cannot_write(self.path, error) from error
 
     def _open(self) -> None:
+        self._start(False)
+
+    def _start(self, weighted: bool) -> None:
+        """A file without rows, of events that may have weights."""
+        self.columns = self.format.written(weighted)
+        fields = [
+            (column.title, self.arrow.float32() if column.numeric else self.arrow.string())
+            for column in self.columns
+        ]
+        self.schema = self.arrow.schema(fields, metadata=self.origin)
         self.file = self.arrow.parquet.ParquetWriter(
             self.temporary, self.schema, write_page_checksum=True
         )

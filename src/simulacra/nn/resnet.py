@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -11,14 +11,100 @@ from torch import Tensor, nn
 
 from simulacra.core import UserError
 from simulacra.core.ranges import Count
+from simulacra.nn.mlp import MLP
+
+SIDE = 7
+"""Side of the first convolution."""
+Norm = Callable[[int], nn.Module]
+"""Makes the norm of so many channels."""
 
 
-class ResNet3d(nn.Module):
-    """The CaloChallenge's 3D ResNet-18 (arXiv:2410.21611; layout of arXiv:1711.09577).
+class ResNetBody(nn.Module):
+    """What a 3D ResNet-18 says of a volume (layout of arXiv:1711.09577).
 
     A 7^3 convolution of stride 2 and a max-pool, four stages of two basic blocks of which all but the first
-    halve the grid, and the mean over what is left; the first input (log10 E_inc), normalised over the batch,
-    joins before the last linear layer.
+    halve the grid, and the mean over what is left.
+
+    Args:
+        planes: Channels of the stages.
+        norm: Makes the norms.
+        kernel: Sides of the first convolution, odd.
+    """
+
+    def __init__(
+        self, planes: Sequence[int], norm: Norm, kernel: tuple[int, ...] = (SIDE,) * 3
+    ) -> None:
+        super().__init__()
+        padding = tuple(side // 2 for side in kernel)
+        self.stem = nn.Sequential(
+            nn.Conv3d(1, planes[0], kernel, stride=2, padding=padding, bias=False),
+            norm(planes[0]),
+            nn.ReLU(),
+            nn.MaxPool3d(3, stride=2, padding=1),
+        )
+        blocks = []
+        for number, (first, second) in enumerate(pairwise([planes[0], *planes])):
+            blocks += [
+                BasicBlock(first, second, 1 if number == 0 else 2, norm),
+                BasicBlock(second, second, 1, norm),
+            ]
+        self.blocks = nn.Sequential(*blocks)
+
+    def start(self) -> None:
+        """Draw the weights of all convolutions, those of a class that derives included."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, volume: Tensor) -> Tensor:
+        """Volumes ``(B, 1, L, rows, cols)`` to ``(B, planes[-1])``."""
+        found: Tensor = self.blocks(self.stem(volume)).mean((2, 3, 4))
+        return found
+
+
+class VolumeClassifier(ResNetBody):
+    """A ResNet whose features are joined by numbers of the event, of which a network makes the logit.
+
+    Norms are those of single events, in groups of channels: norms over a batch would let one event change the
+    logit of another, and take no weights. They take away how much a volume holds, which the numbers tell. The
+    first convolution is no larger than the volume: on some processors the gradient of one that is writes
+    beyond its memory (seen with torch 2.13, oneDNN, 7^3 on 5 layers).
+
+    Args:
+        image: Layers, rows and columns.
+        context: ``C``, numbers of the event.
+        planes: Channels of the stages, whole multiples of ``groups``.
+        groups: Groups of channels in a norm.
+        hidden: Widths of the last network.
+    """
+
+    def __init__(
+        self,
+        image: Sequence[int],
+        context: int,
+        planes: Sequence[Count],
+        groups: Count,
+        hidden: Sequence[Count],
+    ) -> None:
+        kernel = tuple(min(SIDE, size - 1 + size % 2) for size in map(int, image))
+        super().__init__(
+            planes,
+            lambda channels: nn.GroupNorm(groups, channels),
+            tuple(max(side, 1) for side in kernel),
+        )
+        self.head = MLP(planes[-1] + context, 1, hidden)
+        self.start()
+
+    def forward(self, volume: Tensor, context: Tensor) -> Tensor:
+        """Logits ``(B, 1)`` of volumes ``(B, L, rows, cols)`` and numbers ``(B, C)``."""
+        found: Tensor = self.head(torch.cat([self.features(volume[:, None]), context], 1))
+        return found
+
+
+class ResNet3d(ResNetBody):
+    """The CaloChallenge's 3D ResNet-18 (arXiv:2410.21611).
+
+    The first input (log10 E_inc), normalised over the batch, joins before the last linear layer.
 
     Args:
         inputs: Number of inputs: log10 E_inc, then the voxels.
@@ -34,50 +120,34 @@ class ResNet3d(nn.Module):
         planes: Sequence[int] = (32, 64, 64, 128),
         outputs: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(planes, nn.BatchNorm3d)
         self.image = _checked(inputs - 1, image)
-        self.stem = nn.Sequential(
-            nn.Conv3d(1, planes[0], 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm3d(planes[0]),
-            nn.ReLU(),
-            nn.MaxPool3d(3, stride=2, padding=1),
-        )
-        blocks = []
-        for number, (first, second) in enumerate(pairwise([planes[0], *planes])):
-            blocks += [
-                BasicBlock(first, second, 1 if number == 0 else 2),
-                BasicBlock(second, second, 1),
-            ]
-        self.blocks = nn.Sequential(*blocks)
         self.energy = nn.BatchNorm1d(1)
         self.last = nn.Linear(planes[-1] + 1, outputs)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.start()
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(B, outputs)`` of inputs ``(B, 1 + V)``."""
         image = x[:, 1:].unflatten(1, (1, *self.image))  # (B, 1, L, rows, cols)
-        found = self.blocks(self.stem(image)).mean((2, 3, 4))
-        return self.last(torch.cat([found, self.energy(x[:, :1])], dim=1))
+        return self.last(torch.cat([self.features(image), self.energy(x[:, :1])], dim=1))
 
 
 class BasicBlock(nn.Module):
-    """Two 3^3 convolutions with batch norm, and a shortcut that is a 1^3 convolution where shapes differ."""
+    """Two 3^3 convolutions with norms, and a shortcut that is a 1^3 convolution where shapes differ."""
 
-    def __init__(self, first: int, second: int, stride: int) -> None:
+    def __init__(self, first: int, second: int, stride: int, norm: Norm) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv3d(first, second, 3, stride=stride, padding=1, bias=False),
-            nn.BatchNorm3d(second),
+            norm(second),
             nn.ReLU(),
             nn.Conv3d(second, second, 3, padding=1, bias=False),
-            nn.BatchNorm3d(second),
+            norm(second),
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or first != second:
             shortcut = nn.Conv3d(first, second, 1, stride=stride, bias=False)
-            self.shortcut = nn.Sequential(shortcut, nn.BatchNorm3d(second))
+            self.shortcut = nn.Sequential(shortcut, norm(second))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, C, D, H, W)``."""

@@ -2,12 +2,14 @@
 
 A periodic column is shown within one period, and is its cosine and sine to a classifier; one of classes is
 one column per class there, and one that spans decades its logarithm. Conditions are not observables, but a
-classifier sees them: it is to judge how the columns depend on them, too.
+classifier sees them: it is to judge how the columns depend on them, too. A table whose columns are known may
+have quantities that follow from them (:meth:`TableObservables.derived`).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -33,16 +35,28 @@ class TableObservables(ObservableSet):
             raise IncompatibleError(f"{spec.name} is no table, but events of kind {spec.kind!r}")
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """Values ``(B,)`` by name of the column."""
-        return {
+        """Values ``(B,)`` by name of the column, then of what follows from them."""
+        found = {
             field.name: wrapped(field, values)
             for field, values in columns(self.spec, batch)
             if field not in self.spec.conditions
         }
+        return found | self.derived(found)
 
     def axes(self) -> dict[str, Axis]:
         """Ranges are those of bounded columns, all others come from the truth."""
-        return {field.name: axis(field) for field in (*self.spec.features, *self.spec.event)}
+        fields = (*self.spec.features, *self.spec.event)
+        return {field.name: axis(field) for field in fields} | self.derived_axes()
+
+    def derived(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Further quantities ``(B,)`` that follow from the columns ``found``, NaN where they are not defined;
+        none by default.
+        """
+        return {}
+
+    def derived_axes(self) -> dict[str, Axis]:
+        """Labels and binnings of :meth:`derived`."""
+        return {}
 
     def features(self, batch: Batch) -> Tensor:
         """All columns, conditions included, as a classifier sees them ``(B, F)``."""

@@ -13,7 +13,7 @@ import torch
 from simulacra.core import UserError
 from simulacra.evaluation.checkpoints import check_output, chunk, data_of, provenance
 from simulacra.running.signals import interruptible
-from simulacra.training import generator_set
+from simulacra.tasks import folds
 from simulacra.training.module import Module
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def apply_resolved(config: dict[str, Any]) -> Applied:
     given, target = Path(config["input"]), Path(config["output"])
     if target.resolve() == given.resolve():
         raise UserError(f"the output is the input, {given}: name another file")
-    module = generator_set.load(config["checkpoint"], allow=tuple(config["allow"]))
+    module = folds.load(config["checkpoint"], allow=tuple(config["allow"]))
     datamodule = data_of(module.to(config["device"]), config)
     check_output(config["output"], datamodule.format, config["overwrite"])
     size = chunk(config["batch_size"], module)
@@ -75,13 +75,13 @@ def apply_resolved(config: dict[str, Any]) -> Applied:
 
 def input_hash(path: Path, module: Module) -> dict[str, str]:
     """SHA-256 of the input if it is one file, for the attributes of the output; a warning if the module was
-    trained on it.
+    trained on it and does not know its events again.
     """
     if not path.is_file():
         return {}
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if any(
+    if not module.record.learnt and any(
         "train" in key.split("/")[:-1] and found == value
         for key, value in module.record.provenance.items()
     ):

@@ -19,12 +19,23 @@ from simulacra.tasks.pair import PairTask
 
 
 class Reweighter(PairTask):
-    """See the module's docstring; a family implements ``accepts``, ``objectives`` and ``weights``."""
+    """See the module's docstring; a family implements ``accepts``, ``objectives`` and ``ratio``."""
 
     @abstractmethod
+    def ratio(self, batch: Batch) -> Tensor:
+        """``w`` of events in physical units, ``(B,)`` on the CPU, whether they were learnt from or not; no
+        limit is set to it.
+        """
+
     def weights(self, batch: Batch) -> Tensor:
-        """The ratio ``w`` of events in physical units, ``(B,)`` on the CPU; no limit is set to it."""
+        """``w`` of events in physical units, ``(B,)`` on the CPU.
+
+        Raises:
+            UserError: If events are among those that were learnt from.
+        """
+        self.refuse_learnt(batch)
+        return self.ratio(batch)
 
     def applied(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
-        """The same events, their weights times ``w``."""
+        """The same events, their weights times ``w``; raises as :meth:`weights`."""
         return replace(batch, weight=batch.weight_or_one() * self.weights(batch))

@@ -33,12 +33,15 @@ class Record:
         provenance: Data files with hashes, package versions, git commit.
         conditions: Conditions of some training events, as they occur together; None where they are not known,
             as in checkpoints that do not remember them.
+        learnt: Hashes of the rows that were learnt from by name of the sample, each sorted; empty where they
+            are not remembered. Rows are known again by :func:`simulacra.core.rows.known`.
     """
 
     config: dict[str, Any] = field(default_factory=dict)
     trained_range: dict[str, tuple[float, float]] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     conditions: Conditions | None = None
+    learnt: dict[str, Tensor] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""
@@ -48,6 +51,7 @@ class Record:
             "trained_range": {name: list(bounds) for name, bounds in self.trained_range.items()},
             "provenance": self.provenance,
             "trained_conditions": None if self.conditions is None else self.conditions.values,
+            "learnt": self.learnt,
         }
 
     @classmethod
@@ -69,7 +73,8 @@ class Record:
             if low > high:
                 raise UserError(f"its trained_range of {name} runs from {low:g} down to {high:g}")
         provenance = typed(dict[str, str], values.get("provenance"), "its provenance")
-        return cls(config, ranges, provenance, _remembered(values.get("trained_conditions")))
+        cond, rows = _remembered(values.get("trained_conditions")), _rows(values.get("learnt"))
+        return cls(config, ranges, provenance, cond, rows)
 
     def draw(
         self, n: int, names: Sequence[str], generator: torch.Generator | None = None
@@ -118,6 +123,26 @@ class Record:
             if low - slack <= v <= high + slack
         ]
         return replace(prior, values=tuple(v for v, _ in kept), weights=tuple(w for _, w in kept))
+
+
+def _rows(values: object) -> dict[str, Tensor]:
+    """Hashes of rows that were learnt from, from a checkpoint.
+
+    Raises:
+        UserError: If they are none.
+    """
+    refused = UserError("its entry 'learnt' holds no sorted hashes of rows by name of the sample")
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise refused
+    for name, rows in values.items():
+        sound = isinstance(name, str) and isinstance(rows, Tensor) and rows.ndim == 1
+        if not sound or rows.dtype != torch.int64 or rows.layout != torch.strided:
+            raise refused
+        if bool((rows.diff() < 0).any()):
+            raise refused
+    return dict(values)
 
 
 def _remembered(values: object) -> Conditions | None:

@@ -94,13 +94,13 @@ def boosted(
         raise UserError(
             f"the boosted judge needs at least {MIN_EVENTS} events of each kind, got {sizes}"
         )
-    x = np.concatenate([_array(generated), _array(reference)])
+    x = np.concatenate([array(generated), array(reference)])
     y = np.concatenate([np.zeros(len(generated)), np.ones(len(reference))])
     rows = [None if w is None else unequal(w) for w in (generated_weight, reference_weight)]
     weight = _weights((len(generated), len(reference)), rows)
     if weight is not None:
-        x = _ranked(x)
-    fold = _folds(
+        x = ranked(x)
+    fold = folds(
         [
             np.arange(len(sample)) if place is None else place.numpy()
             for sample, place in ((generated, places[1]), (reference, places[0]))
@@ -110,9 +110,9 @@ def boosted(
     areas = []
     for number in range(FOLDS):
         inside, outside = fold == number, fold != number
-        model = _model(iterations, seed)
-        model.fit(x[outside], y[outside], sample_weight=None if weight is None else weight[outside])
-        scores = model.decision_function(x[inside])
+        trees = model(iterations, seed)
+        trees.fit(x[outside], y[outside], sample_weight=None if weight is None else weight[outside])
+        scores = trees.decision_function(x[inside])
         areas.append(
             float(
                 roc_auc_score(
@@ -174,7 +174,8 @@ def hanley_mcneil(auc: float, n: float, m: float) -> float:
     return math.sqrt(max(0.0, variance) / (n * m))
 
 
-def _model(iterations: int, seed: int) -> HistGradientBoostingClassifier:
+def model(iterations: int, seed: int) -> HistGradientBoostingClassifier:
+    """The trees, before they are fitted."""
     # many small steps of trees that see half of the features find correlations which few large steps miss;
     # few values per feature and small trees keep the time at 1.6 times that of the first version
     return HistGradientBoostingClassifier(
@@ -195,7 +196,7 @@ def _weights(sizes: Sequence[int], weights: Sequence[Tensor | None]) -> Array | 
     return None if found is None else np.concatenate([part.numpy() for part in found])
 
 
-def _ranked(x: Array) -> Array:
+def ranked(x: Array) -> Array:
     """Features as numbers of quantile bins, as many as the trees see: scikit-learn's own bins of weighted
     features take it ten times as long as the trees.
     """
@@ -209,7 +210,7 @@ def _ranked(x: Array) -> Array:
     return found
 
 
-def _folds(places: Sequence[NDArray[np.int64]], seed: int) -> NDArray[np.int64]:
+def folds(places: Sequence[NDArray[np.int64]], seed: int) -> NDArray[np.int64]:
     """Fold of each generated and each true event, the same at the same position."""
     rng = np.random.default_rng(seed)
     fold = np.arange(max(int(place.max()) for place in places) + 1) % FOLDS
@@ -217,6 +218,7 @@ def _folds(places: Sequence[NDArray[np.int64]], seed: int) -> NDArray[np.int64]:
     return np.concatenate([shared[place] for place in places])
 
 
-def _array(features: Tensor) -> Array:
+def array(features: Tensor) -> Array:
+    """Features as trees take them, NaN where they are not finite."""
     values = features.detach().cpu().double().numpy()
     return np.where(np.isfinite(values), values, np.nan)
