@@ -161,8 +161,8 @@ class PairDataModule(EventDataModule):
         part: Part = getattr(self, side).part(name)
         if self.folds is None or name == "test":
             return part
-        kept = (folds_of(self._hashes(part), self.folds) != self.fold).nonzero()[:, 0]
-        return part.some(kept)
+        left_out = torch.eq(folds_of(self._hashes(part), self.folds), self.fold or 0)
+        return part.some((~left_out).nonzero()[:, 0])
 
     def _hashes(self, part: Part) -> Tensor:
         size = self.loading.eval_batch_size

@@ -32,10 +32,10 @@ class ResNetBody(nn.Module):
     """
 
     def __init__(
-        self, planes: Sequence[int], norm: Norm, kernel: tuple[int, ...] = (SIDE,) * 3
+        self, planes: Sequence[int], norm: Norm, kernel: tuple[int, int, int] = (SIDE,) * 3
     ) -> None:
         super().__init__()
-        padding = tuple(side // 2 for side in kernel)
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.stem = nn.Sequential(
             nn.Conv3d(1, planes[0], kernel, stride=2, padding=padding, bias=False),
             norm(planes[0]),
@@ -86,11 +86,11 @@ class VolumeClassifier(ResNetBody):
         groups: Count,
         hidden: Sequence[Count],
     ) -> None:
-        kernel = tuple(min(SIDE, size - 1 + size % 2) for size in map(int, image))
+        sides = [max(1, min(SIDE, size - 1 + size % 2)) for size in map(int, image)]
         super().__init__(
             planes,
             lambda channels: nn.GroupNorm(groups, channels),
-            tuple(max(side, 1) for side in kernel),
+            (sides[0], sides[1], sides[2]),
         )
         self.head = MLP(planes[-1] + context, 1, hidden)
         self.start()

@@ -169,9 +169,9 @@ def load(path: str | Path, *, allow: Sequence[str] = ()) -> Module:
 
 
 def _entry(path: str | Path) -> tuple[str, list[list[Path]]] | None:
-    file = Path(path)
-    if not served.is_list(path) or not file.is_file():
+    if not served.is_list(path) or not Path(path).is_file():
         return None
+    file = Path(path)
     contents = read_yaml(file)
     names = [name for name in ENTRIES if isinstance(contents, dict) and name in contents]
     if not names:
