@@ -39,6 +39,7 @@ from simulacra.evaluation.schema import Train
 from simulacra.formats.base import Format
 from simulacra.physics.base import ObservableSet
 from simulacra.studies.study import Study
+from simulacra.studies.weighers import Weigher
 from simulacra.tracking.base import Tracker
 from simulacra.training.module import Module
 from simulacra.transforms.base import Transform
@@ -52,7 +53,7 @@ BASES: dict[type, str] = {
         (
             Module, EventDataModule, View, Format, ObservableSet, Tracker, Transform, Map, Calibration,
             ZeroFill, Density, Spline, Solver, NoisePath, Prediction, Times, Distance, Distillation,
-            Diffusion, Goal, Likelihood, Study,
+            Diffusion, Goal, Likelihood, Study, Weigher,
         ),
         "simulacra.",
     ),

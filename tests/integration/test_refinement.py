@@ -10,7 +10,7 @@ import pytest
 from simulacra.cli.main import main
 
 TOY = ("data=toy_pj", "data.events.train=8000", "data.events.test=4000", "logger=none")
-TRAINING = "study.training=[model=dctrgan,data.batch_size=500,trainer.max_epochs=10]"
+TRAINING = "study.weigher.training=[model=dctrgan,data.batch_size=500,trainer.max_epochs=10]"
 
 
 @pytest.mark.smoke

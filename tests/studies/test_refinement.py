@@ -4,16 +4,17 @@ import pytest
 
 from simulacra.core import UserError
 from simulacra.studies.refinement import Refinement, distances
+from simulacra.studies.weighers import Trees
 
 SAMPLES = {"checkpoint": "a.ckpt", "generated": "a.hdf5", "other": ["data=b"]}
 
 
 def test_exactly_one_sample_is_refined() -> None:
     for key, value in SAMPLES.items():
-        Refinement([], **{key: value})
+        Refinement(Trees(1), **{key: value})
     for wrong in ({}, {**SAMPLES, "other": []}, SAMPLES):
         with pytest.raises(UserError, match=r"study\.checkpoint=FILE"):
-            Refinement([], **wrong)
+            Refinement(Trees(1), **wrong)
 
 
 def test_distances_above_two_floors_are_counted_before_and_after() -> None:

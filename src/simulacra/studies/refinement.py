@@ -1,6 +1,6 @@
 r"""Refinement: weights under which generated events look like true ones, judged on fresh events.
 
-A classifier of true and generated events is trained on one half of both, and its odds weigh the other half,
+A classifier of true and generated events weighs generated events that it has not seen by its odds,
 
 .. math:: w(x) = \frac{p_\text{true}(x)}{p_\text{generated}(x)},
 
@@ -25,6 +25,7 @@ from simulacra.metrics.engine.weighted import effective
 from simulacra.plotting.changes import changes
 from simulacra.studies.bench import Bench
 from simulacra.studies.study import Study
+from simulacra.studies.weighers import Weigher
 
 ALL = ("evaluation.events=null",)
 JUDGED = ("classifier/boosted/auc", "w1_mean")
@@ -39,7 +40,7 @@ class Refinement(Study):
     """See the module's docstring.
 
     Args:
-        training: Overrides of the training of the classifier, its model among them.
+        weigher: What finds the weights.
         checkpoint: Generator whose events are weighed; it is asked for the conditions of the true ones.
         generated: In place of it a file of generated events, of which one half is learnt from.
         other: In place of both, overrides that choose another data set, e.g. ``data=zjets_21``.
@@ -52,7 +53,7 @@ class Refinement(Study):
 
     def __init__(
         self,
-        training: Sequence[str],
+        weigher: Weigher,
         checkpoint: PathName | None = None,
         generated: PathName | None = None,
         other: Sequence[str] = (),
@@ -66,12 +67,8 @@ class Refinement(Study):
             )
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.generated = None if generated is None else Path(generated)
-        self.training, self.other, self.largest, self.null_test = (
-            training,
-            other,
-            largest,
-            null_test,
-        )
+        self.weigher, self.other = weigher, other
+        self.largest, self.null_test = largest, null_test
 
     def run(self, bench: Bench) -> None:
         """Weigh, judge, and show that true events need no weights."""
@@ -105,12 +102,7 @@ class Refinement(Study):
 
     def weigh(self, bench: Bench, name: str, first: Path, second: Path, given: Path) -> Path:
         """Weigh the events of ``given`` by what tells ``second`` from ``first``."""
-        pair = [
-            *bench.data_as("data.first", f"files.train=[{first}]", f"files.test=[{first}]"),
-            *bench.data_as("data.second", f"files.train=[{second}]", f"files.test=[{given}]"),
-        ]
-        weigher = bench.train(f"{name}weigher", "data=pair", *pair, *self.training)
-        weighed = bench.apply(f"{name}weighed", weigher.checkpoint, given)
+        weighed = self.weigher.weigh(bench, name, first, second, given)
         work = partial(self.measure, bench, given, weighed)
         bench.compute(f"{name}weights", work, given, weighed, self.largest)
         clipped = bench.folder(f"{name}weights") / weighed.name
