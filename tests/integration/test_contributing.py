@@ -22,7 +22,7 @@ from simulacra.cli.apply import apply
 from simulacra.cli.evaluate import evaluate
 from simulacra.cli.sample import sample
 from simulacra.cli.train import train
-from simulacra.core import Batch, FormatError
+from simulacra.core import Batch, FormatError, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.config import compose, load_choice, register
 from simulacra.metrics.engine.score import judged
@@ -187,7 +187,13 @@ def test_the_task_writes_weights_for_a_file(project: Path) -> None:
     pair = ("data=pair", "data/first=prototype", "data/second=prototype", *sets)
     given, figures = trained(project, "ratio", "model=layer_ratio", *pair)
     assert figures["test/weight/effective"] > 0.5
-    source, target = next((project / "sample1").iterdir()), project / "weighted.h5"
+    source, target = project / "new.h5", project / "weighted.h5"
+    learnt = next((project / "sample1").iterdir())
+    with pytest.raises(
+        UserError, match="events are among those that this LayerRatio was trained on"
+    ):
+        apply(compose("apply", [given, f"input={learnt}", f"output={target}", ALLOW]))
+    prototype().format.toy(source, 100, 9)
     apply(compose("apply", [given, f"input={source}", f"output={target}", ALLOW]))
     events, weighted = prototype().format.read(source), prototype().format.read(target)
     assert torch.equal(weighted.x, events.x)

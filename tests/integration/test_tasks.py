@@ -40,15 +40,19 @@ def run_pair(run_toy: Run) -> Run:
 def test_a_reweighter_is_trained_judged_and_remembered(run_pair: Run) -> None:
     run, figures = run_pair("whole", "trainer.max_epochs=2", "callbacks.best.monitor=val/loss")
     assert figures["test/events"] == 100
-    assert 0.5 < figures["test/weight/mean"] < 2
-    assert 0 < figures["test/weight/effective"] <= 1
-    assert figures["test/weight/largest"] > 1
+    # both samples are the same events, so that the calibration finds nothing that holds on others
+    for name in ("mean", "effective", "largest"):
+        assert figures[f"test/weight/{name}"] == pytest.approx(1, abs=1e-3)
     assert abs(figures["test/classifier/boosted/auc"] - 0.5) < 0.25
     assert math.isfinite(figures["best/val/loss"])
     assert not [key for key in figures if "closure" in key]
     text = (run / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"val/loss", "val/accuracy", "val/boosted_auc", "val/w1_mean", "train/loss"} <= set(text)
     module = checkpoint.load(run / "checkpoints" / "best.ckpt")
+    first, second = (module.record.learnt[side] for side in ("first", "second"))
+    assert torch.equal(first, second)
+    assert len(first) > 256  # half of the limit, and the events of validation
+    assert float(module.calibration.slope) < 1e-3
     assert module.record.provenance["second/source"] == "embedded sample"
 
 
