@@ -18,6 +18,7 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Latent, Spec, UserError
 from simulacra.core.pair import LABEL
 from simulacra.training import asked
+from simulacra.training.latent_space import EVENTS, LatentSpace
 from simulacra.training.module import Module
 from simulacra.training.objective import Objective, frozen
 
@@ -109,6 +110,24 @@ class GenerativeModule(Module):
             UserError: If it has none.
         """
         raise UserError(f"{type(self).__name__} has no likelihood: it generates events only")
+
+    def latent_space(self, cond: Conditions | None = None) -> LatentSpace:
+        """The space of the noise of one event, in which the generator is a function.
+
+        Args:
+            cond: Conditions with which its width is found (None: drawn as in training); the width is the same
+                for all.
+
+        Raises:
+            UserError: If what is drawn for an event are not always the same numbers.
+        """
+        cpu = torch.Generator().manual_seed(0)
+        wanted = self.draw_conditions(EVENTS, cpu) if cond is None else cond
+        few = wanted[torch.arange(EVENTS) % wanted.n]
+        return LatentSpace(type(self).__name__, self._of_given_noise, few)
+
+    def _of_given_noise(self, cond: Conditions) -> Batch:
+        return self._chunk(cond, None, Redraws())
 
     def decode(
         self, latent: Latent, cond: Conditions, generator: torch.Generator | None = None

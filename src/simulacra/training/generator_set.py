@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from simulacra.core import Batch, Conditions, IncompatibleError, Latent, Spec, UserError
 from simulacra.training import checkpoint, served
 from simulacra.training.generative import GenerativeModule
+from simulacra.training.latent_space import LatentSpace
 from simulacra.training.module import Module
 from simulacra.training.objective import Objective
 from simulacra.training.record import Record
@@ -91,6 +92,14 @@ class GeneratorSet(GenerativeModule):
             UserError: Always.
         """
         raise UserError(f"{self._text} are no single graph: export them one by one")
+
+    def latent_space(self, cond: Conditions | None = None) -> LatentSpace:
+        """See :meth:`GenerativeModule.latent_space`.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{self._text} have latent spaces of their own: refine them one by one")
 
     @property
     def generators(self) -> list[GenerativeModule]:

@@ -3,7 +3,7 @@ units.
 
 It holds the scaling of the conditions, the solver with all of its steps, the way back to physical units and
 the threshold, as :meth:`~simulacra.training.generative.GenerativeModule.sample` does them; the noise is an
-input (:mod:`simulacra.deploy.export.noise`), so that one set of numbers is one event everywhere.
+input (:mod:`simulacra.core.noise`), so that one set of numbers is one event everywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, draws
 from simulacra.core.draws import Kind
-from simulacra.deploy.export.noise import Draw, Recording, Slices, widths
+from simulacra.core.noise import Draw, Recording, Slices, widths
 from simulacra.training.generative import GenerativeModule
 
 CUT = ("grid", "layers", "image")

@@ -18,9 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from simulacra.core import FormatError, UserError
+from simulacra.core.noise import drawn
 from simulacra.deploy.export.contract import Contract
 from simulacra.deploy.export.formats import Array, Run
-from simulacra.deploy.export.noise import drawn
 from simulacra.deploy.export.ports import Port
 
 EVENTS = 16

@@ -1,7 +1,7 @@
-"""Numbers that a sampler takes in the place of random ones.
+"""Numbers that a sampler takes in the place of random ones, of an exported graph or a latent space.
 
-A first run of the sampler records how many numbers of which distribution every event takes, in order; in the
-graph those are then slices of two inputs, standard normal ``(B, n)`` and uniform ``(B, m)``.
+A first run of the sampler records how many numbers of which distribution every event takes, in order; those
+are then slices of two inputs, standard normal ``(B, n)`` and uniform ``(B, m)``.
 """
 
 from __future__ import annotations
