@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from simulacra import data
 from simulacra.core import Batch, Spec, UserError
+from simulacra.core.pair import labelled
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.config import load_choices, register, target
 from simulacra.training.checkpoint import build, load
@@ -98,6 +99,11 @@ def save(module: Module, config: dict, folder: Path, data: dict | None = None) -
 def fits(model: str, name: str, view: str | None) -> bool:
     """Whether a model can represent a data set through a view."""
     return family_of(model).unfit(spec_of(name, view)) is None
+
+
+def fits_pair(model: str, name: str) -> bool:
+    """Whether a model can represent two samples of a data set."""
+    return family_of(model).unfit(labelled(spec_of(name, None))) is None
 
 
 def sets(name: str) -> list[str]:

@@ -11,30 +11,25 @@ import torch
 
 from simulacra import data
 from simulacra.core import Batch, IncompatibleError, UserError
-from simulacra.core.pair import FIRST, LABEL, SECOND, labelled, of_sample
+from simulacra.core.pair import FIRST, LABEL, SECOND, of_sample
 from simulacra.data.base import EventDataModule
 from simulacra.tasks.pair import PairTask
 from simulacra.tasks.reweighter import Reweighter
+from simulacra.tasks.transport import Transport
 from simulacra.training.checkpoint import build, load
 from simulacra.training.generative import GenerativeModule
 from support import (
     assert_losses_reach_their_own_parameters,
     composed,
-    family_of,
     fits,
+    fits_pair,
     models_of,
     save,
-    spec_of,
     tiny,
 )
 
 SETS = ["ds1_photons", "calogan", "ild", "jetnet30", "zjets"]
-TASKS = [
-    (model, name)
-    for model in models_of(PairTask)
-    for name in SETS
-    if family_of(model).unfit(labelled(spec_of(name, None))) is None
-]
+TASKS = [(model, name) for model in models_of(PairTask) for name in SETS if fits_pair(model, name)]
 contract = pytest.mark.parametrize("fitted", TASKS, ids="-".join, indirect=True)
 
 
@@ -66,6 +61,7 @@ def generator(seed: int) -> torch.Generator:
 
 def test_there_is_a_task_beside_generators() -> None:
     assert TASKS
+    assert {model for model, _ in TASKS} == set(models_of(PairTask))
     assert set(models_of(Reweighter)) <= set(models_of(PairTask))
     assert not set(models_of(PairTask)) & set(models_of(GenerativeModule))
 
@@ -113,13 +109,16 @@ def test_what_is_judged_are_events_of_the_second_sample_and_the_truth_those_of_t
 def test_applying_changes_events_of_a_file_one_by_one(fitted) -> None:
     module, events, _ = fitted
     batch = of_sample(events.batch(9, "test"), FIRST)
-    whole = module.applied(batch, generator(0))
+    whole = module.applied(batch)
     assert len(whole) == len(batch)
-    assert not torch.equal(whole.weight_or_one(), torch.ones(len(batch)))
+    weighed = not torch.equal(whole.weight_or_one(), torch.ones(len(batch)))
+    moved = not torch.equal(whole.x, batch.x)
+    assert (weighed, moved) == (not isinstance(module, Transport), isinstance(module, Transport))
     order = torch.randperm(len(batch), generator=generator(2))
-    shuffled = module.applied(batch[order], generator(0))
+    shuffled = module.applied(batch[order])
     torch.testing.assert_close(shuffled.weight_or_one(), whole.weight_or_one()[order])
-    twice = module.applied(replace(batch, weight=torch.full((len(batch),), 3.0)), generator(0))
+    torch.testing.assert_close(shuffled.x, whole.x[order])
+    twice = module.applied(replace(batch, weight=torch.full((len(batch),), 3.0)))
     torch.testing.assert_close(twice.weight_or_one(), 3 * whole.weight_or_one())
 
 
@@ -147,7 +146,6 @@ def test_a_training_mode_is_left_as_it_was(fitted) -> None:
 
 @pytest.mark.parametrize("model", models_of(PairTask))
 def test_a_task_refuses_one_sample_and_what_it_cannot_represent(model: str) -> None:
-    assert fits(model, "pair", None)
     for name in ("ds1_photons", "jetnet30"):
         assert not fits(model, name, None)
     single = composed("data", "data=ds1_photons")

@@ -124,7 +124,7 @@ class Module(Stepping, ABC):
         """
 
     def applied(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
-        """What becomes of events, all at once: the same ones with other weights or other values.
+        """What becomes of events, all at once: they, or some of them, with other weights or other values.
 
         Args:
             batch: Events in physical units.
