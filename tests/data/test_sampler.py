@@ -68,3 +68,20 @@ def test_what_was_done_of_an_epoch_is_not_left_out_of_another_one() -> None:
     sampler.skip(2, 6)
     sampler.set_epoch(3)
     assert len(list(sampler)) == 6
+
+
+def test_an_epoch_of_several_passes_shows_each_event_as_often() -> None:
+    sampler = EpochSampler(10, 4, 3, True, passes=3)
+    batches = list(sampler)
+    assert [len(batch) for batch in batches] == [4] * 6
+    assert len(sampler) == 6
+    for number in range(3):  # two events of each pass fill no batch
+        assert len(set(batches[2 * number] + batches[2 * number + 1])) == 8
+    assert batches[:2] != batches[2:4]
+    assert batches[:2] == list(EpochSampler(10, 4, 3, True))
+    few = EpochSampler(3, 8, 3, True, passes=2)
+    assert [sorted(batch) for batch in few] == [[0, 1, 2], [0, 1, 2]]
+    shared = [list(EpochSampler(20, 5, 3, True, rank, 2, passes=2)) for rank in range(2)]
+    for number in (slice(0, 2), slice(2, 4)):
+        seen = [i for batches in shared for batch in batches[number] for i in batch]
+        assert sorted(seen) == list(range(20))

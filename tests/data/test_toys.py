@@ -12,7 +12,15 @@ import torch
 from simulacra.core import UserError
 from simulacra.data import build
 from simulacra.data.base import Loading
-from simulacra.data.toy_samples import Toy, ToyAffine, ToyGaussians, ToyJets, ToyUnfolding
+from simulacra.data.toy_samples import (
+    Toy,
+    ToyAffine,
+    ToyGaussians,
+    ToyJets,
+    ToyPeaks,
+    ToyUnfolding,
+    ToyWedge,
+)  # fmt: skip
 from simulacra.data.toys import ToyData
 from support import composed
 
@@ -129,3 +137,22 @@ def test_files_take_the_place_of_drawn_rows(tmp_path: Path) -> None:
 def test_other_parts_are_refused() -> None:
     with pytest.raises(UserError, match="the numbers train and test, got"):
         ToyData("toy", ToyJets(), {"train": 3}, Loading(2))
+
+
+def test_peaks_on_a_line_are_evenly_filled_and_as_wide_as_they_should_be() -> None:
+    x = columns(toys(ToyPeaks(modes=3, distance=10.0, width=0.5)))["x"]
+    place = (x / 10).round()
+    assert sorted(place.unique().tolist()) == [-1, 0, 1]
+    for centre in (-1, 0, 1):
+        peak = x[place == centre]
+        assert len(peak) / len(x) == pytest.approx(1 / 3, abs=0.01)
+        assert float(peak.mean()) == pytest.approx(10 * centre, abs=0.02)
+        assert float(peak.std()) == pytest.approx(0.5, rel=0.03)
+
+
+def test_the_wedge_is_a_ramp_along_one_side_and_flat_along_the_other() -> None:
+    found = columns(toys(ToyWedge()))
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    torch.testing.assert_close(found["x"].quantile(levels), levels.sqrt(), atol=0.01, rtol=0)
+    torch.testing.assert_close(found["y"].quantile(levels), levels, atol=0.01, rtol=0)
+    assert abs(float(torch.corrcoef(torch.stack([found["x"], found["y"]]))[0, 1])) < 0.02

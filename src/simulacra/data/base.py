@@ -53,6 +53,8 @@ class Loading:
         window: Which of the stretches of ``total`` events is used, from 0; behind the last event come the
             first again.
         curriculum: How training takes in one incident energy after the other (None: all at once).
+        passes: Shuffled passes through the training events that make up an epoch, for few events; with a
+            curriculum or shares of a mixture there is one.
         split_seed: Seed of the permutation by which parts without files are cut off; None: the data set's
             own, the same for everybody.
 
@@ -70,6 +72,7 @@ class Loading:
     total: Annotated[int, Interval(2)] | None = None
     window: Whole = 0
     curriculum: Curriculum | None = None
+    passes: Count = 1
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.eval_batch_size < 1:
@@ -272,7 +275,9 @@ class EventDataModule(pl.LightningDataModule, ABC):
                 curriculum.length(len(groups)),
             )
             return CurriculumSampler(groups, curriculum, batch_size, self.loading.seed, rank, world)
-        return EpochSampler(len(part), batch_size, self.loading.seed, train, rank, world)
+        return EpochSampler(
+            len(part), batch_size, self.loading.seed, train, rank, world, self.loading.passes
+        )
 
     def energies_of(self, part: Part) -> list[Tensor]:
         """Positions of the events of each incident energy, from the lowest to the highest, int64.

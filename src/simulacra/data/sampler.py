@@ -25,12 +25,21 @@ class EpochSampler(Sampler[list[int]]):
         train: Shuffle, and drop the events that fill no batch (unless that would leave none).
         rank: Number of this process.
         world: Number of processes.
+        passes: Shuffled passes through the events that make up an epoch of training.
     """
 
     def __init__(
-        self, n: int, batch_size: int, seed: int, train: bool, rank: int = 0, world: int = 1
+        self,
+        n: int,
+        batch_size: int,
+        seed: int,
+        train: bool,
+        rank: int = 0,
+        world: int = 1,
+        passes: int = 1,
     ) -> None:
         self.n, self.batch_size, self.seed, self.train = n, batch_size, seed, train
+        self.passes = passes
         self.rank, self.world, self.epoch = rank, world, 0
         self.done = (0, 0)
 
@@ -49,17 +58,19 @@ class EpochSampler(Sampler[list[int]]):
             else (self.n - self.rank + self.world - 1) // self.world
         )
         if self.train:
-            return max(1, mine // self.batch_size) if mine else 0
+            return self.passes * max(1, mine // self.batch_size) if mine else 0
         return (mine + self.batch_size - 1) // self.batch_size
 
     def order(self) -> Tensor:
         """Positions that this rank goes through in the present epoch, int64 ``(m,)``."""
-        if self.train:
-            order = torch.randperm(self.n, generator=self.generator())
-            order = order[: self.n // self.world * self.world]
-        else:
-            order = torch.arange(self.n)
-        return order[self.rank :: self.world]
+        if not self.train:
+            return torch.arange(self.n)[self.rank :: self.world]
+        generator, whole = self.generator(), self.n // self.world * self.world
+        found = [
+            torch.randperm(self.n, generator=generator)[:whole][self.rank :: self.world]
+            for _ in range(self.passes)
+        ]
+        return torch.cat([own[: len(self) // self.passes * self.batch_size] for own in found])
 
     def generator(self) -> torch.Generator:
         """Source of the present epoch's order, the same on every rank."""
@@ -67,9 +78,10 @@ class EpochSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         mine = self.order()
+        size = min(self.batch_size, max(1, self.n // self.world)) if self.train else self.batch_size
         (epoch, first), self.done = self.done, (0, 0)
         for number in range(first if epoch == self.epoch else 0, len(self)):
-            yield mine[number * self.batch_size : (number + 1) * self.batch_size].tolist()
+            yield mine[number * size : (number + 1) * size].tolist()
 
 
 class ShareSampler(EpochSampler):

@@ -217,3 +217,53 @@ class ToyAffine(Toy):
         if len({len(row) for row in rows}) > 1:
             return torch.zeros(0, 0, dtype=torch.float64)
         return torch.tensor(rows, dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class ToyPeaks(Toy):
+    """Normal distributions of one width on a line, evenly spaced around 0.
+
+    Args:
+        seed: Seed of the rows.
+        modes: How many there are.
+        distance: Distance between neighbours.
+        width: Their standard deviation.
+
+    Reference: two of them, 8 widths apart, are the target of Butter et al., arXiv:2008.06545.
+    """
+
+    modes: Count = 2
+    distance: Positive = 8.0
+    width: Positive = 1.0
+
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Any]]:
+        """The one coordinate."""
+        return {"x": {}}
+
+    def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """See the base class."""
+        mode = torch.randint(self.modes, (n,), generator=generator)
+        centre = self.distance * (mode.double() - (self.modes - 1) / 2)
+        return {"x": centre + self.width * normal(n, 1, generator)[:, 0]}
+
+
+@dataclass(frozen=True)
+class ToyWedge(Toy):
+    """A ramp in the unit square, of density 2 x.
+
+    Args:
+        seed: Seed of the rows.
+
+    Reference: Bellagente et al., arXiv:2104.04543, section 3.1.
+    """
+
+    @property
+    def columns(self) -> Mapping[str, Mapping[str, Any]]:
+        """Along the ramp and across it."""
+        return {name: {"low": 0.0, "high": 1.0} for name in ("x", "y")}
+
+    def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """See the base class."""
+        along, across = torch.rand(2, n, generator=generator, dtype=torch.float64).unbind(0)
+        return {"x": along.sqrt(), "y": across}

@@ -21,6 +21,7 @@ from simulacra.models.tables.table import TableModel
 from simulacra.models.tables.table_flow import TableFlow
 from simulacra.models.tables.table_fm import TableFM
 from simulacra.nn.timed_mlp import TimedMLP
+from simulacra.nn.variational import Bayesian, divergence
 from simulacra.physics.table import TableObservables
 from simulacra.training.optim import Optim, warmup_cosine
 from simulacra.transforms.table import TableTransform
@@ -108,6 +109,41 @@ def test_what_weighs_nothing_does_not_count(make: Make) -> None:
     )  # fmt: skip
     torch.testing.assert_close(one, two)
     assert float(all_of_it.detach()) > 2 * float(two.detach())
+
+
+def bayesian(lr: float = 3e-3) -> TableFlow:
+    density = partial(
+        coupling_flow, blocks=2, spline=RationalQuadratic(4, 6.0), hidden=[8],
+        bayesian=Bayesian(1.0, 0.1),
+    )  # fmt: skip
+    optim = Optim(partial(torch.optim.AdamW, lr=lr, weight_decay=0.1), None)
+    return TableFlow(SPEC, None, partial(TableTransform), density, optim)
+
+
+def test_a_posterior_adds_its_divergence_and_takes_the_place_of_weight_decay() -> None:
+    torch.manual_seed(0)
+    module = bayesian().fit_transform([rows(300)])
+    latent = module.encode(rows(64, 4), generator(1))
+    with module.evaluating():
+        plain = module.density.loss(latent.x["table"], latent.cond, latent.weight)
+        values = module.loss(latent)
+    per_event = divergence(module.density) / 300
+    torch.testing.assert_close(values["divergence"], per_event.detach())
+    expected = plain + per_event / latent.x["table"].shape[1]
+    torch.testing.assert_close(values["loss"], expected)
+    (objective,) = module.objectives().values()
+    groups = objective.optim.optimizer(objective.parameters).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.0]
+    assert not flow(hidden=8).has_posterior
+
+
+def test_networks_of_a_posterior_are_generators_of_their_own() -> None:
+    torch.manual_seed(0)
+    module = bayesian().fit_transform([rows(300)])
+    asked = rows(40, 5).conditions()
+    first, second = module.sample(asked, posterior_draws=2, generator=generator())
+    assert not torch.equal(first.x, second.x)
+    SPEC.validate(first)
 
 
 def test_every_model_of_tables_has_a_card() -> None:
