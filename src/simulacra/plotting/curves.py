@@ -30,6 +30,7 @@ def curves(
     labels: Sequence[str],
     floors: Sequence[float | None],
     over: str,
+    log: bool = False,
 ) -> Figure:
     """A panel for each figure of merit.
 
@@ -38,6 +39,7 @@ def curves(
         labels: Names of the figures of merit.
         floors: What truth against truth has, or None.
         over: Name of the abscissa.
+        log: Whether the figures of merit are shown in logarithm.
     """
     with styled():
         figure = new_figure(4.4 * len(labels), 3.4)
@@ -49,6 +51,8 @@ def curves(
             if floor is not None:
                 ax.axhline(floor, color="0.5", ls=":", lw=1, label="truth against truth")
             ax.set_xscale("log")
+            if log:
+                ax.set_yscale("log")
             ax.set_xticks(sorted({x for points in lines.values() for x in points}))
             ax.xaxis.set_major_formatter(lambda x, _: f"{x:,.10g}")
             ax.xaxis.set_minor_formatter(NullFormatter())

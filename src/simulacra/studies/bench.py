@@ -20,6 +20,7 @@ from simulacra.core import Batch, UserError
 from simulacra.core.instantiate import Trust
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved, schema
+from simulacra.evaluation.checkpoints import draw_paths
 from simulacra.evaluation.composing import Composer
 from simulacra.evaluation.judge_files import judge_files
 from simulacra.running.apply import apply_resolved
@@ -165,6 +166,13 @@ class Bench:
         name = f"generated{suffix_of(self.datamodule)}"
         return self._file("sample", stage, schema.Sample, checkpoint, name, overrides)
 
+    def networks(self, stage: str, checkpoint: Path, number: int, *overrides: str) -> list[Path]:
+        """Files of generated events, one of each network drawn from the posterior of a Bayesian model."""
+        name = f"generated{suffix_of(self.datamodule)}"
+        asked, files = [f"posterior_draws={number}", *overrides], draw_paths(name, number)
+        self._file("sample", stage, schema.Sample, checkpoint, name, asked, files=files)
+        return [self.folder(stage) / file for file in files]
+
     def evaluate(
         self, stage: str, reference: Path, generated: Path, *overrides: str
     ) -> dict[str, float]:
@@ -307,8 +315,9 @@ class Bench:
         name: str,
         overrides: Sequence[str],
         given: Path | None = None,
+        files: Sequence[str] = (),
     ) -> Path:
-        """The one file that a command makes of a checkpoint."""
+        """The file that a command makes of a checkpoint, or in its place several ``files``."""
         own = [] if given is None else [f"input={given}"]
         fixed = [f"checkpoint={checkpoint}", *own, *self.settings.loading]
         asked = [f"seed={self.seed}", *overrides, *fixed]
@@ -317,9 +326,12 @@ class Bench:
 
         def work(folder: Path) -> Made:
             with contained(self._heard):
-                return Made(COMMANDS[command](config), {"events": target})
+                figures = COMMANDS[command](config)
+            several = {file: folder / file for file in files}
+            return Made(figures, several or {"events": target})
 
-        return self.stages(stage, command, self.stages.overrides(asked), work).outputs["events"]
+        self.stages(stage, command, self.stages.overrides(asked), work)
+        return target
 
     def _config(
         self, command: str, kind: type, overrides: Sequence[str], folder: Path | None = None

@@ -63,6 +63,9 @@ class Cells:
         sample: Observables ``(N, F)`` of the events whose quantiles are taken; one, two or four are usual.
         per_axis: Parts of each observable.
 
+    Attributes:
+        edges: Inner edges of each observable, ``(parts so far, per_axis - 1)``.
+
     Raises:
         UserError: If there are fewer events than cells.
     """
@@ -71,7 +74,7 @@ class Cells:
         self.per_axis, self.axes = per_axis, sample.shape[1]
         if len(sample) < len(self):
             raise UserError(f"{len(self)} cells need as many events, got {len(sample)}")
-        self._edges: list[Tensor] = []
+        self.edges: list[Tensor] = []
         cell = torch.zeros(len(sample), dtype=torch.int64)
         levels = torch.arange(1, per_axis, dtype=torch.float64) / per_axis
         for axis in range(self.axes):
@@ -79,7 +82,7 @@ class Cells:
             parts = [values[cell == c] for c in range(per_axis**axis)]
             if not all(map(len, parts)):
                 raise UserError("an observable takes too few values to be cut into so many parts")
-            self._edges.append(torch.stack([torch.quantile(part, levels) for part in parts]))
+            self.edges.append(torch.stack([torch.quantile(part, levels) for part in parts]))
             cell = self._next(cell, values, axis)
 
     def __len__(self) -> int:
@@ -98,8 +101,12 @@ class Cells:
         return found / found.sum()
 
     def _next(self, cell: Tensor, values: Tensor, axis: int) -> Tensor:
-        edges = self._edges[axis][cell]
-        return cell * self.per_axis + (values[:, None] >= edges).sum(1)
+        edges = self.edges[axis]
+        if len(edges) == 1:
+            return cell * self.per_axis + torch.searchsorted(
+                edges[0], values.contiguous(), right=True
+            )
+        return cell * self.per_axis + (values[:, None] >= edges[cell]).sum(1)
 
 
 def amplification(

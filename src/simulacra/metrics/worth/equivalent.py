@@ -121,7 +121,7 @@ def equivalent_n(
         if curve is not None:
             again = [curve.drawn_again(rng) for _ in range(REPLICAS)]
             shifted = distance[i] + replicas[:, i] - replicas[:, i].mean()
-            found[name] = _read(curve, again, float(distance[i]), shifted, perfect)
+            found[name] = read(curve, again, float(distance[i]), shifted, perfect)
     return found
 
 
@@ -276,10 +276,18 @@ def _draws(
     return found
 
 
-def _read(
+def read(
     curve: Curve, again: Sequence[Curve], distance: float, shifted: Array, perfect: float
 ) -> Worth:
-    """Read a distance off a curve; replicas of both give the error."""
+    """Read a distance off a curve.
+
+    Args:
+        curve: Distances of true samples.
+        again: The same of samples that were drawn again.
+        distance: Distance of the generated sample.
+        shifted: The same of samples of it that were drawn again, as many ``(R,)``; both give the error.
+        perfect: What a perfect generator is worth.
+    """
     far, near = curve.ends()
     most, least = curve.numbers(np.array([near, far]))
     perfect = min(perfect, float(most))
