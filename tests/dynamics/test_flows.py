@@ -138,7 +138,19 @@ def test_a_flow_learns_a_ring_that_no_gaussian_describes():
     assert loss.item() < exact + 0.35 * (gaussian - exact)
 
 
-def test_a_coupling_of_one_feature_is_refused():
+def test_a_single_feature_is_steered_by_the_context():
+    """Its density, integrated by a fine grid, is normalised for each context, and differs between them."""
+    flow = shaken(coupling_flow(Layout(1, 2), 2, RationalQuadratic(5, 4.0), [8]))
+    line = torch.linspace(-12, 12, 4001, dtype=torch.float64)
+    contexts = torch.randn(2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        densities = [flow.log_prob(line[:, None], c.expand(len(line), 2)).exp() for c in contexts]
+    for density in densities:
+        assert float(torch.trapezoid(density, line)) == pytest.approx(1.0, abs=1e-3)
+    assert float((densities[0] - densities[1]).abs().max()) > 0.01
+
+
+def test_a_coupling_of_one_feature_without_a_context_is_refused():
     with pytest.raises(ValueError, match="at least two features"):
         Coupling(1, 0, RationalQuadratic(), [4])
 

@@ -30,6 +30,7 @@ KINDS = [
     [("jetnet30", "image")],
     [("pxd_small", None)],
     [("table", None)],
+    [("zjets", None)],
     [("events", None)],
 ]
 SLOW = {

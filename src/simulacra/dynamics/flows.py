@@ -144,7 +144,8 @@ class Coupling(Step):
     """Half of the features steer a monotone map of the others; starts as the identity.
 
     Args:
-        features: ``D``; the first ``ceil(D / 2)`` pass unchanged.
+        features: ``D``; the first ``ceil(D / 2)`` pass unchanged, of a single one none, which the context
+            alone steers.
         context: Width of the context, 0 for none.
         spline: The elementwise map.
         hidden: Widths of the steering network.
@@ -164,10 +165,12 @@ class Coupling(Step):
         bayesian: Bayesian | None = None,
     ) -> None:
         super().__init__()
-        if features < 2:
-            raise ValueError(f"a coupling needs at least two features, got {features}")
-        self.kept = features - features // 2
-        self.moved = features // 2
+        if features < 2 and not context:
+            raise ValueError(
+                f"a coupling needs at least two features, or a context, got {features}"
+            )
+        self.moved = max(features // 2, 1)
+        self.kept = features - self.moved
         self.spline = spline
         linear = nn.Linear if bayesian is None else bayesian.linear
         self.trunk = MLP(
@@ -288,11 +291,13 @@ def coupling_flow(
         seed: Seed of the shuffles.
 
     Raises:
-        UserError: If there are fewer than two features.
+        UserError: If there are fewer than two features, and nothing else that steers.
     """
     features, context = layout.features, layout.context
-    if features < 2:
-        raise UserError(f"a coupling flow needs at least two columns, got {features}")
+    if features < 2 and not context:
+        raise UserError(
+            f"a coupling flow needs at least two columns, or one and conditions, got {features}"
+        )
     generator = torch.Generator().manual_seed(seed)
     steps: list[Step] = []
     if affine is not None and context > 0:

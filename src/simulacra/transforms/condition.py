@@ -47,6 +47,18 @@ class ConditionScaling(nn.Module):
         """Number of columns."""
         return sum(field.width for field in self.fields)
 
+    def places(self, name: str) -> tuple[int, ...]:
+        """Columns of a field.
+
+        Raises:
+            UserError: If it is not given.
+        """
+        if name not in self.names:
+            raise UserError(f"there is no given field {name!r} among {list(self.names)}")
+        i = self.names.index(name)
+        start = sum(field.width for field in self.fields[:i])
+        return tuple(range(start, start + self.fields[i].width))
+
     def fit(self, batches: Iterable[Batch]) -> None:
         """Mean and standard deviation of the fields that have no bounds."""
         free = [

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Latent, Spec, draws
+from simulacra.core import Batch, Conditions, Field, Latent, Spec, UserError, draws
 from simulacra.core.ranges import Count, Share
 from simulacra.transforms.base import Batches, Transform
 from simulacra.transforms.maps.circle import Circle
@@ -99,6 +99,21 @@ class TableTransform(Transform):
         classes = {field.name for field in self.made if field.classes is not None}
         event = {name: value.long() if name in classes else value for name, value in made.items()}
         return Batch(values[:, : len(self.features)], {}, event)
+
+    def places(self, name: str) -> tuple[int, ...]:
+        """Latent columns of a quantity before they are made independent: one, or two of a periodic one.
+
+        Raises:
+            UserError: If it is none of the quantities.
+        """
+        names = [field.name for field in (*self.features, *self.made)]
+        if name not in names:
+            raise UserError(f"there is no column {name!r} among {names}")
+        i = names.index(name)
+        if i in self.plain:
+            return (self.plain.index(i),)
+        first = len(self.plain) + self.round.index(i)
+        return first, first + len(self.round)
 
     def _columns(self, batch: Batch) -> Tensor:
         """All columns that are generated ``(B, F)``."""
