@@ -257,12 +257,13 @@ def histogram_page(
     labels: tuple[str, str] = LABELS,
     events: tuple[int, int] | None = None,
     networks: int = 0,
+    several: str = "networks",
 ) -> Figure:
-    """One page with all panels."""
+    """One page with all panels; bands are those of several networks, or of what they are called."""
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     width = max(4.2 * columns, 5.0)
-    legend = legend_of(width, labels, events, networks)
+    legend = legend_of(width, labels, events, networks, several)
     figure = new_figure(width, 3.5 * rows + 0.1 + legend.height)
     grid = place(figure, rows, columns, top=legend.height)
     half = shared([panel.reach for panel in panels])

@@ -157,8 +157,9 @@ def legend_of(
     labels: tuple[str, str],
     events: tuple[int, int] | None = None,
     networks: int = 0,
+    several: str = "networks",
 ) -> Legend:
-    """Legend of histograms; ``networks`` are those of which bands are drawn."""
+    """Legend of histograms; ``networks`` are those of which bands are drawn, called ``several``."""
     counts = ("", "") if events is None else tuple(f" ({n:,} events)" for n in events)
     entries: list[tuple[Artist, str]] = [
         (Patch(fc=TRUTH_FILL, ec=TRUTH_EDGE), labels[0] + counts[0]),
@@ -166,7 +167,7 @@ def legend_of(
         (Patch(fc=BAND, alpha=0.4), "statistical error of the truth"),
     ]
     if networks:
-        entries.append((Patch(fc=NETWORKS, alpha=0.5), f"spread of {networks} networks"))
+        entries.append((Patch(fc=NETWORKS, alpha=0.5), f"spread of {networks} {several}"))
     return Legend(width, entries)
 
 
