@@ -28,7 +28,7 @@ def configured(**changes: Any) -> TableData:
 
 def table(loading: Loading, **options: Any) -> TableData:
     public = Published(["toy.csv"], [], "nowhere")
-    return TableData("toy", COLUMNS, TableObservables, public, loading, **options)
+    return TableData("toy", COLUMNS, loading, TableObservables, public, **options)
 
 
 def own(folder: Path, sizes: dict[str, int], suffix: str = "csv", **options: Any) -> TableData:

@@ -28,9 +28,12 @@ VIEWS = [
     ("table", None),
     ("events", None),
 ]
+LEARN_WEIGHTS = ("neural_resampler",)
+"""Models of the weights themselves, to which one event of weight 2 is not two of weight 1."""
 PAIRS = [
     (model, *view)
     for model in config_names("model")
+    if model not in LEARN_WEIGHTS
     for view in [view for view in VIEWS if fits(model, *view)][:1]
 ]
 COUNTS = torch.tensor([0, 1, 2, 1, 0, 3])

@@ -17,6 +17,12 @@ from simulacra.formats.table_columns import columns_of
 from simulacra.formats.table_files import TableFiles
 from simulacra.formats.table_particles import particles_of
 from simulacra.physics.base import ObservableSet
+from simulacra.physics.table import TableObservables
+
+OWN = Published(
+    [], [], "which are your own: name them with data.files.train=[...] data.files.test=[...]"
+)
+"""Of a table that nobody has published."""
 
 
 class TableData(Rows):
@@ -26,8 +32,8 @@ class TableData(Rows):
         title: Name of the data set in its spec, in messages and checkpoints.
         columns: By name of a quantity, where it stands in the files and what it is: see
             :func:`~simulacra.formats.table_columns.columns_of`.
-        observables, published, loading, root, files, view: As of
-            :class:`~simulacra.data.file_data.FileDataModule`.
+        loading, observables, published, root, files, view: As of
+            :class:`~simulacra.data.file_data.FileDataModule`; a table of one's own has no public files.
         particles, resonances: Which columns are four-momenta, and of what: see
             :func:`~simulacra.formats.table_particles.particles_of`.
     """
@@ -36,9 +42,9 @@ class TableData(Rows):
         self,
         title: str,
         columns: Mapping[str, Mapping[str, Any] | None],
-        observables: Callable[[Spec], ObservableSet],
-        published: Published,
         loading: Loading,
+        observables: Callable[[Spec], ObservableSet] = TableObservables,
+        published: Published = OWN,
         root: str | None = None,
         files: Files | None = None,
         view: Callable[[Spec], View] | None = None,
