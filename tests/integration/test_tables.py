@@ -66,3 +66,12 @@ def test_a_file_is_checked(
     monkeypatch.chdir(folder)
     main(["evaluate", "data=mine", "reference=rows.parquet"])
     assert "600 events" in capsys.readouterr().out
+
+
+def test_a_table_without_files_asks_for_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit):
+        main(["train", "data=mine", "data.files.train=null", "data.files.test=null"])
+    assert "mine has no public files: name yours with data.files.train" in capsys.readouterr().err

@@ -27,8 +27,8 @@ class Published:
     """The public files of a data set.
 
     Args:
-        train: Names of the training files, as published; ``*`` stands for anything, and a name may begin with
-            the folders that the file lies in, ``train/jets.h5``.
+        train: Names of the training files, as published, empty where there are none; ``*`` stands for
+            anything, and a name may begin with the folders that the file lies in, ``train/jets.h5``.
         test: Names of the test files, empty where none are published.
         where: Where they can be had, where that is no record.
         complete: Whether all training files are needed (one per class), or any of them will do.
@@ -118,6 +118,10 @@ def locate(
     own = {part: list(names) for part, names in (files or {}).items() if names}
     if own:
         return _own(name, own, None if root is None else Path(root))
+    if not published.train:
+        raise UserError(
+            f"{name} has no public files: name yours with data.files.train=[...] data.files.test=[...]"
+        )
     if root is not None:
         return _below(name, published, Path(root))
     if published.embedded is not None:

@@ -19,9 +19,7 @@ from simulacra.formats.table_particles import particles_of
 from simulacra.physics.base import ObservableSet
 from simulacra.physics.table import TableObservables
 
-OWN = Published(
-    [], [], "which are your own: name them with data.files.train=[...] data.files.test=[...]"
-)
+OWN = Published([], [])
 """Of a table that nobody has published."""
 
 
