@@ -46,7 +46,7 @@ SMALL = {
     "evaluate": (*JUDGED, "evaluation.draw=false", "scan.events=10", "scan.points=2"),
     "study": (
         *("data.limit=64", "logger=csv", "trainer.max_epochs=1", "evaluation.events=100"),
-        *("evaluation.replicas=2", "study.weigher.training=[model=dctrgan,model/size=tiny]"),
+        "evaluation.replicas=2",
     ),
     "sample": ("n=100",),
     "benchmark": ("batch_sizes=[1,20]", "repeats=2"),

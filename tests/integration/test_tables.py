@@ -73,5 +73,13 @@ def test_a_table_without_files_asks_for_them(
 ) -> None:
     monkeypatch.chdir(folder)
     with pytest.raises(SystemExit):
-        main(["train", "data=mine", "model=table_fm", "data.files.train=null", "data.files.test=null"])
+        main(
+            [
+                "train",
+                "data=mine",
+                "model=table_fm",
+                "data.files.train=null",
+                "data.files.test=null",
+            ]
+        )
     assert "mine has no public files: name yours with data.files.train" in capsys.readouterr().err
