@@ -28,13 +28,12 @@ from pathlib import Path
 
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
-from simulacra.core import Batch
 from simulacra.core.ranges import Count, NotNegative
 from simulacra.metrics.classifiers.boosted import hanley_mcneil
 from simulacra.metrics.engine.weighted import deviation, effective, mean
 from simulacra.studies.bench import Bench
+from simulacra.studies.files import some, together
 from simulacra.studies.ratio import DETECTOR, PARTICLE, Ratio, sight
 from simulacra.studies.unfolding_cases import Problem, mask
 from simulacra.studies.unfolding_methods import Method, Unfolded
@@ -75,11 +74,15 @@ class OmniFold(Method):
         genuine, detected = (mask(spec, events, name) for name in ("genuine", "detected"))
         prior = some(bench, f"{place}/prior/genuine", problem.simulation, genuine)
         matched = some(bench, f"{place}/prior/matched", problem.simulation, genuine & detected)
+        fakes = (
+            [some(bench, f"{place}/prior/fakes", problem.simulation, ~genuine)]
+            if bool((~genuine).any()) else []
+        )  # fmt: skip
         current, course, figures = prior, list[Path](), dict[str, float]()
         for n in range(1, self.iterations + 2):
             step = f"{place}/iteration_{n}"
             own = some(bench, f"{step}/matched", current, detected[genuine])
-            simulated = beside(bench, f"{step}/simulated", own, problem.simulation, ~genuine)
+            simulated = together(bench, f"{step}/simulated", [own, *fakes])
             measured = problem.data, simulated
             first = self.ratio.between(bench, f"{step}/detector", measured, sights[0], replica)
             area = told_apart(bench, f"{step}/told_apart", first, measured)
@@ -94,37 +97,6 @@ class OmniFold(Method):
             course.append(current)
         figures |= {"iterations": float(len(course))} | spread_of_weights(bench, current, prior)
         return Unfolded(course or [prior], {}, figures)
-
-
-def some(bench: Bench, stage: str, source: Path, rows: Tensor) -> Path:
-    """A file of some of the rows ``(N,)`` of another one, that file itself where all are taken."""
-    if bool(rows.all()):
-        return source
-    target = bench.folder(stage) / source.name
-
-    def work(folder: Path) -> dict[str, float]:
-        bench.write(target, bench.events(source)[rows])
-        return {"events": float(rows.sum())}
-
-    bench.compute(stage, work, source, int(rows.sum()))
-    return target
-
-
-def beside(bench: Bench, stage: str, source: Path, other: Path, rows: Tensor) -> Path:
-    """A file of all rows of one file and some rows ``(N,)`` of another, the first itself where these are
-    none.
-    """
-    if not bool(rows.any()):
-        return source
-    target = bench.folder(stage) / source.name
-
-    def work(folder: Path) -> dict[str, float]:
-        joined = Batch.cat([bench.events(source), bench.events(other)[rows]])
-        bench.write(target, joined)
-        return {"events": float(len(joined))}
-
-    bench.compute(stage, work, source, other, int(rows.sum()))
-    return target
 
 
 def told_apart(

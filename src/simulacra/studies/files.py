@@ -1,0 +1,57 @@
+"""Files that studies make of others: some of their rows, or the rows of several."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from simulacra.core import Batch, UserError
+from simulacra.studies.bench import Bench
+
+
+def some(bench: Bench, stage: str, source: Path, rows: Tensor) -> Path:
+    """A file of some of the rows of another one, that file itself where all are taken as they come.
+
+    Args:
+        bench: The bench.
+        stage: Name of the stage.
+        source: A file of the data set's format.
+        rows: Which, bool ``(N,)``, or their numbers ``(n,)`` in the order of the new file.
+
+    Raises:
+        UserError: If there would be none.
+    """
+    if rows.dtype == torch.bool:
+        if bool(rows.all()):
+            return source
+        rows = rows.nonzero()[:, 0]
+    if not len(rows):
+        raise UserError(f"{stage}: none of the events of {source.name} is chosen")
+    target = bench.folder(stage) / source.name
+
+    def work(folder: Path) -> dict[str, float]:
+        bench.write(target, bench.events(source)[rows])
+        return {"events": float(len(rows))}
+
+    bench.compute(stage, work, source, hashlib.sha256(rows.numpy().tobytes()).hexdigest())
+    return target
+
+
+def together(bench: Bench, stage: str, sources: Sequence[Path]) -> Path:
+    """A file of the rows of several, one after the other; the file itself where there is but one."""
+    first, *others = sources
+    if not others:
+        return first
+    target = bench.folder(stage) / first.name
+
+    def work(folder: Path) -> dict[str, float]:
+        joined = Batch.cat([bench.events(path) for path in sources])
+        bench.write(target, joined)
+        return {"events": float(len(joined))}
+
+    bench.compute(stage, work, *sources)
+    return target
