@@ -18,6 +18,7 @@ A comment right above a block changes that, where all readers of the page's sour
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 import subprocess
@@ -30,6 +31,7 @@ from simulacra.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+TOOLS = DOCS / "tools"
 FENCE = re.compile(
     r"^(?:<!-- (?P<note>(?:(?!-->).)+?) -->\n)?```(?P<language>\w+)(?P<options>[^\n]*)\n(?P<text>.*?)^```$",
     re.M | re.S,
@@ -145,3 +147,13 @@ def run(page: Path) -> int:
                     main(arguments)
                 done += 1
     return done
+
+
+def tool(name: str) -> ModuleType:
+    """One of the scripts that make pages."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", TOOLS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,35 +1,64 @@
-"""The table of the studies, from their configuration, in the place that the page leaves for it."""
+"""The table of the studies, from their configuration, in the place that the page leaves for it.
+
+Each begins with three lines of comment: what it does, with its papers; a command; ``Figure of merit: … .
+Reference: … .``
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 from simulacra.evaluation import config as tree
 
 MARK = "<!-- table: studies -->"
-HEADS = ("`study=`", "what it does")
+HEADS = ("what it does", "figure of merit", "reference")
 ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")
+HEAD = re.compile(
+    r"# (?P<summary>.+?):\n"
+    r"# (?P<command>simulacra study study=.+)\n"
+    r"# Figure of merit: (?P<merit>.+?)\. Reference: (?P<reference>.+)\.\n"
+)
 
 
-def summary(name: str) -> str:
-    """The first line of the comment of a study, without the command that follows it."""
-    path = tree.folder("conf") / "study" / f"{name}.yaml"
-    first = path.read_text(encoding="utf-8").splitlines()[0]
-    return first.removeprefix("#").strip().rstrip(":")
+class Row(NamedTuple):
+    """What the table says of a study."""
+
+    summary: str
+    command: str
+    merit: str
+    reference: str
 
 
-def row(name: str) -> list[str]:
+def names() -> list[str]:
+    """All studies of the package."""
+    return sorted(path.stem for path in (tree.folder("conf") / "study").glob("*.yaml"))
+
+
+def row(name: str) -> Row:
+    """What the comment of a study says.
+
+    Raises:
+        ValueError: If it does not begin with the three lines.
+    """
+    text = (tree.folder("conf") / "study" / f"{name}.yaml").read_text(encoding="utf-8")
+    found = HEAD.match(text)
+    if found is None:
+        raise ValueError(f"conf/study/{name}.yaml does not begin with the three lines of a study")
+    return Row(**found.groupdict())
+
+
+def cells(name: str) -> list[str]:
     """Cells of a study."""
-    text = ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", summary(name))
-    return [f"`{name}`", text]
+    found = row(name)
+    text = ARXIV.sub(r"[arXiv:\1](https://arxiv.org/abs/\1)", found.summary)
+    return [f"{text}<br>`{found.command}`", found.merit, found.reference]
 
 
 def table() -> str:
-    """All studies of the package."""
-    names = sorted(path.stem for path in (tree.folder("conf") / "study").glob("*.yaml"))
-    lines = [HEADS, ["---"] * len(HEADS), *map(row, names)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    """All studies, one in each row."""
+    lines = [HEADS, ["---"] * len(HEADS), *map(cells, names())]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def on_page_markdown(text: str, **kwargs: Any) -> str:

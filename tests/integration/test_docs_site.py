@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -17,7 +16,6 @@ import doc_pages
 from simulacra.evaluation.config import choices
 
 NEEDED = ("mkdocs", "material", "mkdocstrings", "latex2mathml", "nbclient", "ipykernel")
-TOOLS = doc_pages.DOCS / "tools"
 NOTEBOOKS = sorted((doc_pages.DOCS / "notebooks").glob("*.ipynb"))
 pytestmark = [
     pytest.mark.docs,
@@ -27,16 +25,6 @@ pytestmark = [
         reason="the documentation's packages are not installed: pip install 'simulacra[docs]'",
     ),
 ]
-
-
-def tool(name: str) -> ModuleType:
-    """One of the scripts that make pages."""
-    spec = importlib.util.spec_from_file_location(f"docs_{name}", TOOLS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +43,7 @@ def pages(site: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_the_reference_has_every_public_module(site: Path) -> None:
-    packages = tool("reference").packages()
+    packages = doc_pages.tool("reference").packages()
     assert sum(len(modules) for modules in packages.values()) > 300
     for package, modules in packages.items():
         text = (site / "reference" / package / "index.html").read_text(encoding="utf-8")
@@ -88,7 +76,7 @@ def test_models_and_data_sets_are_all_there(site: Path) -> None:
 
 
 def test_the_gallery_shows_what_its_script_lists() -> None:
-    gallery = tool("gallery")
+    gallery = doc_pages.tool("gallery")
     stored = json.loads((gallery.STORE / "gallery.json").read_text())
     assert {name: (item["words"], item["shown"]) for name, item in stored.items()} == gallery.SHOWN
     pictures = {
@@ -99,7 +87,7 @@ def test_the_gallery_shows_what_its_script_lists() -> None:
 
 
 def test_docstrings_become_markdown() -> None:
-    roles = tool("roles")
+    roles = doc_pages.tool("roles")
     assert roles.markdown("so :math:`x^2`, of :class:`~a.b.C`") == (
         r'so \(x^2\), of <autoref identifier="a.b.C" optional><code>C</code></autoref>'
     )
@@ -108,7 +96,9 @@ def test_docstrings_become_markdown() -> None:
     assert (
         shared == "A.\n\nArgs:\n    a: As there.\n    b: As there.\n    c: Other.\n\nNote: d, e: f"
     )
-    assert "<math" in tool("mathml").on_page_content(r'<span class="arithmatex">\(x\)</span>')
+    assert "<math" in doc_pages.tool("mathml").on_page_content(
+        r'<span class="arithmatex">\(x\)</span>'
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
