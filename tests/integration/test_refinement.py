@@ -18,7 +18,7 @@ def test_weights_take_back_a_shift(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     other = "data=toy_pj,data.toy.seed=1,data.toy.shift=0.3,data.events.train=8000,data.events.test=4000"
     asked = ["study=refinement", *TOY, TRAINING, f"study.other=[{other}]", "study.largest=4"]
-    main(["study", *asked, "hydra.run.dir=run"])
+    main(["study", *asked, "study.replicas=2", "hydra.run.dir=run"])
     found = {
         key.removeprefix("study/"): value
         for key, value in json.loads(Path("run/metrics.json").read_text()).items()
@@ -38,3 +38,19 @@ def test_weights_take_back_a_shift(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     page = Path("run/report.html").read_text()
     assert all(f"<h2>{head}</h2>" in page for head in ("Before and after", "Weights", "Null test"))
     assert page.count("data:image/png") == 1
+
+
+@pytest.mark.smoke
+def test_cross_fitted_classifiers_weigh_what_they_learn_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = "data=toy_pj,data.toy.seed=1,data.toy.shift=0.3,data.events.train=4000,data.events.test=4000"
+    folds = ["weigher@study.weigher=folds", "study.weigher.ratio.folds=2"]
+    asked = ["study=refinement", *TOY, *folds, f"study.other=[{other}]", "study.replicas=1"]
+    main(["study", *asked, "study.null_test=false", "hydra.run.dir=run"])
+    found = json.loads(Path("run/metrics.json").read_text())
+    auc = "study/after/classifier/boosted/auc"
+    assert found["study/before/classifier/boosted/auc"] > 0.58
+    assert found[auc] < 0.5 + 4 * found[f"{auc}/error"]
+    assert len(list(Path("run/weigher").glob("fold_*"))) == 2

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from simulacra.core import UserError
-from simulacra.studies.bands import banded, of_mean
+from simulacra.studies.bands import around, banded, of_mean
 
 
 def members(values: list[float], **twins: float) -> list[dict[str, float]]:
@@ -33,6 +33,12 @@ def test_the_statistical_error_is_the_least_and_adds_where_events_are_the_same()
     assert banded(alike)["w1/error"] == pytest.approx(0.3)
     assert banded(apart)["w1/error"] == pytest.approx(math.sqrt(2))
     assert banded(apart, same_events=True)["w1/error"] == pytest.approx(math.sqrt(3))
+
+
+def test_a_result_keeps_its_value_beside_its_bootstraps() -> None:
+    found = around(members([1.0, 2.0, 3.0], floor=0.5))
+    assert found == {"w1": 1.0, "w1/error": 1.0, "w1/floor": 0.5}
+    assert around(members([1.0], error=0.2)) == {"w1": 1.0, "w1/error": 0.2}
 
 
 def test_what_one_member_does_not_know_is_not_known() -> None:

@@ -44,6 +44,7 @@ SMALL = (
     "study.classifier.epochs=1",
     "study.points=200",
     "study.gaps={x:[-0.3,0.3]}",
+    "study.replicas=2",
     "trainer.threads=1",
     "evaluation.replicas=2",
     "logger=none",

@@ -59,6 +59,21 @@ def banded(*sources: Members, same_events: bool = False) -> dict[str, float]:
     return figures
 
 
+def around(members: Members, same_events: bool = False) -> dict[str, float]:
+    """Figures of the first member with the half widths of :func:`banded`, where the others are bootstraps of
+    it, whose mean lies farther from the truth; those of a single member as they are.
+
+    Args:
+        members: The result itself and its repetitions.
+        same_events: Whether all members look at the same events.
+    """
+    result = dict(members[0])
+    if len(members) < 2:
+        return result
+    found = banded(members, same_events=same_events)
+    return {key: value if key.endswith(ERROR) else result[key] for key, value in found.items()}
+
+
 def statistical(key: str, members: Members) -> float:
     """Mean squared statistical error of a figure; 0 where it has none."""
     errors = [item.get(key + ERROR, 0.0) ** 2 for item in members]

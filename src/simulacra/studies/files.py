@@ -1,9 +1,10 @@
-"""Files that studies make of others: some of their rows, or the rows of several."""
+"""Files that studies make of others: some of their rows, a bootstrap of them, or the rows of several."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -54,4 +55,29 @@ def together(bench: Bench, stage: str, sources: Sequence[Path]) -> Path:
         return {"events": float(len(joined))}
 
     bench.compute(stage, work, *sources)
+    return target
+
+
+def bootstrapped(bench: Bench, stage: str, source: Path, replica: int) -> Path:
+    """A file of the same events, whose weights are multiplied by Poisson(1) numbers; replica 0 is the file
+    itself.
+
+    Args:
+        bench: The bench.
+        stage: Name of the stage.
+        source: A file of the data set's format.
+        replica: Number of the bootstrap.
+    """
+    if replica == 0:
+        return source
+    target = bench.folder(stage) / source.name
+
+    def work(folder: Path) -> dict[str, float]:
+        batch = bench.events(source)
+        generator = torch.Generator().manual_seed(bench.seed + replica)
+        count = torch.poisson(torch.ones(len(batch)), generator=generator)
+        bench.write(target, replace(batch, weight=batch.weight_or_one() * count))
+        return {"events": float(count.sum())}
+
+    bench.compute(stage, work, source, replica, bench.seed)
     return target

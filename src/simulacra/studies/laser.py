@@ -29,7 +29,9 @@ from torch import Tensor
 
 from simulacra.core import Batch, Conditions, UserError
 from simulacra.core.ranges import Count, PathName
+from simulacra.studies.bands import around
 from simulacra.studies.bench import Bench
+from simulacra.studies.files import bootstrapped
 from simulacra.studies.latent import LatentClassifier, Refiner, Weighted
 from simulacra.studies.refinement import ALL, JUDGED, TWINS
 from simulacra.studies.study import Study
@@ -56,6 +58,8 @@ class Laser(Study):
         generator: In place of it, overrides of the training of one, its model among them.
         gaps: By observable two ends of an interval in which there are hardly any true events; the share of
             events in any of them is reported.
+        replicas: Repetitions with other randomness on bootstraps of what the classifier learns from, whose
+            spread is part of the errors.
 
     Raises:
         UserError: Unless there is one generator.
@@ -71,6 +75,7 @@ class Laser(Study):
         checkpoint: PathName | None = None,
         generator: Sequence[str] = (),
         gaps: Mapping[str, Sequence[float]] | None = None,
+        replicas: Count = 1,
     ) -> None:
         if bool(generator) == (checkpoint is not None):
             raise UserError(
@@ -79,7 +84,7 @@ class Laser(Study):
         self.training, self.classifier, self.refiner = training, classifier, refiner
         self.points, self.events = points, events
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
-        self.generator, self.gaps = generator, gaps or {}
+        self.generator, self.gaps, self.replicas = generator, gaps or {}, replicas
 
     def run(self, bench: Bench) -> None:
         """Weigh, refine and judge."""
@@ -92,21 +97,49 @@ class Laser(Study):
             name: bench.sample(f"generated/{name}", generator, f"conditions={path}", f"seed={seed}")
             for seed, (name, path) in enumerate(truth.items(), bench.seed)
         }
-        pair = [
-            *bench.data_as("data.first", f"files.train=[{truth['learn']}]"),
-            *bench.data_as("data.second", f"files.train=[{made['learn']}]"),
+        before = bench.evaluate("before", truth["judge"], made["judge"], *ALL)
+        found = [
+            self.replica(bench, generator, truth, made, before, k) for k in range(self.replicas)
         ]
-        weigher = bench.train("weigher", "data=pair", *pair, *self.training).checkpoint
-        weighed = bench.apply("weighed", weigher, made["judge"])
-        work = partial(self.refine, bench, generator, weigher, truth)
+        latent, judged, *gaps = (
+            around(items, same_events=True) for items in zip(*found, strict=True)
+        )
+        bench.report("Latent space", latent, None, LATENT)
+        bench.report("Before and after", judged, None, JUDGE)
+        for shares in gaps:
+            bench.report("Gaps", shares, None, GAPS)
+
+    def replica(
+        self,
+        bench: Bench,
+        generator: Path,
+        truth: Mapping[str, Path],
+        made: Mapping[str, Path],
+        before: Mapping[str, float],
+        number: int,
+    ) -> list[Mapping[str, float]]:
+        """Weigh, refine and judge once: figures of the latent space, of the judge, and of the gaps."""
+        at, seed = f"replica_{number}/" if number else "", bench.seed + number
+        learn = [
+            bootstrapped(bench, f"{at}bootstraps/{side}", files["learn"], number)
+            for side, files in (("true", truth), ("generated", made))
+        ]
+        pair = [
+            *bench.data_as("data.first", f"files.train=[{learn[0]}]"),
+            *bench.data_as("data.second", f"files.train=[{learn[1]}]"),
+            f"seed={seed}",
+        ]
+        weigher = bench.train(f"{at}weigher", "data=pair", *pair, *self.training).checkpoint
+        weighed = bench.apply(f"{at}weighed", weigher, made["judge"])
+        work = partial(self.refine, bench, generator, weigher, truth, seed)
         asked = {key: bench.settings.config["study"][key] for key in REFINING}
-        inputs = generator, weigher, truth["learn"], truth["judge"], bench.seed, asked
-        figures = bench.compute("refined", work, *inputs)
-        refined = bench.folder("refined") / f"refined{truth['judge'].suffix}"
-        files = {"before": made["judge"], "weighted": weighed, "after": refined}
-        bench.report("Latent space", figures, None, LATENT)
-        evaluated = {
-            name: bench.evaluate(name, truth["judge"], path, *ALL) for name, path in files.items()
+        inputs = generator, weigher, truth["learn"], truth["judge"], seed, asked
+        latent = bench.compute(f"{at}refined", work, *inputs)
+        refined = bench.folder(f"{at}refined") / f"refined{truth['judge'].suffix}"
+        files = {"weighted": weighed, "after": refined}
+        evaluated = {"before": before} | {
+            name: bench.evaluate(f"{at}{name}", truth["judge"], path, *ALL)
+            for name, path in files.items()
         }
         judged = {
             f"{name}/{key}{twin}": values[key + twin]
@@ -115,12 +148,13 @@ class Laser(Study):
             for twin in TWINS
             if key + twin in values
         }
-        bench.report("Before and after", judged, None, JUDGE)
-        if self.gaps:
-            shares = partial(self.between, bench, {"truth": truth["judge"], **files})
-            ends = {name: list(pair) for name, pair in self.gaps.items()}
-            found = bench.compute("gaps", shares, truth["judge"], *files.values(), ends)
-            bench.report("Gaps", found, None, GAPS)
+        if not self.gaps:
+            return [latent, judged]
+        looked = {"truth": truth["judge"], "before": made["judge"], **files}
+        shares = partial(self.between, bench, looked)
+        ends = {name: list(pair) for name, pair in self.gaps.items()}
+        inside = bench.compute(f"{at}gaps", shares, *looked.values(), ends)
+        return [latent, judged, inside]
 
     def refine(
         self,
@@ -128,10 +162,11 @@ class Laser(Study):
         generator: Path,
         weigher: Path,
         truth: Mapping[str, Path],
+        seed: int,
         folder: Path,
     ) -> dict[str, float]:
         """Refined events in a file of the folder, and figures of the latent space."""
-        data, source = bench.datamodule, torch.Generator().manual_seed(bench.seed)
+        data, source = bench.datamodule, torch.Generator().manual_seed(seed)
         module, weights = (
             folds.load(path, allow=bench.settings.trust.allow) for path in (generator, weigher)
         )

@@ -19,11 +19,13 @@ from functools import partial
 from pathlib import Path
 
 from simulacra.core import UserError
-from simulacra.core.ranges import PathName, Positive
+from simulacra.core.ranges import Count, PathName, Positive
 from simulacra.core.weights import weighted_mean
 from simulacra.metrics.engine.weighted import effective
 from simulacra.plotting.changes import changes
+from simulacra.studies.bands import around
 from simulacra.studies.bench import Bench
+from simulacra.studies.files import bootstrapped
 from simulacra.studies.study import Study
 from simulacra.studies.weighers import Weigher
 
@@ -46,6 +48,8 @@ class Refinement(Study):
         other: In place of both, overrides that choose another data set, e.g. ``data=zjets_21``.
         largest: Largest weight that is left as it is; None: all are.
         null_test: Whether true events are weighed, too, as a null test.
+        replicas: Repetitions with other randomness on bootstraps of what is learnt from, whose spread is part
+            of the errors.
 
     Raises:
         UserError: Unless one of the three samples is given.
@@ -59,6 +63,7 @@ class Refinement(Study):
         other: Sequence[str] = (),
         largest: Positive | None = None,
         null_test: bool = True,
+        replicas: Count = 1,
     ) -> None:
         if sum(bool(item) for item in (checkpoint, generated, other)) != 1:
             raise UserError(
@@ -68,7 +73,7 @@ class Refinement(Study):
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         self.generated = None if generated is None else Path(generated)
         self.weigher, self.other = weigher, other
-        self.largest, self.null_test = largest, null_test
+        self.largest, self.null_test, self.replicas = largest, null_test, replicas
 
     def run(self, bench: Bench) -> None:
         """Weigh, judge, and show that true events need no weights."""
@@ -77,12 +82,25 @@ class Refinement(Study):
             for name, part in (("learn", "train"), ("judge", "test"))
         }
         made = self.sample(bench, truth)
-        weighed = self.weigh(bench, "", truth["learn"], made["learn"], made["judge"])
         before = bench.evaluate("before", truth["judge"], made["judge"], *ALL)
-        after = bench.evaluate("after", truth["judge"], weighed, *ALL)
-        self.show(bench, before, after)
+        found = [self.replica(bench, truth, made, k) for k in range(self.replicas)]
+        after, weights = (around(items, same_events=True) for items in zip(*found, strict=True))
+        self.show(bench, before, after, weights)
         if self.null_test:
             self.weigh_truth(bench, truth)
+
+    def replica(
+        self, bench: Bench, truth: Mapping[str, Path], made: Mapping[str, Path], number: int
+    ) -> tuple[Mapping[str, float], Mapping[str, float]]:
+        """What a judge finds once events are weighed, and what the weights are like."""
+        name = f"replica_{number}/" if number else ""
+        learn = [
+            bootstrapped(bench, f"{name}bootstraps/{side}", files["learn"], number)
+            for side, files in (("true", truth), ("generated", made))
+        ]
+        weighed = self.weigh(bench, name, learn[0], learn[1], made["judge"], number)
+        after = bench.evaluate(f"{name}after", truth["judge"], weighed, *ALL)
+        return after, bench.figures(f"{name}weights")
 
     def sample(self, bench: Bench, truth: Mapping[str, Path]) -> Mapping[str, Path]:
         """Generated events to learn from, and others to judge."""
@@ -100,9 +118,11 @@ class Refinement(Study):
             for name, part in (("learn", "train"), ("judge", "test"))
         }
 
-    def weigh(self, bench: Bench, name: str, first: Path, second: Path, given: Path) -> Path:
+    def weigh(
+        self, bench: Bench, name: str, first: Path, second: Path, given: Path, replica: int = 0
+    ) -> Path:
         """Weigh the events of ``given`` by what tells ``second`` from ``first``."""
-        weighed = self.weigher.weigh(bench, name, first, second, given)
+        weighed = self.weigher.weigh(bench, name, first, second, given, replica)
         work = partial(self.measure, bench, given, weighed)
         bench.compute(f"{name}weights", work, given, weighed, self.largest)
         clipped = bench.folder(f"{name}weights") / weighed.name
@@ -129,7 +149,13 @@ class Refinement(Study):
             "weight/clipped": share,
         }
 
-    def show(self, bench: Bench, before: Mapping[str, float], after: Mapping[str, float]) -> None:
+    def show(
+        self,
+        bench: Bench,
+        before: Mapping[str, float],
+        after: Mapping[str, float],
+        weights: Mapping[str, float],
+    ) -> None:
         """What was gained, and what it has cost."""
         figures: dict[str, float] = {}
         for name, found in (("before", before), ("after", after)):
@@ -147,7 +173,7 @@ class Refinement(Study):
         ]
         drawn = changes(names, columns[0], columns[1], columns[2], "triangular distance")
         bench.report("Triangular distances", {}, drawn, TRIANGULAR)
-        bench.report("Weights", bench.figures("weights"), None, WEIGHTS)
+        bench.report("Weights", weights, None, WEIGHTS)
 
     def weigh_truth(self, bench: Bench, truth: Mapping[str, Path]) -> None:
         """True events against true ones."""

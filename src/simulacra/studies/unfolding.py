@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from simulacra.core import UserError
 from simulacra.core.ranges import Count
-from simulacra.metrics.engine.columns import spread
 from simulacra.plotting.points import Column, points_page
+from simulacra.studies.bands import around
 from simulacra.studies.bench import Bench
 from simulacra.studies.posteriors import covered
 from simulacra.studies.spectra import distances, page
@@ -92,11 +92,7 @@ class Unfolding(Study):
             self._far(bench, problems[0], item, f"{name}/distances_{k}")
             for k, item in enumerate(results)
         ]
-        figures = dict(found[0])
-        if len(found) > 1:
-            for key in [key for key in figures if not key.endswith("/error")]:
-                figures[f"{key}/error"] = spread([item[key] for item in found])
-        return joined(figures, floor), results
+        return joined(around(found), floor), results
 
     def _table(
         self,

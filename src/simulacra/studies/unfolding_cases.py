@@ -18,6 +18,7 @@ from torch import Tensor
 from simulacra.core import Batch, Spec, UserError
 from simulacra.core.constructors import role
 from simulacra.studies.bench import SPLIT, Bench, suffix_of
+from simulacra.studies.files import bootstrapped
 
 
 @dataclass(frozen=True)
@@ -30,23 +31,9 @@ class Problem:
     independent: Path
 
     def bootstrapped(self, bench: Bench, place: str, replica: int) -> Problem:
-        """The same problem with a bootstrap of the measured events, whose weights are multiplied by
-        Poisson(1) numbers; replica 0 is the problem itself.
-        """
-        if replica == 0:
-            return self
+        """The same problem with a bootstrap of the measured events; replica 0 is the problem itself."""
         stage = f"{place}/replica_{replica}"
-        target = bench.folder(stage) / self.data.name
-
-        def work(folder: Path) -> dict[str, float]:
-            batch = bench.events(self.data)
-            generator = torch.Generator().manual_seed(bench.seed + replica)
-            count = torch.poisson(torch.ones(len(batch)), generator=generator)
-            bench.write(target, replace(batch, weight=batch.weight_or_one() * count))
-            return {"events": float(count.sum())}
-
-        bench.compute(stage, work, self.data, replica, bench.seed)
-        return replace(self, data=target)
+        return replace(self, data=bootstrapped(bench, stage, self.data, replica))
 
 
 @role

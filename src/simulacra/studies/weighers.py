@@ -1,4 +1,4 @@
-"""What finds the weights of a refinement: a network, or boosted trees."""
+"""What finds the weights of a refinement: a network, several cross-fitted ones, or boosted trees."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from simulacra.core.ranges import Count
 from simulacra.metrics.classifiers.boosted_ratio import boosted_ratio
 from simulacra.metrics.engine.score import judged
 from simulacra.studies.bench import Bench
+from simulacra.studies.files import together
+from simulacra.studies.ratio import Ratio
 
 
 @role
@@ -21,7 +23,9 @@ class Weigher(ABC):
     """Weighs a file of events that it has not learnt from."""
 
     @abstractmethod
-    def weigh(self, bench: Bench, name: str, truth: Path, learn: Path, given: Path) -> Path:
+    def weigh(
+        self, bench: Bench, name: str, truth: Path, learn: Path, given: Path, replica: int = 0
+    ) -> Path:
         """The file of ``given`` with weights.
 
         Args:
@@ -30,6 +34,7 @@ class Weigher(ABC):
             truth: What events shall look like.
             learn: Events like those that are weighed, to learn from.
             given: What is weighed.
+            replica: Number of a repetition with other randomness.
         """
 
 
@@ -43,14 +48,37 @@ class Network(Weigher):
     def __init__(self, training: Sequence[str]) -> None:
         self.training = training
 
-    def weigh(self, bench: Bench, name: str, truth: Path, learn: Path, given: Path) -> Path:
+    def weigh(
+        self, bench: Bench, name: str, truth: Path, learn: Path, given: Path, replica: int = 0
+    ) -> Path:
         """See the base class."""
         pair = [
             *bench.data_as("data.first", f"files.train=[{truth}]", f"files.test=[{truth}]"),
             *bench.data_as("data.second", f"files.train=[{learn}]", f"files.test=[{given}]"),
         ]
-        trained = bench.train(f"{name}weigher", "data=pair", *pair, *self.training)
+        seed = f"seed={bench.seed + replica}"
+        trained = bench.train(f"{name}weigher", "data=pair", *pair, seed, *self.training)
         return bench.apply(f"{name}weighed", trained.checkpoint, given)
+
+
+class CrossFitted(Weigher):
+    """Classifiers that learn from all generated events, each of which is weighed by those that have not seen
+    it.
+
+    Args:
+        ratio: How they are trained.
+    """
+
+    def __init__(self, ratio: Ratio) -> None:
+        self.ratio = ratio
+
+    def weigh(
+        self, bench: Bench, name: str, truth: Path, learn: Path, given: Path, replica: int = 0
+    ) -> Path:
+        """See the base class."""
+        both = together(bench, f"{name}learned", [learn, given])
+        found = self.ratio.between(bench, f"{name}weigher", (truth, both), [], replica)
+        return bench.apply(f"{name}weighed", found, given)
 
 
 class Trees(Weigher):
@@ -64,7 +92,9 @@ class Trees(Weigher):
     def __init__(self, iterations: Count) -> None:
         self.iterations = iterations
 
-    def weigh(self, bench: Bench, name: str, truth: Path, learn: Path, given: Path) -> Path:
+    def weigh(
+        self, bench: Bench, name: str, truth: Path, learn: Path, given: Path, replica: int = 0
+    ) -> Path:
         """See the base class."""
         target = bench.folder(f"{name}weighed") / given.name
 
@@ -76,7 +106,7 @@ class Trees(Weigher):
             )
             weights = first.weight, second.weight
             ratio = boosted_ratio(
-                first.features, second.features, *weights, bench.seed, self.iterations
+                first.features, second.features, *weights, bench.seed + replica, self.iterations
             )
             weight = torch.zeros(len(events), dtype=torch.float64)  # of events without a weight
             weight[slice(None) if second.position is None else second.position] = (
@@ -85,5 +115,6 @@ class Trees(Weigher):
             bench.write(target, replace(events, weight=weight.float()))
             return {"events": float(len(events))}
 
-        bench.compute(f"{name}weighed", work, truth, given, self.iterations, bench.seed)
+        seed = bench.seed + replica
+        bench.compute(f"{name}weighed", work, truth, given, self.iterations, seed)
         return target
