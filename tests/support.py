@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
@@ -31,12 +33,23 @@ def config_names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+ALONE = {
+    "model": ["_self_", {"model": "caloinn"}, {"model/size": "small"}],
+    "data": ["_self_", {"data": "ds1_photons"}],
+}
+"""Groups that are composed without the rest of a training, which takes twice as long, and their defaults."""
+
+
 @cache
 def composed(group: str, *overrides: str) -> dict:
     """One group of a composed training configuration, resolved; callers must not change it."""
     register()
+    root = "train"
+    if group in ALONE and all(re.match(rf"\W?([\w/]+@)?{group}[=./]", item) for item in overrides):
+        root = f"{group}_alone"
+        ConfigStore.instance().store(root, {"defaults": ALONE[group], "seed": 0})
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config: DictConfig = compose("train", overrides=list(overrides))
+        config: DictConfig = compose(root, overrides=list(overrides))
     return OmegaConf.to_container(config[group], resolve=True)
 
 

@@ -66,6 +66,8 @@ def test_a_command_of_the_readme_runs(
         arguments = [word.replace(name, value) for word in arguments]
     if arguments[:1] == ["sample"]:
         arguments += ["overwrite=true"]  # what the fixture left
+    if arguments[:1] == ["study"]:
+        arguments += ["study.replicas=1", "study.null_test=false"]
     main(arguments)
     printed = capsys.readouterr().out.strip().splitlines()
     assert printed

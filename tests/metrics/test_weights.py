@@ -17,8 +17,6 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from simulacra import data
@@ -27,7 +25,7 @@ from simulacra.evaluation.build import build_scores
 from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.metrics.engine.score import Figure, NotRun, Score, judged
 from simulacra.physics.base import ObservableSet
-from support import CONF, data_configs, spec_of
+from support import composed, data_configs, spec_of
 
 MANY = 3000
 EVENTS = {"ild_cloud": 1200, "jetclass": 60, "pxd_small": 400, "lemurs": 450, "showerdata": 900}
@@ -88,17 +86,19 @@ def small(entry: Any) -> Any:
 
 
 @cache
+def evaluation() -> dict[str, Any]:
+    """What all data sets are judged by, at the level that has every score."""
+    found = composed("evaluation", "evaluation=challenge")
+    return {**found, "scores": small(found["scores"]), "posterior": small(found["posterior"])}
+
+
+@cache
 def config(name: str) -> dict[str, Any]:
-    """What an evaluation of a data set is built from, at the level that has every score."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        whole = compose("train", overrides=[f"data={name}", "evaluation=challenge"])
-    found = {
-        key: OmegaConf.to_container(whole[key], resolve=True) for key in ("data", "evaluation")
-    }
-    for group in found.values():
-        group["scores"] = small(group.get("scores") or {})
-    found["evaluation"]["posterior"] = small(found["evaluation"]["posterior"])
-    return found
+    """What an evaluation of a data set is built from."""
+    own = data_configs()[name]
+    return {
+        "data": {**own, "scores": small(own.get("scores") or {})}, "evaluation": evaluation()
+    }  # fmt: skip
 
 
 @cache
