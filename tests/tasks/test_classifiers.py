@@ -19,6 +19,7 @@ from support import assert_losses_reach_their_own_parameters, composed
 CASES = [
     ("deep_sets", "jetnet30"),
     ("epic", "jetnet30"),
+    ("jet_image", "jetnet30"),
     ("resnet3d", "ild"),
     ("resnet3d", "ds1_photons"),
     ("mlp", "toy_unfolding"),

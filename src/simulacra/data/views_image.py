@@ -22,6 +22,7 @@ from simulacra.core.ranges import Count, NotNegative, Positive
 from simulacra.data.base import View
 from simulacra.physics.base import ObservableSet, even_edges
 from simulacra.physics.jet_images import JetImageObservables
+from simulacra.transforms.jet_pictures import ANGLES, summed
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class JetImages(View):
         self, native: Spec, pixels: Count, half_width: Positive, threshold: NotNegative
     ) -> None:
         names = [field.name for field in native.features]
-        if native.kind != "cloud" or not {"etarel", "phirel", "ptrel"} <= set(names):
+        if native.kind != "cloud" or not set(ANGLES) <= set(names):
             raise IncompatibleError(
                 f"only jets can be seen as jet images, {native.name} is a {native.kind}"
             )
@@ -57,7 +58,7 @@ class JetImages(View):
             half_width,
             threshold,
         )
-        self.columns = [names.index(name) for name in ("etarel", "phirel", "ptrel")]
+        self.columns = [names.index(name) for name in ANGLES]
         self._reported = False
 
     @property
@@ -79,14 +80,8 @@ class JetImages(View):
         """Images; the event fields of the clouds are kept, and ``outside`` is added ``(B, 1)``."""
         if batch.mask is None:
             raise IncompatibleError("jet images are made of clouds with a mask")
-        eta, phi, pt = (batch.x[..., column] for column in self.columns)
-        row, inside_eta = self._bin(eta)
-        col, inside_phi = self._bin(phi)
-        inside = inside_eta & inside_phi & batch.mask
-        flat = batch.x.new_zeros(len(batch), self.pixels**2)
-        flat.scatter_add_(
-            1, torch.where(inside, row * self.pixels + col, 0), torch.where(inside, pt, 0.0)
-        )
+        pt = batch.x[..., self.columns[-1]]
+        flat, inside = summed(batch.x, batch.mask, self.columns, self.pixels, self.half_width)
         image = torch.where(flat >= self.threshold, flat, 0.0)
         outside = (pt * batch.mask).sum(1, keepdim=True) - image.sum(1, keepdim=True)
         lost = torch.where(batch.mask & ~inside, pt, 0.0).sum(1) + (flat - image).sum(1)
@@ -98,14 +93,6 @@ class JetImages(View):
     def observables(self, native: ObservableSet) -> ObservableSet:
         """Observables of images."""
         return JetImageObservables(self.spec)
-
-    def _bin(self, angle: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixel number, and whether it exists; the upper edge of the window belongs to its last pixel."""
-        number = torch.floor(
-            (angle.double() + self.half_width) * (self.pixels / (2 * self.half_width))
-        ).long()
-        number = torch.where(angle.double() == self.half_width, self.pixels - 1, number)
-        return number, (number >= 0) & (number < self.pixels)
 
     def _report(self, outside: Tensor, particles: int, total: int) -> None:
         if self._reported or not bool((outside > 0).any()):

@@ -88,7 +88,8 @@ RESOLVERS: dict[str, Callable[..., str]] = {
     "name_of": lambda path: Path(path).name,
 }
 """What configurations of the package may compute, beside what Hydra and OmegaConf offer."""
-PAIR = ("first", "second")
+PARTS = ("first", "second", "of")
+"""Entries of ``data=pair`` and ``data=bags`` that are data sets themselves."""
 LONGEST = 60
 """Characters of the name of a job's folder."""
 _varied: set[str] = set()
@@ -137,14 +138,15 @@ def _short(value: str) -> str:
 def register() -> None:
     """Make Hydra find configurations, and Python the classes of the current folder; may be repeated.
 
-    The groups ``data/first`` and ``data/second`` of ``data=pair`` are the group ``data`` under other names.
+    The groups ``data/first`` and ``data/second`` of ``data=pair`` and ``data/of`` of ``data=bags`` are the
+    group ``data`` under other names.
     """
     Plugins.instance().register(SweepsSource)
     Plugins.instance().register(SearchPath)
     for name, resolver in RESOLVERS.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
     store = ConfigStore.instance()
-    for side, name in product(PAIR, choices("data")):
+    for side, name in product(PARTS, choices("data")):
         if f"{name}.yaml" not in store.repo.get("data", {}).get(side, {}):
             alias = {"defaults": [{"/data@_here_": name}]}
             store.store(name, alias, group=f"data/{side}", provider="simulacra")

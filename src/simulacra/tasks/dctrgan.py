@@ -33,11 +33,9 @@ from simulacra.core import Batch, Latent, Spec
 from simulacra.core.pair import LABEL, unlabelled
 from simulacra.tasks.calibration import Calibration
 from simulacra.tasks.reweighter import Reweighter
-from simulacra.tasks.sights import MakeNet, Sight, chosen
+from simulacra.tasks.sights import KINDS, MakeNet, Sight, chosen
 from simulacra.training.objective import Objective
 from simulacra.training.optim import Optim
-
-KINDS = ("layers", "grid", "cloud", "table")
 
 
 class DCTRGAN(Reweighter):

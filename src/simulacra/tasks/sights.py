@@ -1,8 +1,8 @@
 """What a classifier sees of events: a transform, and which of its numbers go into which network.
 
 Each sight fits some kinds of event; a task takes the first of several that does, so that it needs to know no
-kind. The network is chosen along with the sights: a row of numbers, points with a context, or a volume with a
-context.
+kind. The network is chosen along with the sights: of a row of numbers, or of points, a volume or a picture
+with a context.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from simulacra.nn.common_grid import CommonGrid
 from simulacra.nn.sets import trim
 from simulacra.transforms.base import Transform
 from simulacra.transforms.cloud import CloudTransform
+from simulacra.transforms.jet_pictures import ANGLES, JetPictures
 from simulacra.transforms.showers import ShowerTransform
 from simulacra.transforms.table import TableTransform
 
+KINDS = ("layers", "grid", "cloud", "table")
+"""Kinds of events that there are sights of."""
 MakeNet = Callable[..., nn.Module]
 """Makes a network of one logit from the widths of what it sees."""
 
@@ -179,6 +182,36 @@ class PointLogit(Logit):
         assert latent.mask is not None
         x, mask = trim(latent.x["points"], latent.mask)
         found: Tensor = self.net(x, mask, self.sight.seen(latent))
+        return found[:, 0]
+
+
+class Pictures(Clouds):
+    """Jets as pictures, with numbers of the jet as their context."""
+
+    def unfit(self, spec: Spec) -> str | None:
+        names = {field.name for field in spec.features}
+        return None if spec.kind == "cloud" and set(ANGLES) <= names else "it has no jets"
+
+    def logit(self, spec: Spec, transform: Transform, net: MakeNet) -> Logit:
+        assert isinstance(transform, JetPictures)
+        shape = (1, transform.pixels, transform.pixels)
+        return PictureLogit(net(shape, self.width(spec, transform)), self)
+
+
+class PictureLogit(Logit):
+    """A network of pictures.
+
+    Args:
+        net: Of pictures ``(B, 1, P, P)`` and numbers ``(B, C)``.
+        sight: Says which numbers they are.
+    """
+
+    def __init__(self, net: nn.Module, sight: Sight) -> None:
+        super().__init__()
+        self.net, self.sight = net, sight
+
+    def forward(self, latent: Latent) -> Tensor:
+        found: Tensor = self.net(latent.x["picture"], self.sight.seen(latent))
         return found[:, 0]
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Conditions, Latent, Spec, UserError
+from simulacra.core.bags import FRACTION
 from simulacra.core.pair import LABEL
 from simulacra.training import asked
 from simulacra.training.latent_space import EVENTS, LatentSpace
@@ -77,6 +78,8 @@ class GenerativeModule(Module):
         """As of the base class; a generator makes one sample."""
         if LABEL in spec.event:
             return "it generates one sample, not the two of a pair"
+        if FRACTION in spec.event:
+            return "it generates one sample, not several bags"
         return super().unfit(spec)
 
     def judged(
