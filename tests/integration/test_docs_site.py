@@ -69,7 +69,7 @@ def test_models_and_data_sets_are_all_there(site: Path) -> None:
     models = (site / "models/index.html").read_text(encoding="utf-8")
     assert not [name for name in choices("model") if f'id="{name}"' not in models]
     data = (site / "data_sets/index.html").read_text(encoding="utf-8")
-    joined = {"pair", "mixture"}  # of others
+    joined = {"pair", "mixture", "bags"}  # of others
     assert not [
         n for n in choices("data") if f"<code>{n}</code></td>" not in data and n not in joined
     ]

@@ -12,8 +12,8 @@ import torch
 from simulacra.core import IncompatibleError, UserError
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.build import build_model
-from simulacra.tasks.learner import Learner
 from simulacra.tasks.pair import PairTask
+from simulacra.tasks.remembering import Remembering
 from simulacra.training.generative import GenerativeModule
 from support import (
     composed,
@@ -72,10 +72,10 @@ def assert_trains_samples_and_writes(model: dict, events: EventDataModule, folde
     )
     trainer.fit(module, datamodule=events)
     assert trainer.global_step >= 2
-    part = "test" if isinstance(module, Learner) else "train"  # what was learnt from is refused
+    part = "test" if isinstance(module, Remembering) else "train"  # what was learnt from is refused
     made = module.judged(events.batch(4, part)[:2], generator=torch.Generator().manual_seed(0))
     if not len(made):  # a resampler may keep none of so few
-        assert not isinstance(module, (GenerativeModule, Learner))
+        assert not isinstance(module, (GenerativeModule, Remembering))
         return
     generated = events.native(made)
     events.judged.spec.validate(generated)

@@ -135,6 +135,10 @@ class BagDataModule(EventDataModule):
         part = self.part("val")
         return FixedBatches(part, self.loading.eval_batch_size, len(part))
 
+    def remarks(self) -> dict[str, str]:
+        """Those on the events without their bags."""
+        return self.of.remarks()
+
     def write_toy(self, folder: Path | str, n: int, seed: int = 0) -> None:
         """Toy files of the data set."""
         self.of.write_toy(folder, n, seed)

@@ -1,4 +1,4 @@
-"""Files that studies make of others: some of their rows, a bootstrap of them, or the rows of several."""
+"""Files that studies make of others: some rows, a bootstrap, the rows of several; and another form of all."""
 
 from __future__ import annotations
 
@@ -81,3 +81,16 @@ def bootstrapped(bench: Bench, stage: str, source: Path, replica: int) -> Path:
 
     bench.compute(stage, work, source, replica, bench.seed)
     return target
+
+
+def seen_as(bench: Bench, changes: Sequence[str]) -> Bench:
+    """The same bench, whose stages see the data set in another form, e.g. without some columns of a table;
+    stages and report are shared.
+
+    Args:
+        bench: The bench.
+        changes: Overrides of the data set, e.g. ``data.columns.label=null``.
+    """
+    other = Bench(bench.run, replace(bench.settings, changes=tuple(changes)), bench.sections)
+    other.stages = bench.stages
+    return other

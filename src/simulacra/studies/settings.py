@@ -24,6 +24,7 @@ class Settings:
         overrides: What the user changed on the command line, for the report.
         search: Overrides by which its stages find the same folders of configurations.
         trust: What the configurations of its stages may name.
+        changes: Overrides that show the data set in another form, behind those of the user.
     """
 
     config: Mapping[str, Any]
@@ -31,6 +32,7 @@ class Settings:
     overrides: Sequence[str] = ()
     search: Sequence[str] = ()
     trust: Trust = TRUSTED
+    changes: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -49,7 +51,7 @@ class Settings:
     @property
     def data(self) -> list[str]:
         """Overrides that choose the data set."""
-        return [*chosen(self.config["data"]), *self._changed("data")]
+        return [*chosen(self.config["data"]), *self._changed("data"), *self.changes]
 
     @property
     def seed(self) -> int:

@@ -31,14 +31,14 @@ from torch import Tensor
 from simulacra.core import Batch, Latent, Spec, UserError
 from simulacra.core.bags import BAG, FRACTION, MARKS, seen, unbagged
 from simulacra.core.weights import weighted_mean
-from simulacra.tasks.learner import Learner
 from simulacra.tasks.proportions import Proportions
+from simulacra.tasks.remembering import Remembering
 from simulacra.tasks.sights import KINDS, MakeNet, Sight, chosen
 from simulacra.training.objective import Objective
 from simulacra.training.optim import Optim
 
 
-class LLP(Learner):
+class LLP(Remembering):
     """See the module's docstring.
 
     Args:

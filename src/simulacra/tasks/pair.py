@@ -3,8 +3,8 @@
 The data are those of :class:`~simulacra.data.pair.PairDataModule`, whose events carry a label. The truth is
 ``first``, and what is judged is ``second`` after :meth:`~simulacra.training.module.Module.applied`.
 
-What was learnt from an event must not be applied to it (:mod:`simulacra.tasks.learner`). Who needs all rows
-changed trains on folds, each with one left out, and joins them (:mod:`simulacra.tasks.folds`).
+What was learnt from an event must not be applied to it (:mod:`simulacra.tasks.remembering`). Who needs all
+rows changed trains on folds, each with one left out, and joins them (:mod:`simulacra.tasks.folds`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 
 from simulacra.core import Batch, Latent, Spec, UserError
 from simulacra.core.pair import FIRST, LABEL, SECOND, of_sample
-from simulacra.tasks.learner import Learner
+from simulacra.tasks.remembering import Remembering
 
 
-class PairTask(Learner):
+class PairTask(Remembering):
     """A module that learns from two samples; a family implements ``applied``, which meets unlabelled events
     and asks :meth:`refuse_learnt` first.
 

@@ -29,7 +29,7 @@ class Remembers(Protocol):
         """The events of validation, the same on every rank."""
 
 
-class Learner(Module):
+class Remembering(Module):
     """A module that is applied to events which it has not learnt from; see the module's docstring."""
 
     marks: ClassVar[tuple[str, ...]]

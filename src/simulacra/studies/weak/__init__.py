@@ -1,0 +1,1 @@
+"""Learning from mixtures of known fractions, with no label of any event."""
