@@ -16,12 +16,13 @@ from simulacra.studies.weak.curves import Differences, WrongFractions
 from simulacra.studies.weak.histograms import Histograms
 from simulacra.studies.weak.hybrid import Hybrid
 from simulacra.studies.weak.null import EqualFractions
+from simulacra.studies.weak.own import OwnSamples
 from simulacra.studies.weak.samples import Labels, Mixed, most
 from simulacra.studies.weak.study import WeakSupervision
 from simulacra.studies.weak.templates import Templates
 
 Run = Callable[..., tuple[Path, dict[str, float]]]
-PARTS = ("equal", "differences", "wrong", "bags", "hybrid", "templates")
+PARTS = ("equal", "own", "differences", "wrong", "bags", "hybrid", "templates")
 
 
 @pytest.fixture
@@ -72,6 +73,7 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
         (lambda: WrongFractions([]), "at least one factor"),
         (lambda: Hybrid({"sample": 0}, {"sample": 0}, 10, []), "tell simulation and data apart"),
         (lambda: Histograms("two", [], 5), "at least one observable"),
+        (lambda: OwnSamples({"a": {"sample": 0}}), "two or more"),
         (lambda: Templates([], None, 5, 0.0, 10), "at least one observable"),
         (lambda: WeakSupervision(Labels("a", []), [0.5], {"a": None}, {}, [], 1, None, {}), "at least"),
     ):  # fmt: skip
@@ -104,7 +106,7 @@ def test_mixtures_teach_as_much_as_labels(run_study: Run) -> None:
 @pytest.mark.smoke
 def test_bags_wrong_fractions_and_a_simulation_to_start_from(run_study: Run) -> None:
     _, found = run_study(
-        ("wrong", "bags", "hybrid"),
+        ("own", "wrong", "bags", "hybrid"),
         "study.learners.llp_wce=null",
         "study.sights.two=null",
         "study.training=[data.batch_size=500,trainer.max_epochs=1]",
@@ -112,6 +114,8 @@ def test_bags_wrong_fractions_and_a_simulation_to_start_from(run_study: Run) -> 
         "study.parts.hybrid.size=200",
     )
     assert found["study/wrong/llp_wmse/0.8/mean"] < found["study/wrong/llp_wmse/right/mean"]
+    assert found["study/own/fraction/dijets"] == pytest.approx(0.328, abs=0.01)
+    assert found["study/own/fraction/z_jets"] == pytest.approx(0.881, abs=0.01)
     assert found["study/bags/llp_wmse/auc"] > 0.55
     assert {f"study/hybrid/{name}/auc" for name in ("simulation", "cwola", "cwola_alone")} <= set(
         found

@@ -34,7 +34,7 @@ class Differences(Part):
         pairs = [((1 + apart) / 2, (1 - apart) / 2) for apart in self.differences]
         size = min(most(pair, counts) for pair in pairs)
         lines: dict[str, dict[float, list[Level | None]]] = {name: {} for name in task.weak}
-        figures = {}
+        figures: dict[str, float] = {}
         for apart, pair in zip(self.differences, pairs, strict=True):
             place = f"differences/{apart:g}"
             members = []

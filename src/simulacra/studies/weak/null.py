@@ -40,7 +40,7 @@ class EqualFractions(Part):
                 for name, learner in task.weak.items()
             }
             members.append(task.judge(f"null/{repeat}/judged", scored))
-        figures = {}
+        figures: dict[str, float] = {}
         mean = of_mean(members)
         for name in task.weak:
             key = f"null/{name}/auc"

@@ -140,9 +140,9 @@ class Templates(Part):
             figures[key], figures[f"{key}/error"] = misfit(value, error, spectra.truth[kind])
             figures[f"{key}/floor"] = 1.0
         found = topics(spectra.first, spectra.second, self.least)
-        for label, (value, error), truth in zip(("most", "least"), found, fractions, strict=True):
+        for label, (share, own), truth in zip(("most", "least"), found, fractions, strict=True):
             key = f"topics/{name}/{label}"
-            figures |= {key: value, f"{key}/error": error, f"{key}/floor": truth}
+            figures |= {key: share, f"{key}/error": own, f"{key}/floor": truth}
         for kind, other in (("signal", "background"), ("background", "signal")):
             key = f"topics/{name}/reducible/{kind}"
             figures[key], figures[f"{key}/error"] = extreme(
