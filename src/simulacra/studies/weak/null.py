@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from scipy.stats import t as student
+
 from simulacra.core import UserError
 from simulacra.core.ranges import Count
 from simulacra.studies.bands import of_mean
@@ -46,11 +48,12 @@ class EqualFractions(Part):
             key = f"null/{name}/auc"
             value, error = mean[f"{name}/auc"], mean[f"{name}/auc/error"]
             figures |= {key: value, f"{key}/error": error, f"{key}/floor": 0.5}
-            figures[f"{key}/z"] = (value - 0.5) / error if error else math.nan
+            figures[f"{key}/z"] = z = (value - 0.5) / error if error else math.nan
+            figures[f"null/{name}/p"] = float(2 * student.sf(abs(z), self.repeats - 1))
         task.bench.report("Null test", figures, text=TEXT)
 
 
 TEXT = (
     "Mixtures of equal fractions: mean areas over independent mixtures, which are one half within their "
-    "errors; z is how many of them they are off."
+    "errors; z is how many of them they are off, p how probable as much is."
 )

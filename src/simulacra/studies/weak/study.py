@@ -15,11 +15,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from simulacra.core import UserError
 from simulacra.core.ranges import Count, Share
-from simulacra.plotting.points import Column, points_page
+from simulacra.plotting.areas import areas_page
 from simulacra.studies.bench import Bench
 from simulacra.studies.study import Study
 from simulacra.studies.weak.histograms import Histograms
@@ -100,15 +99,15 @@ class WeakSupervision(Study):
                 members[name].append(task.judge(f"{place}/judged", scored, task.reference))
         found = {name: banded_or_single(items) for name, items in members.items()}
         figures = {f"{n}/{key}": v for n, item in found.items() for key, v in item.items()}
-        columns = [Column(f"1 - AUC, {name}", _lacking(item)) for name, item in found.items()]
-        task.bench.report("All learners", figures, points_page(columns), ALL)
+        page = areas_page({name: _areas(item) for name, item in found.items()}, task.reference)
+        task.bench.report("All learners", figures, page, ALL)
         return first
 
 
-def _lacking(figures: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    """What each area lacks of 1, by name, with its error."""
+def _areas(figures: Mapping[str, float]) -> dict[str, tuple[float, float]]:
+    """Each area by name, with its error."""
     return {
-        key.removesuffix("/auc"): (1 - value, figures[f"{key}/error"])
+        key.removesuffix("/auc"): (value, figures[f"{key}/error"])
         for key, value in figures.items()
         if key.endswith("/auc")
     }
