@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from simulacra.core import Batch, IncompatibleError, UserError
 from simulacra.core.bags import seen, unbagged
 from simulacra.data.bags import BagDataModule as Bags
 from simulacra.data.base import Loading
-from support import composed
+from simulacra.training.checkpoint import build
+from support import composed, tiny
 from table_toys import rows
 
 SIZES = {"a": 60, "b": 20}
@@ -62,13 +64,16 @@ def test_any_stretch_of_a_part_holds_the_bags_in_proportion(files: Path) -> None
 def test_what_says_the_class_is_not_shown_and_stays_in_files(files: Path) -> None:
     module = bags(files, "ab")
     assert {field.name for field in module.spec.event} == {"bag", "fraction"}
-    assert "label" not in module.batch(5).event
     native = module.format.read(files / "a.h5")
     assert torch.equal(module.shown(native).event["label"], native.event["label"])
     assert set(seen(native, unbagged(module.spec)).event) == set()
     blind = bags(files, "ab", hidden=["label", "sample"])
     assert blind.spec.conditions == ()
-    assert blind.batch(5).cond == {}
+    assert set(seen(native, unbagged(blind.spec)).cond) == set()
+    model = build(tiny("llp"), module.spec).fit_transform(module.fit_batches())
+    batch = module.batch(20)
+    other = replace(batch, event={**batch.event, "label": 1 - batch.event["label"]})
+    assert torch.equal(model.logit(batch), model.logit(other))
     with pytest.raises(UserError, match=r"data\.hidden names 'flavour': there are sample, label"):
         bags(files, "ab", hidden=["flavour"])
 

@@ -38,6 +38,12 @@ def with_bag(batch: Batch, bag: Tensor, fraction: Tensor) -> Batch:
     )
 
 
+def without_bag(batch: Batch) -> Batch:
+    """Inverse of :func:`with_bag`."""
+    event = {name: value for name, value in batch.event.items() if name not in MARKS}
+    return replace(batch, event=event)
+
+
 def seen(batch: Batch, spec: Spec) -> Batch:
     """Events with the fields of a spec alone."""
     cond = {field.name: batch.cond[field.name] for field in spec.conditions}

@@ -4,7 +4,7 @@ Each training file is a bag, and where there are files of a test or a validation
 in the same order; parts without files are cut off the training events as in
 :mod:`simulacra.data.file_data`. Every event carries the number of its bag and the share of signal that is
 stated for it (:mod:`simulacra.core.bags`). What an event is, the model is not shown: fields that say it are
-left out, while they stay in files that are read, weighed and written.
+not in its spec, while events keep them for who judges and writes them.
 
 Within a part, the bags are evenly mixed, so that any stretch of it holds each of them in proportion.
 """
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, IncompatibleError, Spec, UserError
-from simulacra.core.bags import MARKS, bagged, seen, with_bag
+from simulacra.core.bags import MARKS, bagged, seen, unbagged, with_bag
 from simulacra.core.ranges import Share
 from simulacra.core.rows import row_hashes
 from simulacra.data.base import EventDataModule, Loading
@@ -99,7 +99,7 @@ class BagDataModule(EventDataModule):
         return self.of.native(batch)
 
     def shown(self, native: Batch) -> Batch:
-        """Native events as the model sees them; fields that it is not shown stay for who writes them."""
+        """Native events as the model sees them."""
         return self.of.shown(native)
 
     @property
@@ -122,9 +122,9 @@ class BagDataModule(EventDataModule):
 
     def learnt(self) -> dict[str, Tensor]:
         """Sorted hashes of the rows of ``train`` and ``val``, int64 ``(N,)``, without the bags."""
-        size = self.loading.eval_batch_size
+        size, shown = self.loading.eval_batch_size, unbagged(self.spec)
         found = [
-            row_hashes(batch, MARKS)
+            row_hashes(seen(batch, shown), MARKS)
             for name in ("train", "val")
             for batch in FixedBatches(self.part(name), size, len(self.part(name)))
         ]
@@ -161,7 +161,7 @@ class BagDataModule(EventDataModule):
                 f"{len(counts)} {origin} files and {len(self.fractions)} of data.fractions"
             )
         edges = torch.tensor(list(accumulate(counts)))
-        return BaggedPart(part, edges, torch.tensor(self.fractions), self.spec).mixed()
+        return BaggedPart(part, edges, torch.tensor(self.fractions)).mixed()
 
 
 class BaggedPart(Part):
@@ -171,12 +171,11 @@ class BaggedPart(Part):
         part: Events as the model sees them.
         edges: Number of the first event behind each bag ``(K,)``, int64.
         fractions: Stated fraction of each ``(K,)``.
-        spec: What is shown, with the bags.
     """
 
-    def __init__(self, part: Part, edges: Tensor, fractions: Tensor, spec: Spec) -> None:
+    def __init__(self, part: Part, edges: Tensor, fractions: Tensor) -> None:
         super().__init__(part.source, part.index)
-        self.part, self.edges, self.fractions, self.shown = part, edges, fractions, spec
+        self.part, self.edges, self.fractions = part, edges, fractions
 
     @property
     def bag(self) -> Tensor:
@@ -186,11 +185,10 @@ class BaggedPart(Part):
     def __getitem__(self, positions: Sequence[int]) -> Batch:
         rows = torch.as_tensor(positions, dtype=torch.long)
         bag = torch.bucketize(self.index[rows], self.edges, right=True)
-        batch = with_bag(self.part[positions], bag, self.fractions[bag])
-        return seen(batch, self.shown)
+        return with_bag(self.part[positions], bag, self.fractions[bag])
 
     def some(self, positions: Tensor) -> BaggedPart:
-        return BaggedPart(self.part.some(positions), self.edges, self.fractions, self.shown)
+        return BaggedPart(self.part.some(positions), self.edges, self.fractions)
 
     def mixed(self) -> BaggedPart:
         """The same events with the bags evenly spread."""

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, Latent, Spec, UserError
-from simulacra.core.bags import BAG, FRACTION, MARKS, seen, unbagged
+from simulacra.core.bags import BAG, FRACTION, MARKS, seen, unbagged, without_bag
 from simulacra.core.weights import weighted_mean
 from simulacra.tasks.proportions import Proportions
 from simulacra.tasks.remembering import Remembering
@@ -141,7 +141,7 @@ class LLP(Remembering):
     def truth(self, batch: Batch) -> Batch:
         """The events of the bag with the most signal, without the bag."""
         fraction = batch.event[FRACTION.name][:, 0]
-        return seen(batch[fraction == fraction.max()], self.single)
+        return without_bag(batch[fraction == fraction.max()])
 
     def judged(
         self,
@@ -164,8 +164,8 @@ class LLP(Remembering):
         fraction = batch.event[FRACTION.name][:, 0].double()
         all_of_it = weighted_mean(fraction, batch.weight).clamp(1e-6, 1 - 1e-6)
         most, least = fraction.max(), fraction.min()
-        poor = seen(batch[fraction == least], self.single)
-        self.refuse_learnt(poor)
+        poor = without_bag(batch[fraction == least])
+        self.refuse_learnt(seen(poor, self.single))
         starts = range(0, len(poor), size)
         logit = torch.cat([self.logit(poor[start : start + size]) for start in starts]).double()
         shifted = logit - torch.logit(all_of_it).cpu()
