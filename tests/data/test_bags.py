@@ -78,6 +78,13 @@ def test_what_says_the_class_is_not_shown_and_stays_in_files(files: Path) -> Non
         bags(files, "ab", hidden=["flavour"])
 
 
+def test_few_training_events_keep_their_bags(files: Path) -> None:
+    module = bags(files, "ab")
+    module.loading = replace(module.loading, limit=8)
+    assert module.sizes()["train"] == 8
+    assert sorted(set(module.batch(8).event["bag"][:, 0].tolist())) == [0, 1]
+
+
 def test_bags_are_files_and_each_needs_a_fraction(files: Path) -> None:
     with pytest.raises(UserError, match=r"there are 2 train files and 1 of data\.fractions"):
         bags(files, "ab", [0.8]).batch(1)

@@ -175,7 +175,8 @@ class EventDataModule(pl.LightningDataModule, ABC):
                     )
             limit = self.loading.limit
             if limit is not None:
-                parts["train"] = Part(parts["train"].source, parts["train"].index[:limit])
+                train = parts["train"]
+                parts["train"] = train.some(torch.arange(min(limit, len(train))))
             view = self.view
             self._parts = (
                 parts if view is None else {k: ViewedPart(p, view) for k, p in parts.items()}
