@@ -65,7 +65,7 @@ def test_files_are_recognised_by_what_they_hold(tmp_path: Path) -> None:
         assert recognise(embedded_folder(place))[0].name == name
     lhco = tmp_path / "features.h5"
     LhcoFeatures().toy(lhco, 20)
-    assert [item.name for item in recognise(lhco)] == ["lhco"]
+    assert [item.name for item in recognise(lhco)] == ["lhco", "lhco_search"]
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["counts"] = np.zeros((5, 3))

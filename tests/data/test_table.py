@@ -125,7 +125,7 @@ def test_a_file_of_too_few_rows_is_refused(tmp_path: Path) -> None:
         own(tmp_path, {"train": 2}).sizes()
 
 
-@pytest.mark.parametrize("name", ["zjets", "zjets_21", "lhco", "qg", "calib"])
+@pytest.mark.parametrize("name", ["zjets", "zjets_21", "lhco", "lhco_search", "qg", "calib"])
 def test_each_sample_is_whole_says_where_it_is_from_and_has_its_observables(name: str) -> None:
     import h5py
 

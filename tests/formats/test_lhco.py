@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -8,7 +9,9 @@ import pytest
 import torch
 
 from simulacra.core import Batch, FormatError, Spec, UserError
+from simulacra.core.dijets import dijets
 from simulacra.formats.lhco import N_PARTICLES, LhcoEvents, LhcoFeatures
+from simulacra.formats.lhco_search import LhcoSearch
 from simulacra.formats.six_quarks import COMPONENTS, QUARKS, SixQuarks
 
 NAMES = [
@@ -117,3 +120,34 @@ def test_six_quarks_have_named_columns_in_every_kind_of_file(suffix: str, tmp_pa
     form.write(path, Batch(-batch.x))
     with pytest.raises(FormatError, match="'b_e' holds -"):
         form.read(path)
+
+
+def test_the_table_of_a_search_is_derived_and_read_again_as_it_was_written(tmp_path: Path) -> None:
+    raw, form = LhcoFeatures(), LhcoSearch()
+    raw.toy(tmp_path / "features.h5", 50, 1)
+    rows = raw.read(tmp_path / "features.h5")
+    single = rows.x.clone()
+    single[3, [4, 5]] = 0.0  # a leading jet of one particle
+    rows = replace(rows, x=single, weight=torch.arange(1.0, 51.0))
+    raw.write(tmp_path / "features.h5", rows)
+    found = form.read(tmp_path / "features.h5")
+    form.spec.validate(found)
+    expected = dijets({f.name: rows.x[:, i] for i, f in enumerate(raw.spec.features)})
+    names = [field.name for field in form.spec.features]
+    assert names == ["m_light", "m_difference", "tau21_light", "tau21_heavy"]
+    columns = torch.stack([expected[name] for name in names], 1)
+    torch.testing.assert_close(found.x, columns.nan_to_num(0.0).float())
+    light = int(rows.x[3, 3] > rows.x[3, 10])
+    assert float(found.x[3, 2 + light]) == 0
+    assert int(expected["tau21_light"].isnan().sum() + expected["tau21_heavy"].isnan().sum()) >= 1
+    torch.testing.assert_close(found.cond["m_jj"][:, 0], expected["m_jj"].float())
+    assert torch.equal(found.event["signal"], rows.cond["label"])
+    assert torch.equal(found.weight, rows.weight)
+    assert torch.equal(form.read(tmp_path / "features.h5", 10, 20).x, found.x[10:20])
+    form.write(tmp_path / "table.h5", found[5:30])
+    assert same(form.read(tmp_path / "table.h5"), found[5:30])
+    assert torch.equal(form.read(tmp_path / "table.h5").weight, found.weight[5:30])
+    with h5py.File(tmp_path / "features.h5", "r+") as file:
+        file["df/block0_values"][7, 3] = -1.0
+    with pytest.raises(FormatError, match=r"mj1|block0_values\[3\].*row 7"):
+        form.read(tmp_path / "features.h5")

@@ -24,10 +24,11 @@ from simulacra.core.strict import read
 Kind = Literal["grid", "layers", "cloud", "image", "table"]
 LARGEST = 2**31
 """Values of one event, at most: more than a computer holds in a batch."""
-Role = Literal["energy", "class", "count", "weight", "share", "rate", "detected", "genuine"]
+Role = Literal["energy", "class", "count", "weight", "share", "rate", "detected", "genuine", "mass"]
 """What a field is to shared code, which asks for roles and never for names: the incident energy, the class of
 an event, the number of its points, its weight, a point's share in its event, which sum to about one, a factor
-on the mean number of hits, whether it has a detector level, and whether a particle level."""
+on the mean number of hits, whether it has a detector level, and whether a particle level, the mass of what
+decays in it."""
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
-from simulacra.core.momenta import mass
+from simulacra.core.dijets import dijets
 from simulacra.physics.base import Axis
 from simulacra.physics.table import TableObservables
-from simulacra.physics.zjets import ratio
 
-TEV = 1000.0  # GeV
 AXES = {
     "m_jj": Axis("$m_{jj}$", "TeV", 60, 2.0, 6.0, category="mass"),
     "m_light": Axis("mass of the lighter jet", "TeV", 50, 0.0, 0.6, category="mass"),
@@ -36,26 +33,17 @@ class DijetObservables(TableObservables):
 
     def derived(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Masses in TeV and ratios, ``(B,)`` each."""
-        momenta = torch.stack(
-            [
-                torch.stack([found[f"{c}j{jet}"].double() for c in ("px", "py", "pz")], 1)
-                for jet in (1, 2)
-            ]
-        )  # (2, B, 3)
-        masses = torch.stack([found[f"mj{jet}"].double() for jet in (1, 2)])
-        energy = (momenta.square().sum(2) + masses.square()).sqrt()
-        both = torch.cat([energy.sum(0)[:, None], momenta.sum(0)], 1)
-        ratios = torch.stack([ratio(found[f"tau2j{jet}"], found[f"tau1j{jet}"]) for jet in (1, 2)])
-        masses, order = masses.sort(0)
-        light, heavy = ratios.gather(0, order)
-        return {
-            "m_jj": mass(both) / TEV,
-            "m_light": masses[0] / TEV,
-            "m_difference": (masses[1] - masses[0]) / TEV,
-            "tau21_light": light,
-            "tau21_heavy": heavy,
-        }
+        return dijets(found)
 
     def derived_axes(self) -> dict[str, Axis]:
         """Their labels and binnings."""
         return AXES
+
+
+class SearchObservables(TableObservables):
+    """The columns of :mod:`simulacra.formats.lhco_search`, with the same labels and binnings."""
+
+    def axes(self) -> dict[str, Axis]:
+        """Those of the columns that it has."""
+        found = super().axes()
+        return {name: AXES.get(name, axis) for name, axis in found.items()}
