@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Field, Spec
+from simulacra.core import Batch, Conditions, Field, Spec, UserError
 from simulacra.transforms.maps.circle import Circle
 from simulacra.transforms.maps.mixed_quantiles import MixedQuantiles
 from simulacra.transforms.table import TableTransform
@@ -231,3 +231,47 @@ def test_a_table_of_one_column() -> None:
     x = torch.randn(500, 1, generator=generator())
     transform.fit([Batch(x)])
     torch.testing.assert_close(back(transform.eval(), Batch(x)).x, x, rtol=1e-4, atol=1e-4)
+
+
+def test_the_log_determinant_is_that_of_small_steps() -> None:
+    columns = {
+        "share": None,
+        "tracks": None,
+        "flavour": None,
+        "phi": None,
+        "hits": None,
+        "kind": None,
+    }
+    table = form(**columns)
+    batch = replace(rows(4000, 1), x=rows(4000, 1).x[:, :2], event={})
+    transform = TableTransform(table.spec, table.spec.conditions)
+    transform.fit([batch])
+    transform.eval()
+    few = batch[:200]
+    step, steps = 1e-3, []
+    for i in range(2):
+        moved = few.x.clone()
+        moved[:, i] += step
+        ends = [transform(replace(few, x=x)).x["table"].double() for x in (few.x, moved)]
+        steps.append((ends[1] - ends[0]) / (moved[:, i] - few.x[:, i]).double()[:, None])
+    expected = torch.linalg.slogdet(torch.stack(steps, 1)).logabsdet
+    error = (transform.log_det(few).double() - expected).abs()
+    assert float(error.median()) < 2e-3
+    assert float((error < 0.05).double().mean()) > 0.9  # all but those whose step crosses a knot
+
+
+def test_a_point_mass_has_its_probability_in_place_of_a_density() -> None:
+    table = form(phi=None)
+    events = rows(20000, 2)
+    batch = replace(events, x=events.x[:, [0, 1, 3, 4, 5]])
+    transform = TableTransform(table.spec, table.spec.conditions, whiten=False)
+    transform.fit([batch])
+    transform.eval()
+    slopes = transform.quantiles.log_slope(transform._columns(batch))
+    y = transform(batch).x["table"]
+    normal = (-0.5 * y.double().square() - 0.5 * math.log(2 * math.pi) + slopes).exp()
+    share, flavour = normal[:, 2], normal[:, 4]
+    assert float(share[batch.x[:, 2] == 0.5].mean()) == pytest.approx(0.05, rel=0.1)
+    assert float(flavour[batch.x[:, 4] == 1].mean()) == pytest.approx(0.3, rel=0.05)
+    with pytest.raises(UserError, match="rows with periodic columns have no density"):
+        fitted(200).log_det(rows(3))

@@ -15,6 +15,7 @@ from simulacra.callbacks.interruption import epoch_unfinished
 from simulacra.core import UserError
 from simulacra.core.constructors import writes
 from simulacra.core.files import whole
+from simulacra.core.ranges import Count
 from simulacra.core.signals import Paused, behind
 from simulacra.training.checkpoint import STATES, diverged
 from simulacra.training.module import Module
@@ -103,6 +104,36 @@ class BestCheckpoint(PortableCheckpoint):
         if not self.best_model_path and not trainer.fast_dev_run:  # type: ignore[attr-defined]  # a property made at run time
             assert self.dirpath is not None
             trainer.save_checkpoint(Path(self.dirpath) / "best.ckpt")
+
+
+@writes("folder")
+class BestEpochs(PortableCheckpoint):
+    """``epoch_0007.ckpt`` …: the weights after several epochs with the best validation figure, for samples or
+    scores that are pooled over them.
+
+    Args:
+        folder: Where the files go.
+        monitor: Logged figure, e.g. ``val/loss``; epochs at which it is not measured do not count.
+        mode: ``min`` or ``max``.
+        number: Epochs.
+    """
+
+    def __init__(self, folder: str, monitor: str, mode: str, number: Count) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="epoch_{epoch:04d}",
+            auto_insert_metric_name=False,
+            monitor=monitor,
+            mode=mode,
+            save_top_k=number,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save where the figure is among the best."""
+        if self.monitor in trainer.callback_metrics:
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 @writes("folder")

@@ -12,7 +12,7 @@ The way back is exact: :math:`C^{-1/2}` is symmetric and its eigenvalues are bou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -100,6 +100,18 @@ class TableTransform(Transform):
         event = {name: value.long() if name in classes else value for name, value in made.items()}
         return Batch(values[:, : len(self.features)], {}, event)
 
+    def log_det(self, batch: Batch) -> Tensor:
+        """Log-determinant ``(B,)`` of :meth:`forward`; point masses and whole numbers count with a width of
+        the interval that they fill.
+
+        Raises:
+            UserError: If a column is periodic: it becomes two numbers.
+        """
+        if self.round:
+            raise UserError("rows with periodic columns have no density: these become two numbers")
+        slopes = self.quantiles.log_slope(self._columns(batch)).sum(1)
+        return (slopes + torch.linalg.slogdet(self.root).logabsdet).float()
+
     def places(self, name: str) -> tuple[int, ...]:
         """Latent columns of a quantity before they are made independent: one, or two of a periodic one.
 
@@ -131,3 +143,7 @@ class TableTransform(Transform):
             (self.mean, self.root, self.back), whitening(y, weight), strict=True
         ):
             buffer.copy_(value)
+
+
+MakeTableTransform = Callable[[Spec, Sequence[Field]], TableTransform]
+"""From the data set and the given fields."""

@@ -6,21 +6,19 @@ and those event fields that are not given are generated together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from simulacra.core import Conditions, Field, Latent, Layout, Spec
+from simulacra.core import Batch, Conditions, Latent, Layout, Spec
 from simulacra.dynamics.density import MakeDensity, Rows
 from simulacra.training.generative import GenerativeModule, Objective
 from simulacra.training.optim import Optim
 from simulacra.transforms.base import Batches
+from simulacra.transforms.table import MakeTableTransform as MakeTransform
 from simulacra.transforms.table import TableTransform
-
-MakeTransform = Callable[[Spec, Sequence[Field]], TableTransform]
-"""From the data set and the given fields."""
 
 
 class TableModel(GenerativeModule):
@@ -76,6 +74,18 @@ class TableModel(GenerativeModule):
         """Rows for given conditions."""
         scaled = self.transform.condition(cond)
         return Latent({"table": self.density.sample(cond.n, scaled, generator)}, scaled)
+
+    def log_prob(self, batch: Batch) -> Tensor:
+        """Log density ``(B,)`` of rows; of point masses and whole numbers their probability, in so far as the
+        density changes in the interval that they fill as a normal one does.
+
+        Raises:
+            UserError: If the density is not exact, or a column is periodic.
+        """
+        with self.evaluating():
+            latent = self.encode(batch.to(self.device))
+            found = self.density.log_prob(latent.x["table"], latent.cond)
+            return found + self.transform.log_det(batch.to(self.device))
 
     @torch.no_grad()
     def _rows(self, batches: Batches) -> Iterator[Rows]:

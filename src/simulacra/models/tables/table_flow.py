@@ -12,9 +12,10 @@ The loss then holds their divergence from the prior, which also takes the place 
 of the weights is a generator of its own.
 
 Note:
-    The model is our own, so that no size of it is published. Its likelihood is that of the normal vectors,
-    with the noise that fills the intervals of point masses and the radii of periodic columns, so that rows
-    have no ``log_prob``. Any other :class:`~simulacra.dynamics.density.Density` may take the flow's place.
+    The model is our own, so that no size of it is published. What it maximises is the likelihood of the
+    normal vectors, with the noise that fills the intervals of point masses and the radii of periodic columns;
+    rows without periodic columns have a ``log_prob``. Any other
+    :class:`~simulacra.dynamics.density.Density` may take the flow's place.
     The posterior is that of the flow; what the transform has learned of the columns is not varied.
 """
 

@@ -73,6 +73,16 @@ class QuantileMap(Map):
         outside = value - value.clamp(self.knots[:, 0], self.knots[:, -1])
         return (inside + outside / self.width).to(x.dtype)
 
+    def log_slope(self, x: Tensor) -> Tensor:
+        """Logarithm of the derivative, float64 ``(B, K)``; on a knot that of the piece below."""
+        value = self._scale(x)
+        rows = value.T.contiguous()
+        right = torch.searchsorted(self.knots, rows).clamp(1, self.knots.shape[1] - 1)
+        low, high = self.knots.gather(1, right - 1), self.knots.gather(1, right)
+        within = (value >= self.knots[:, 0]) & (value <= self.knots[:, -1])
+        slope = torch.where(within, self._step() / (high - low).T, 1 / self.width)
+        return slope.log() - torch.where(self.log, value, 0.0)
+
     def inverse(self, y: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normal values to physical ones."""
         level, last = y.double(), self.knots.shape[1] - 1

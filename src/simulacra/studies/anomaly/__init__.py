@@ -1,0 +1,1 @@
+"""Searches for a resonance without a model of it."""
