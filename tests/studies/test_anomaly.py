@@ -1,4 +1,4 @@
-"""Searches: what is hidden and injected, p-values of chance, and a search on few events."""
+"""Searches: what is hidden and injected, and searches on few events."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from scipy.stats import kstest
 
 from simulacra.cli.study import study
 from simulacra.core import UserError
 from simulacra.evaluation.config import compose
 from simulacra.formats.lhco_search import LhcoSearch
 from simulacra.studies.anomaly.cathode import reflected
-from simulacra.studies.anomaly.control import Control, counted
+from simulacra.studies.anomaly.control import Control
 from simulacra.studies.anomaly.problem import hidden, injected, is_signal, masses, within
 from simulacra.studies.anomaly.search import Anomaly, quotient
 from simulacra.tasks import folds
@@ -72,22 +71,6 @@ def test_masses_beyond_the_window_are_reflected_into_it() -> None:
     found = reflected(values, 3.3, 3.7)
     torch.testing.assert_close(found, torch.tensor([3.32, 3.3, 3.5, 3.7, 3.65, 3.35]))
     assert bool(within(found, (3.3, 3.7)).all())
-
-
-def test_p_values_of_one_distribution_are_uniform_and_those_of_an_excess_small() -> None:
-    g = generator()
-    values, kept = [], []
-    for seed in range(300):
-        judged, template = torch.randn(400, generator=g), torch.randn(900, generator=g)
-        found = counted(judged, template, 0.03, seed)
-        values.append(found["p"])
-        kept.append(found["kept"])
-    assert kstest(values, "uniform").pvalue > 0.01
-    assert sum(kept) / 300 == pytest.approx(1, abs=0.05)
-    excess = torch.cat([torch.randn(400, generator=g), torch.full((30,), 9.0)])
-    assert counted(excess, torch.randn(900, generator=g), 0.03, 0)["p"] < 1e-4
-    with pytest.raises(UserError, match="keeps none"):
-        counted(judged, template, 1e-5, 0)
 
 
 def test_a_search_needs_a_window_and_methods() -> None:

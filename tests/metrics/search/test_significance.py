@@ -1,4 +1,4 @@
-"""Significance improvement and background sculpting against counts and closed forms."""
+"""Significance improvement, background sculpting and excesses against counts and closed forms."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 
 from simulacra.core import UserError
+from simulacra.metrics.search.excess import excess
 from simulacra.metrics.search.sculpting import sculpting
 from simulacra.metrics.search.significance import significance
 
@@ -101,3 +103,38 @@ def test_a_score_that_follows_the_mass_sculpts_it_and_one_of_chance_does_not() -
     assert alike["sculpting"] == pytest.approx(bound["sculpting"])
     with pytest.raises(UserError, match="is no cut"):
         sculpting(mass, chance, 1e-4)
+
+
+def smooth(n: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+    """Masses of a falling spectrum, and a cut that keeps more of them the higher they are."""
+    g = generator(seed)
+    mass = 2.5 - 0.8 * torch.rand(n, generator=g, dtype=torch.float64).log()
+    share = torch.sigmoid(-4 + 0.6 * (mass - 3.5) - 0.1 * (mass - 3.5) ** 2)
+    return mass, torch.rand(n, generator=g) < share, g
+
+
+def test_p_values_behind_a_cut_are_uniform_without_an_excess() -> None:
+    found = [excess(*smooth(8000, seed)[:2], (3.3, 3.7)) for seed in range(100)]
+    assert kstest([item["p"] for item in found], "uniform").pvalue > 0.01
+    z = torch.tensor([item["z"] for item in found])
+    assert abs(float(z.mean())) < 0.35
+    assert float(z.std()) == pytest.approx(1, abs=0.2)
+    mean = sum(item["kept"] / item["expected"] for item in found) / 100
+    assert mean == pytest.approx(1, abs=0.07)
+
+
+def test_an_excess_within_the_window_is_seen_with_its_size() -> None:
+    mass, kept, g = smooth(20000, 0)
+    more = 3.3 + 0.4 * torch.rand(60, generator=g, dtype=torch.float64)
+    both = torch.cat([mass, more]), torch.cat([kept, torch.ones(60, dtype=torch.bool)])
+    plain, found = excess(mass, kept, (3.3, 3.7)), excess(*both, (3.3, 3.7))
+    assert found["kept"] == plain["kept"] + 60
+    assert found["expected"] == pytest.approx(plain["expected"], rel=0.05)
+    assert found["p"] < 1e-5
+    heavy = excess(*both, (3.3, 3.7), torch.full((20060,), 2.0))
+    assert heavy["expected"] == pytest.approx(2 * found["expected"])
+    assert heavy["z"] == pytest.approx(found["z"])
+    with pytest.raises(UserError, match="got 0 within"):
+        excess(mass, kept, (0.1, 0.2))
+    with pytest.raises(UserError, match="kept beside"):
+        excess(mass, kept & False, (3.3, 3.7))

@@ -43,7 +43,7 @@ class Cathode(Finder):
         settings: Overrides of the training of the generator, ``model=NAME`` among them.
         epochs: Its best epochs, over which samples are pooled.
         oversampling: Events of the generator that the classifier learns from, in units of those of the data
-            within the window; as many again are kept as a template.
+            within the window; as many again are drawn to be compared with the truth.
         bandwidth: Width of the kernels, in units of the width of the window.
         committee: The classifiers.
         judged: Whether the generator is compared with the truth.
@@ -71,13 +71,12 @@ class Cathode(Finder):
         return Found(
             bench.apply(f"{place}/scored", learnt, problem.judged),
             self.compared(bench, place, samples) if self.judged else {},
-            bench.apply(f"{place}/template", learnt, samples["template"]),
         )
 
     def samples(
         self, bench: Bench, problem: Problem, place: str, seed: int, checkpoints: Sequence[Path]
     ) -> dict[str, Path]:
-        """Files of generated events: ``learnt`` and ``template`` within the window, ``sideband`` beside it
+        """Files of generated events: ``learnt`` and ``other`` within the window, ``sideband`` beside it
         with the masses of background that is judged, and ``truth`` of that and ``truth_window``.
         """
         spec, suffix = bench.datamodule.native_spec, suffix_of(bench.datamodule)
@@ -118,11 +117,11 @@ class Cathode(Finder):
             inside = within(masses(spec, events), problem.bounds)
             order = inside.nonzero()[:, 0]
             order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))]
-            learnt, template = order.tensor_split(2)
+            learnt, other = order.tensor_split(2)
             kept = within(masses(spec, judged), problem.bounds)
             parts = {
                 "learnt": events[learnt],
-                "template": events[template],
+                "other": events[other],
                 "sideband": events[~inside],
                 "truth": judged[~kept],
                 "truth_window": judged[kept],
@@ -132,7 +131,7 @@ class Cathode(Finder):
             return {f"events/{name}": float(len(batch)) for name, batch in parts.items()}
 
         bench.compute(f"{place}/samples", sort, problem.judged, *made, seed)
-        names = ("learnt", "template", "sideband", "truth", "truth_window")
+        names = ("learnt", "other", "sideband", "truth", "truth_window")
         return {name: bench.folder(f"{place}/samples") / f"{name}{suffix}" for name in names}
 
     def drawn(
@@ -154,7 +153,7 @@ class Cathode(Finder):
 
     def compared(self, bench: Bench, place: str, samples: dict[str, Path]) -> dict[str, float]:
         """Areas under the ROC curves of boosted trees, beside the window and within it."""
-        pairs = {"sideband": ("truth", "sideband"), "window": ("truth_window", "template")}
+        pairs = {"sideband": ("truth", "sideband"), "window": ("truth_window", "other")}
         figures: dict[str, float] = {}
         for name, (truth, made) in pairs.items():
             found = bench.evaluate(f"{place}/compared/{name}", samples[truth], samples[made])

@@ -31,13 +31,10 @@ class Found:
     Args:
         scored: The events that are judged, whose weights are multiplied by their scores.
         figures: What is to be reported of the finder itself.
-        template: Background as the finder takes it to be within the window, with scores, or None: events that
-            it has not learnt from, of weight 1 before.
     """
 
     scored: Path
     figures: Mapping[str, float] = field(default_factory=dict)
-    template: Path | None = None
 
 
 @role
