@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from simulacra.cli.study import study
-from simulacra.core import UserError
+from simulacra.core import Batch, UserError
 from simulacra.evaluation.config import compose
 from simulacra.formats.lhco_search import LhcoSearch
 from simulacra.studies.anomaly.cathode import reflected
+from simulacra.studies.anomaly.classifiers import Trees, refuse_learnt
 from simulacra.studies.anomaly.control import Control
 from simulacra.studies.anomaly.problem import hidden, injected, is_signal, masses, within
 from simulacra.studies.anomaly.search import Anomaly, quotient
 from simulacra.tasks import folds
 
 FORM = LhcoSearch()
-FLOW = "model=table_flow,model/size=tiny,model.optim.optimizer.lr=1e-2,data.batch_size=500"
-CLASSIFIER = "model=dctrgan,data.batch_size=500,model.optim.optimizer.lr=3e-3"
-SMALL = (
-    "study.finders.cathode_fm=null", "study.finders.anode=null", "study.finders.r_anode=null",
-    "study.finders.likelihood.epochs=2", "study.finders.cathode.epochs=2",
-    f"study.finders.cathode.settings=[{FLOW},trainer.max_epochs=4]",
-    f"study.finders.likelihood.settings=[{FLOW},trainer.max_epochs=4]",
-    f"study.finders.cathode.committee={{settings:[{CLASSIFIER},trainer.max_epochs=4],members:1,epochs:2}}",
-    f"study.finders.supervised.committee={{settings:[{CLASSIFIER},trainer.max_epochs=6],members:1,epochs:2}}",
-    "study.finders.cathode.judged=false", "study.replicas=1", "study.signal=900",
-    "logger=none", "data.limit=null",
-)  # fmt: skip
+FLOW = [
+    "model=table_flow",
+    "model/size=tiny",
+    "model.optim.optimizer.lr=1e-2",
+    "data.batch_size=500",
+]
+CLASSIFIER = [
+    "model=dctrgan",
+    "model.calibration=null",
+    "model.optim.optimizer.lr=3e-3",
+    "data.batch_size=500",
+]
+BARE = ("study=anomaly", "data=lhco_search", "study.replicas=1", "logger=none")
+
+
+def finders(*kept: str) -> list[str]:
+    """Overrides that leave all other finders out."""
+    names = ("anode", "r_anode", "cathode", "cathode_fm", "likelihood", "supervised")
+    return [f"study.finders.{name}=null" for name in names if name not in kept]
+
+
+def generator_of(place: str) -> list[str]:
+    """A small generator of a finder."""
+    return [f"{place}.settings={[*FLOW, 'trainer.max_epochs=4']}", f"{place}.epochs=2"]
+
+
+def committee(place: str, epochs: int) -> list[str]:
+    """One small classifier."""
+    settings = [*CLASSIFIER, f"trainer.max_epochs={epochs}"]
+    return [f"{place}.settings={settings}", f"{place}.members=1", f"{place}.epochs=2"]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -73,6 +93,21 @@ def test_masses_beyond_the_window_are_reflected_into_it() -> None:
     assert bool(within(found, (3.3, 3.7)).all())
 
 
+def test_trees_find_a_signal_and_refuse_what_they_learn_from() -> None:
+    data, background = FORM.toy_rows(1500, 1), FORM.toy_rows(1500, 2)
+    shifted = replace(data, x=torch.cat([data.x[:, :1] + 2, data.x[:, 1:]], 1))
+    mixed = Batch.cat([data[:1200], shifted[1200:]])
+    new = torch.cat([FORM.toy_rows(400, 3).x, shifted.x[:400]])
+    odds = Trees(2, 50, 0.1, 8).log_odds(mixed, background, new, 0)
+    assert float((odds[400:, None] > odds[None, :400]).double().mean()) > 0.7
+    heavy = replace(mixed, weight=torch.full((1500,), 3.0))
+    again = Trees(2, 50, 0.1, 8).log_odds(heavy, background, new, 0)
+    torch.testing.assert_close(again, odds)  # each sample counts as much as the other
+    refuse_learnt(FORM.toy_rows(100, 4), (mixed, background))
+    with pytest.raises(UserError, match="50 of 100 events are among those"):
+        refuse_learnt(Batch.cat([background[:50], FORM.toy_rows(50, 5)]), (mixed, background))
+
+
 def test_a_search_needs_a_window_and_methods() -> None:
     with pytest.raises(UserError, match=r"a lower to a higher end, got \[4, 3\]"):
         Anomaly([4, 3], 0, {}, None, 1, 25, 0.1, None)
@@ -88,7 +123,14 @@ def test_a_search_needs_a_window_and_methods() -> None:
 def test_a_search_finds_much_signal_and_scores_nothing_that_it_has_learnt_from(
     tmp_path: Path,
 ) -> None:
-    asked = ["study=anomaly", "data=lhco_search", *SMALL, "study.control=null"]
+    networks = "study.finders.cathode.classifier.committee"
+    asked = [
+        *BARE, *finders("cathode", "likelihood", "supervised"), "study.signal=900",
+        *generator_of("study.finders.cathode"), *generator_of("study.finders.likelihood"),
+        "study.finders.cathode.judged=false", "study.finders.supervised.classifier.members=2",
+        "study/classifier@study.finders.cathode.classifier=networks", *committee(networks, 4),
+        "study.control=null",
+    ]  # fmt: skip
     found = study(compose("study", [*asked, f"paths.run={tmp_path / 'run'}"]))
     assert found["study/supervised/max_sic"] > 2
     assert found["study/cathode/max_sic"] > 1.3
@@ -98,13 +140,13 @@ def test_a_search_finds_much_signal_and_scores_nothing_that_it_has_learnt_from(
         found["study/cathode/max_sic"] / found["study/supervised/max_sic"]
     )
     place = tmp_path / "run" / "replica_0"
-    files = {name: FORM.read(place / "problem" / "files" / f"{name}.h5") for name in
+    files = {name: FORM.read(place / "problem" / "files" / f"{name}.hdf5") for name in
              ("window", "sideband", "judged", "signal")}  # fmt: skip
     for name in ("window", "sideband"):
         assert not bool(is_signal(FORM.spec, files[name]).any())
     assert bool(within(masses(FORM.spec, files["window"]), (3.3, 3.7)).all())
     assert not bool(within(masses(FORM.spec, files["sideband"]), (3.3, 3.7)).any())
-    made = FORM.read(place / "cathode" / "samples" / "learnt.h5")
+    made = FORM.read(place / "cathode" / "samples" / "learnt.hdf5")
     assert bool(within(masses(FORM.spec, made), (3.3, 3.7)).all())
     known = set(map(tuple, files["window"].x.tolist())) | set(
         map(tuple, files["sideband"].x.tolist())
@@ -119,28 +161,22 @@ def test_a_search_finds_much_signal_and_scores_nothing_that_it_has_learnt_from(
 
 @pytest.mark.smoke
 def test_without_signal_p_values_are_those_of_chance(tmp_path: Path) -> None:
-    finder = f"epochs:2,settings:[{FLOW},trainer.max_epochs=6]"
-    committee = f"settings:[{CLASSIFIER},trainer.max_epochs=2],members:1,epochs:1"
-    found = study(
-        compose(
-            "study",
-            [
-                "study=anomaly", "data=lhco_search", *SMALL, "study.finders.cathode=null",
-                "study.finders.likelihood=null", "study.signal=0", "study.control.experiments=2",
-                f"study.control.finder={{{finder},committee:{{{committee}}}}}",
-                f"paths.run={tmp_path / 'run'}",
-            ],
-        )
-    )  # fmt: skip
+    place = "study.control.finder"
+    asked = [
+        *BARE, *finders("likelihood"), *generator_of("study.finders.likelihood"), "study.signal=0",
+        "study.reference=null", *generator_of(place), f"{place}.classifier.members=2",
+        "study.control.experiments=2",
+    ]  # fmt: skip
+    found = study(compose("study", [*asked, f"paths.run={tmp_path / 'run'}"]))
     assert 0 < found["study/null/ks"] <= 1
     assert all(0 < found[f"study/null/p/{k}"] < 1 for k in range(2))
     assert 0.4 < found["study/null/kept"] < 2.5
     assert found["study/problem/events/injected"] == 0
     files = tmp_path / "run" / "null" / "0" / "files"
     searched = (
-        FORM.read(files / "sideband.h5").x.tolist() + FORM.read(files / "window.h5").x.tolist()
+        FORM.read(files / "sideband.hdf5").x.tolist() + FORM.read(files / "window.hdf5").x.tolist()
     )
-    judged = FORM.read(files / "judged.h5")
+    judged = FORM.read(files / "judged.hdf5")
     assert not bool(is_signal(FORM.spec, judged).any())
     assert abs(len(searched) - len(judged)) <= 1
     assert not set(map(tuple, searched)) & set(map(tuple, judged.x.tolist()))

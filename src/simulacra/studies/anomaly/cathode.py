@@ -3,7 +3,8 @@ r"""CATHODE: background within the window is drawn from what was learnt beside i
 A generator learns the events beside the window given their mass. It is asked for masses within the window,
 which are drawn from a kernel density of those of the data there, and for several times as many events. What
 a classifier then tells from these samples, among the data of the window, is signal: its odds rise with the
-ratio of signal to background. Samples are pooled over the epochs of least validation loss, and so are odds.
+ratio of signal to background. Samples are pooled over the epochs of least validation loss, and so are the
+odds of networks.
 
 How well the generator interpolates is seen where the truth is known: boosted trees tell its events from
 background that it has not seen, beside the window and within it, by the features and the mass.
@@ -11,8 +12,9 @@ background that it has not seen, beside the window and within it, by the feature
 Reference: Hallin et al., arXiv:2109.00546; with flow matching in place of a flow any other model of tables.
 
 Note:
-    The published classifier scores the data that it learns from in cross-validation. Here the training part
-    is learnt from and the test part is scored, so that no event is scored by what it has taught.
+    The published classifier is a network and scores the data that it learns from in cross-validation. Here
+    boosted trees, which find more where events are few, are the default; the training part is learnt from and
+    the test part is scored, so that no event is scored by what it has taught.
 """
 
 from __future__ import annotations
@@ -26,9 +28,9 @@ from torch import Tensor
 
 from simulacra.core import Batch
 from simulacra.core.ranges import Count, Positive
-from simulacra.studies.anomaly.committee import Committee
+from simulacra.studies.anomaly.classifiers import Classifier
 from simulacra.studies.anomaly.epochs import best_epochs
-from simulacra.studies.anomaly.finders import Finder, Found, features
+from simulacra.studies.anomaly.finders import Finder, Found
 from simulacra.studies.anomaly.problem import Problem, hidden, is_signal, masses, within
 from simulacra.studies.bench import Bench, suffix_of
 
@@ -45,7 +47,7 @@ class Cathode(Finder):
         oversampling: Events of the generator that the classifier learns from, in units of those of the data
             within the window; as many again are drawn to be compared with the truth.
         bandwidth: Width of the kernels, in units of the width of the window.
-        committee: The classifiers.
+        classifier: What tells data from it.
         judged: Whether the generator is compared with the truth.
     """
 
@@ -55,21 +57,20 @@ class Cathode(Finder):
         epochs: Count,
         oversampling: Positive,
         bandwidth: Positive,
-        committee: Committee,
+        classifier: Classifier,
         judged: bool,
     ) -> None:
         self.settings, self.epochs = list(settings), epochs
         self.oversampling, self.bandwidth = oversampling, bandwidth
-        self.committee, self.judged = committee, judged
+        self.classifier, self.judged = classifier, judged
 
     def find(self, bench: Bench, problem: Problem, place: str, seed: int) -> Found:
         """See the base class."""
         trained = problem.density(bench, self.settings, self.epochs, seed)
         samples = self.samples(bench, problem, place, seed, best_epochs(trained))
         pair = problem.window, samples["learnt"]
-        learnt = self.committee.between(bench, f"{place}/learnt", pair, features(bench), seed)
         return Found(
-            bench.apply(f"{place}/scored", learnt, problem.judged),
+            self.classifier.scored(bench, place, pair, problem.judged, seed),
             self.compared(bench, place, samples) if self.judged else {},
         )
 

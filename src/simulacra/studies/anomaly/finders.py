@@ -13,15 +13,12 @@ from torch import Tensor
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Count
 from simulacra.evaluation.anomaly import anomaly_score
+from simulacra.studies.anomaly.classifiers import FARTHEST, Classifier
 from simulacra.studies.anomaly.committee import Committee
 from simulacra.studies.anomaly.problem import Problem, given_fields
 from simulacra.studies.bench import Bench
-from simulacra.studies.ratio import PARTICLE, sight
 from simulacra.training import checkpoint
 from simulacra.training.generative import GenerativeModule
-
-FARTHEST = 60.0
-"""Logarithm of a score, at most, either way."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +72,16 @@ class Supervised(Finder):
     """A classifier of events whose labels it is told: what there is to be gained.
 
     Args:
-        committee: The classifiers.
+        classifier: It.
     """
 
-    def __init__(self, committee: Committee) -> None:
-        self.committee = committee
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
 
     def find(self, bench: Bench, problem: Problem, place: str, seed: int) -> Found:
         """See the base class."""
         samples = problem.signal, problem.background
-        learnt = self.committee.between(bench, f"{place}/learnt", samples, features(bench), seed)
-        return Found(bench.apply(f"{place}/scored", learnt, problem.judged))
+        return Found(self.classifier.scored(bench, place, samples, problem.judged, seed))
 
 
 class Likelihood(Finder):
@@ -116,11 +112,6 @@ class Likelihood(Finder):
 
         bench.compute(f"{place}/scored", work, trained.checkpoint, problem.judged)
         return Found(target)
-
-
-def features(bench: Bench) -> list[str]:
-    """Overrides by which classifiers look at the features alone, neither at the mass nor at the label."""
-    return sight(bench.datamodule.native_spec, PARTICLE, None)
 
 
 def scores(bench: Bench, before: Path, scored: Path) -> Tensor:
