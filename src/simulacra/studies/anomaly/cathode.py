@@ -36,6 +36,8 @@ from simulacra.studies.bench import Bench, suffix_of
 
 AUC = "classifier/boosted/auc"
 TWINS = ("", "/error", "/floor")
+EVENTS = "evaluation.events=10000"
+"""Of each sample that boosted trees look at, at most."""
 
 
 class Cathode(Finder):
@@ -157,7 +159,8 @@ class Cathode(Finder):
         pairs = {"sideband": ("truth", "sideband"), "window": ("truth_window", "other")}
         figures: dict[str, float] = {}
         for name, (truth, made) in pairs.items():
-            found = bench.evaluate(f"{place}/compared/{name}", samples[truth], samples[made])
+            files = samples[truth], samples[made]
+            found = bench.evaluate(f"{place}/compared/{name}", *files, EVENTS)
             figures |= {f"{name}/auc{t}": found[AUC + t] for t in TWINS if AUC + t in found}
         return figures
 
