@@ -127,7 +127,7 @@ def test_a_search_finds_much_signal_and_scores_nothing_that_it_has_learnt_from(
     asked = [
         *BARE, *finders("cathode", "likelihood", "supervised"), "study.signal=900",
         *generator_of("study.finders.cathode"), *generator_of("study.finders.likelihood"),
-        "study.finders.cathode.judged=false", "study.finders.supervised.classifier.members=2",
+        "evaluation.events=500", "study.finders.supervised.classifier.members=2",
         "study/classifier@study.finders.cathode.classifier=networks", *committee(networks, 4),
         "study.control=null",
     ]  # fmt: skip
@@ -135,6 +135,8 @@ def test_a_search_finds_much_signal_and_scores_nothing_that_it_has_learnt_from(
     assert found["study/supervised/max_sic"] > 2
     assert found["study/cathode/max_sic"] > 1.3
     assert found["study/cathode/auc"] > 0.7
+    for region in ("sideband", "window"):
+        assert 0.4 < found[f"study/cathode/{region}/auc"] < 0.75
     assert found["study/problem/events/injected"] == 900
     assert found["study/cathode/over_supervised"] == pytest.approx(
         found["study/cathode/max_sic"] / found["study/supervised/max_sic"]
@@ -146,7 +148,7 @@ def test_a_search_finds_much_signal_and_scores_nothing_that_it_has_learnt_from(
         assert not bool(is_signal(FORM.spec, files[name]).any())
     assert bool(within(masses(FORM.spec, files["window"]), (3.3, 3.7)).all())
     assert not bool(within(masses(FORM.spec, files["sideband"]), (3.3, 3.7)).any())
-    made = FORM.read(place / "cathode" / "samples" / "learnt.hdf5")
+    made = FORM.read(place / "cathode" / "drawn" / "all" / "generated.hdf5")
     assert bool(within(masses(FORM.spec, made), (3.3, 3.7)).all())
     known = set(map(tuple, files["window"].x.tolist())) | set(
         map(tuple, files["sideband"].x.tolist())

@@ -19,7 +19,7 @@ Note:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from simulacra.studies.anomaly.epochs import best_epochs
 from simulacra.studies.anomaly.finders import Finder, Found
 from simulacra.studies.anomaly.problem import Problem, hidden, is_signal, masses, within
 from simulacra.studies.bench import Bench, suffix_of
+from simulacra.studies.files import some, together
 
 AUC = "classifier/boosted/auc"
 TWINS = ("", "/error", "/floor")
@@ -47,7 +48,7 @@ class Cathode(Finder):
         settings: Overrides of the training of the generator, ``model=NAME`` among them.
         epochs: Its best epochs, over which samples are pooled.
         oversampling: Events of the generator that the classifier learns from, in units of those of the data
-            within the window; as many again are drawn to be compared with the truth.
+            within the window.
         bandwidth: Width of the kernels, in units of the width of the window.
         classifier: What tells data from it.
         judged: Whether the generator is compared with the truth.
@@ -69,105 +70,98 @@ class Cathode(Finder):
     def find(self, bench: Bench, problem: Problem, place: str, seed: int) -> Found:
         """See the base class."""
         trained = problem.density(bench, self.settings, self.epochs, seed)
-        samples = self.samples(bench, problem, place, seed, best_epochs(trained))
-        pair = problem.window, samples["learnt"]
+        checkpoints = best_epochs(trained)
+
+        def wanted() -> Batch:
+            return self.smeared(bench, bench.events(problem.window), problem.bounds, seed)
+
+        inputs = [problem.window, self.oversampling, self.bandwidth, list(problem.bounds)]
+        learnt = drawn(bench, f"{place}/drawn", checkpoints, wanted, inputs, seed)
+        pair = problem.window, learnt
         return Found(
             self.classifier.scored(bench, place, pair, problem.judged, seed),
-            self.compared(bench, place, samples) if self.judged else {},
+            compared(bench, problem, f"{place}/compared", checkpoints, seed) if self.judged else {},
         )
 
-    def samples(
-        self, bench: Bench, problem: Problem, place: str, seed: int, checkpoints: Sequence[Path]
-    ) -> dict[str, Path]:
-        """Files of generated events: ``learnt`` and ``other`` within the window, ``sideband`` beside it
-        with the masses of background that is judged, and ``truth`` of that and ``truth_window``.
-        """
-        spec, suffix = bench.datamodule.native_spec, suffix_of(bench.datamodule)
-        stage = f"{place}/asked"
-
-        def masses_of(k: int) -> Path:
-            return bench.folder(stage) / f"{k}{suffix}"
-
-        def ask(folder: Path) -> dict[str, float]:
-            known, judged = bench.events(problem.window), bench.events(problem.judged)
-            beside = judged[
-                ~is_signal(spec, judged) & ~within(masses(spec, judged), problem.bounds)
-            ]
-            number = 2 * round(self.oversampling * len(known))
-            inside = self.drawn(bench, known, number, problem.bounds, seed)
-            wanted = Batch.cat([plain(inside), plain(hidden(spec, beside))])
-            for k in range(len(checkpoints)):
-                bench.write(
-                    folder / f"{k}{suffix}", wanted[torch.arange(k, len(wanted), len(checkpoints))]
-                )
-            return {"events": float(len(wanted))}
-
-        settings = [self.oversampling, self.bandwidth, len(checkpoints), seed, list(problem.bounds)]
-        bench.compute(stage, ask, problem.window, problem.judged, *settings)
-        made = [
-            bench.sample(
-                f"{place}/drawn/{k}", path, f"conditions={masses_of(k)}", f"seed={seed + k}"
-            )
-            for k, path in enumerate(checkpoints)
-        ]
-
-        def sort(folder: Path) -> dict[str, float]:
-            events, judged = (
-                Batch.cat([bench.events(path) for path in made]),
-                bench.events(problem.judged),
-            )
-            judged = plain(hidden(spec, judged[~is_signal(spec, judged)]))
-            inside = within(masses(spec, events), problem.bounds)
-            order = inside.nonzero()[:, 0]
-            order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))]
-            learnt, other = order.tensor_split(2)
-            kept = within(masses(spec, judged), problem.bounds)
-            parts = {
-                "learnt": events[learnt],
-                "other": events[other],
-                "sideband": events[~inside],
-                "truth": judged[~kept],
-                "truth_window": judged[kept],
-            }
-            for name, batch in parts.items():
-                bench.write(folder / f"{name}{suffix}", batch)
-            return {f"events/{name}": float(len(batch)) for name, batch in parts.items()}
-
-        bench.compute(f"{place}/samples", sort, problem.judged, *made, seed)
-        names = ("learnt", "other", "sideband", "truth", "truth_window")
-        return {name: bench.folder(f"{place}/samples") / f"{name}{suffix}" for name in names}
-
-    def drawn(
-        self,
-        bench: Bench,
-        known: Batch,
-        number: int,
-        bounds: tuple[float, float],
-        seed: int,
-    ) -> Batch:
+    def smeared(self, bench: Bench, known: Batch, bounds: tuple[float, float], seed: int) -> Batch:
         """Events of the window again and again, with masses that are smeared and reflected at its ends."""
         generator = torch.Generator().manual_seed(seed)
-        name = bench.datamodule.native_spec.by_role("mass").name
-        rows = torch.multinomial(known.weight_or_one().double(), number, True, generator=generator)
+        name, number = bench.datamodule.native_spec.by_role("mass").name, len(known)
+        weight = known.weight_or_one().double()
+        rows = torch.multinomial(
+            weight, round(self.oversampling * number), True, generator=generator
+        )
         found, (low, high) = known[rows], bounds
-        noise = torch.randn(number, 1, generator=generator)
-        smeared = found.cond[name] + self.bandwidth * (high - low) * noise
-        return replace(found, cond={**found.cond, name: reflected(smeared, low, high)})
-
-    def compared(self, bench: Bench, place: str, samples: dict[str, Path]) -> dict[str, float]:
-        """Areas under the ROC curves of boosted trees, beside the window and within it."""
-        pairs = {"sideband": ("truth", "sideband"), "window": ("truth_window", "other")}
-        figures: dict[str, float] = {}
-        for name, (truth, made) in pairs.items():
-            files = samples[truth], samples[made]
-            found = bench.evaluate(f"{place}/compared/{name}", *files, EVENTS)
-            figures |= {f"{name}/auc{t}": found[AUC + t] for t in TWINS if AUC + t in found}
-        return figures
+        noise = torch.randn(len(rows), 1, generator=generator)
+        mass = found.cond[name] + self.bandwidth * (high - low) * noise
+        return replace(found, cond={**found.cond, name: reflected(mass, low, high)}, weight=None)
 
 
-def plain(batch: Batch) -> Batch:
-    """Events without weights."""
-    return replace(batch, weight=None)
+def drawn(
+    bench: Bench,
+    place: str,
+    checkpoints: Sequence[Path],
+    wanted: Callable[[], Batch],
+    inputs: Sequence[object],
+    seed: int,
+) -> Path:
+    """A file of events of several generators, of each as many.
+
+    Args:
+        bench: The bench.
+        place: Folder of the stages.
+        checkpoints: The generators.
+        wanted: Makes events whose conditions they are asked for, in turn.
+        inputs: What these are made from.
+        seed: Of the first generator.
+    """
+    suffix, number = suffix_of(bench.datamodule), len(checkpoints)
+    files = [bench.folder(f"{place}/asked") / f"{k}{suffix}" for k in range(number)]
+
+    def ask(folder: Path) -> dict[str, float]:
+        batch = wanted()
+        for k, path in enumerate(files):
+            bench.write(path, batch[torch.arange(k, len(batch), number)])
+        return {"events": float(len(batch))}
+
+    bench.compute(f"{place}/asked", ask, *inputs, number, seed)
+    made = [
+        bench.sample(f"{place}/{k}", checkpoint, f"conditions={path}", f"seed={seed + k}")
+        for k, (checkpoint, path) in enumerate(zip(checkpoints, files, strict=True))
+    ]
+    return together(bench, f"{place}/all", made)
+
+
+def compared(
+    bench: Bench, problem: Problem, place: str, checkpoints: Sequence[Path], seed: int
+) -> dict[str, float]:
+    """Areas under the ROC curves of boosted trees between true and drawn background of the same masses,
+    beside the window (``sideband``) and within it (``window``).
+    """
+    spec, truth = bench.datamodule.native_spec, bench.folder(f"{place}/truth") / problem.judged.name
+
+    def tell(folder: Path) -> dict[str, float]:
+        events = bench.events(problem.judged)
+        known = replace(hidden(spec, events[~is_signal(spec, events)]), weight=None)
+        bench.write(truth, known)
+        return {"events": float(len(known))}
+
+    bench.compute(f"{place}/truth", tell, problem.judged)
+    made = drawn(bench, f"{place}/drawn", checkpoints, lambda: bench.events(truth), [truth], seed)
+    figures: dict[str, float] = {}
+    for name, inside in (("sideband", False), ("window", True)):
+        pair = [
+            some(bench, f"{place}/{name}/{side}", path, _inside(bench, path, problem) == inside)
+            for side, path in (("true", truth), ("made", made))
+        ]
+        found = bench.evaluate(f"{place}/{name}/judged", pair[0], pair[1], EVENTS)
+        figures |= {f"{name}/auc{t}": found[AUC + t] for t in TWINS if AUC + t in found}
+    return figures
+
+
+def _inside(bench: Bench, path: Path, problem: Problem) -> Tensor:
+    """Which events of a file lie within the window."""
+    return within(masses(bench.datamodule.native_spec, bench.events(path)), problem.bounds)
 
 
 def reflected(values: Tensor, low: float, high: float) -> Tensor:
