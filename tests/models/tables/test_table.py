@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import torch
 
+import unfolding_toys
 from simulacra.core import Batch, Field, IncompatibleError, Spec, UserError
 from simulacra.dynamics.density import Density
 from simulacra.dynamics.diffusion import flow_matching
@@ -23,6 +24,7 @@ from simulacra.models.tables.table_fm import TableFM
 from simulacra.nn.timed_mlp import TimedMLP
 from simulacra.nn.variational import Bayesian, divergence
 from simulacra.physics.table import TableObservables
+from simulacra.training.checkpoint import build
 from simulacra.training.optim import Optim, warmup_cosine
 from simulacra.transforms.table import TableTransform
 from support import config_names, tiny
@@ -206,3 +208,21 @@ def test_the_density_is_all_that_is_trained() -> None:
     assert isinstance(module.density, Density)
     (objective,) = module.objectives().values()
     assert {id(p) for p in objective.parameters} == {id(p) for p in module.parameters()}
+
+
+def test_the_likelihood_of_rows_integrates_to_one_and_needs_an_exact_density() -> None:
+    spec, batch = unfolding_toys.spec(), unfolding_toys.rows(3000)
+    flow = build(tiny("table_flow"), spec).fit_transform([batch])
+    assert isinstance(flow, TableFlow)
+    axis = torch.linspace(-8, 8, 161)
+    x = torch.cartesian_prod(axis, axis)
+    asked = {name: value[:1].expand(len(x), 1) for name, value in batch.cond.items()}
+    with torch.no_grad():
+        found = flow.log_prob(Batch(x, asked)).double().exp()
+    assert float(found.sum()) * 0.1**2 == pytest.approx(1, abs=0.02)
+    with pytest.raises(UserError, match="does not know their density"):
+        fm(spec).fit_transform([batch]).log_prob(batch[:2])
+    periodic = build(tiny("table_flow"), SPEC).fit_transform([rows(200)])
+    assert isinstance(periodic, TableFlow)
+    with pytest.raises(UserError, match="rows with periodic columns have no density"):
+        periodic.log_prob(rows(2))
