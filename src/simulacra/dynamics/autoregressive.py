@@ -87,6 +87,27 @@ class Inverted(Step):
         return self.step(z, context)
 
 
+class Unsteered(Step):
+    """Another step that is not shown the context.
+
+    Args:
+        step: The step, made for none.
+    """
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self.step = step
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Steered:
+        """Towards noise."""
+        found: Steered = self.step(x)
+        return found
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Steered:
+        """Towards data."""
+        return self.step.inverse(z)
+
+
 def layer_orders(sizes: Sequence[int], blocks: int, seed: int = 0) -> list[Tensor]:
     """Orders of the features before each block: within each layer, first reversed, then random, in turn.
 
@@ -146,4 +167,32 @@ def autoregressive_flow(
             steps.append(ActNorm(features))
         net = MaskedAutoregressive(features, context, spline, hidden, activation, dropout)
         steps += [Permute(order), net]
+    return Flow(features, steps)
+
+
+@constructor
+def located_flow(
+    layout: Layout,
+    blocks: Count,
+    spline: Spline,
+    hidden: Sequence[Count],
+    affine: Sequence[Count] = (),
+) -> Flow:
+    """A :class:`~simulacra.dynamics.flows.ContextAffine`, then masked autoregressive steps that the context
+    does not reach, features being reversed after each: only location and width depend on the context.
+
+    Args:
+        layout: What is described, given a context.
+        blocks: Number of masked autoregressive steps.
+        spline: The elementwise map of all of them.
+        hidden: Widths of each masked network.
+        affine: Widths of the network of location and width; none: they are linear in the context.
+    """
+    features = layout.features
+    steps: list[Step] = [ContextAffine(features, layout.context, affine)]
+    back = torch.arange(features - 1, -1, -1, device="cpu")
+    for _ in range(blocks):
+        steps += [Unsteered(MaskedAutoregressive(features, 0, spline, hidden)), Permute(back)]
+    if blocks % 2:
+        steps.append(Permute(back))
     return Flow(features, steps)

@@ -22,22 +22,20 @@ Note:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Batch, Field, Latent, Spec, weighted_mean
-from simulacra.core.pair import LABEL, unlabelled
+from simulacra.core import Latent, Spec, weighted_mean
 from simulacra.core.ranges import Count
 from simulacra.nn.convex import InputConvex
-from simulacra.tasks.transport import Transport
+from simulacra.tasks.column_transport import ColumnTransport, MakeTransform, sides
 from simulacra.training.objective import Objective, frozen
 from simulacra.training.optim import Optim
-from simulacra.transforms.moved_columns import MOVED, MovedColumns
+from simulacra.transforms.moved_columns import MOVED
 
 
-class OTCalibration(Transport):
+class OTCalibration(ColumnTransport):
     """See the module's docstring.
 
     Args:
@@ -50,29 +48,20 @@ class OTCalibration(Transport):
     """
 
     adversarial = True
-    transform: MovedColumns
 
     def __init__(
         self,
         spec: Spec,
         given: Sequence[str] | None,
-        transform: Callable[[Spec, Sequence[Field]], MovedColumns],
+        transform: MakeTransform,
         potential: Callable[[int, int], InputConvex],
         steps: Count,
         optim: Optim,
     ) -> None:
-        super().__init__(spec, given)
-        self.transform = transform(unlabelled(spec), self.given_fields)
+        super().__init__(spec, given, transform, optim)
         widths = self.transform.width, self.transform.context
         self.potential, self.net = potential(*widths), potential(*widths)
-        self.steps, self.optim = steps, optim
-
-    @classmethod
-    def accepts(cls, spec: Spec) -> str | None:
-        """Tables."""
-        if spec.kind != "table":
-            return f"it moves columns of tables, and {spec.name} has events of kind {spec.kind}"
-        return None
+        self.steps = steps
 
     def objectives(self) -> dict[str, Objective]:
         """The map, then the potential that it answers to."""
@@ -90,7 +79,7 @@ class OTCalibration(Transport):
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """``f(T(y)) - y T(y)`` of the second sample, and the mean square of the way that it is moved."""
-        _, second = _sides(latent)
+        _, second = sides(latent)
         y = latent.x[MOVED]
         moved = self.net.gradient(y, latent.cond)
         with frozen(self.potential):
@@ -105,7 +94,7 @@ class OTCalibration(Transport):
         self, latent: Latent, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """``f`` of the first sample minus ``f`` of the moved second one."""
-        first, second = _sides(latent)
+        first, second = sides(latent)
         with torch.no_grad():
             moved = self.net.gradient(latent.x[MOVED], latent.cond)
         at = torch.cat([latent.x[MOVED], moved])
@@ -113,21 +102,6 @@ class OTCalibration(Transport):
         true, made = self.potential(at, cond).chunk(2)
         return {"loss": weighted_mean(true, first) - weighted_mean(made, second)}
 
-    @torch.no_grad()
-    def map(self, batch: Batch, generator: torch.Generator | None = None) -> Batch:
-        """See the base class; what is drawn is where a whole number lies in its interval."""
-        with self.evaluating():
-            latent = self.transform(batch.to(self.device), generator)
-            moved = self.net.gradient(latent.x[MOVED], latent.cond)
-            given = batch.conditions(self.given)
-            x = self.transform.inverse(
-                replace(latent, x={**latent.x, MOVED: moved}), given.to(self.device)
-            ).x
-        return replace(batch, x=x.cpu())
-
-
-def _sides(latent: Latent) -> tuple[Tensor, Tensor]:
-    """Weights of the events of either sample, 0 for those of the other, ``(B,)`` each."""
-    label = latent.x[LABEL.name]
-    weight = torch.ones_like(label) if latent.weight is None else latent.weight
-    return weight * label, weight * (1 - label)
+    def image(self, y: Tensor, context: Tensor | None) -> Tensor:
+        """See the base class."""
+        return self.net.gradient(y, context)

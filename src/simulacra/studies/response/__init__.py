@@ -1,0 +1,1 @@
+"""Calibration of measured quantities without a prior."""
