@@ -107,6 +107,7 @@ def test_names_that_are_not_there_are_refused() -> None:
         made("numerical_inversion", plain)
 
 
+@pytest.mark.smoke
 def test_the_centre_of_a_core_is_not_moved_by_a_tail() -> None:
     """Three of ten events have lost up to half: the mean is 7.5 % below the peak, which is at the truth."""
     g = torch.Generator().manual_seed(0)

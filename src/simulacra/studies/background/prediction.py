@@ -9,25 +9,26 @@ the prediction from the data, becomes the uncertainty of the signal region:
 with the statistical errors of both distances. The distance :math:`S` in the signal region, which is known
 here, is covered where :math:`S \le U`. Distances are :math:`W_1` in standard deviations of the truth
 (:mod:`simulacra.studies.spectra`), with that of independent true events as floor. Replicas repeat a
-prediction with other seeds; their spread is part of the errors.
+prediction with bootstraps of the data that are learnt from and other seeds; their spread is part of the
+errors.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count
+from simulacra.metrics.engine.columns import spread
 from simulacra.plotting.points import Column, points_page
 from simulacra.studies.background.regions import Extrapolation, Problem, problem
 from simulacra.studies.background.templates import Template
-from simulacra.studies.bands import banded
 from simulacra.studies.bench import Bench
-from simulacra.studies.files import together
+from simulacra.studies.files import bootstrapped, together
 from simulacra.studies.spectra import distances, page
 from simulacra.studies.study import Study
 
@@ -115,15 +116,19 @@ class Prediction(Study):
             found[template] = {}
             for region, item in problems.items():
                 place = f"{name}/{region}/{template}"
-                files = [
-                    method.predict(bench, f"{place}/replica_{k}", item, k)
+                several = [
+                    replace(item, control=bootstrapped(bench, f"{place}/data_{k}", item.control, k))
                     for k in range(self.replicas)
+                ]
+                files = [
+                    method.predict(bench, f"{place}/replica_{k}", one, k)
+                    for k, one in enumerate(several)
                 ]
                 members = [
                     self._distances(bench, f"{place}/distances_{k}", item, path)
                     for k, path in enumerate(files)
                 ]
-                found[template][region] = banded(members, same_events=True)
+                found[template][region] = central(members)
                 drawn[template] = files
         self._report(bench, name, found, floors, problems[SIGNAL], drawn)
         return found
@@ -181,6 +186,16 @@ def sample(bench: Bench, place: str, overrides: Sequence[str]) -> Path:
         for part in PARTS
     ]
     return together(bench, f"{place}/all", parts)
+
+
+def central(members: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Figures of the first member; errors are its own and the spread of all, in quadrature."""
+    first = members[0]
+    found = {key: value for key, value in first.items() if not key.endswith("/error")}
+    for key in list(found):
+        scatter = spread([item[key] for item in members])
+        found[f"{key}/error"] = math.hypot(first[f"{key}/error"], scatter)
+    return found
 
 
 def uncertainty(validation: Mapping[str, float], signal: Mapping[str, float]) -> dict[str, float]:
