@@ -5,9 +5,9 @@ With the ratio :math:`q = c / t` of calibrated to true values and event weights,
 .. math:: C_b = \langle q \rangle_b, \qquad \sigma_b / C_b,
 
 which are 1 and the resolution of a calibration that is right on average. Only the shortest interval with a
-share of the events of a bin may count, so that tails do not. How :math:`C_b` depends on a feature is the root
-mean square over bins and thirds of the feature :math:`g` of :math:`C_{bg} / C_b - 1`; its floor is the same
-of features that are shuffled within each bin. Errors are those of a bootstrap of events.
+share of the events of a bin may count for :math:`C_b`, so that tails do not. How it depends on a feature is
+the root mean square over bins and thirds of the feature :math:`g` of :math:`C_{bg} / C_b - 1`; its floor is
+the same of features that are shuffled within each bin. Errors are those of a bootstrap of events.
 
 References: closure of numerical inversion, arXiv:1609.05195, section 2; dependence that is left,
 arXiv:1910.03773.
@@ -136,7 +136,8 @@ def closure(
         sets = torch.cat([own[None], poisson_weights(own, REPLICAS, seed + k)])
         found = [peak(values[w > 0], share, w[w > 0]) for w in sets]
         centres.append(torch.tensor([item.mean for item in found], dtype=torch.float64))
-        relative = [item.width / item.mean for item in found]
+        whole = found if share == 1 else [peak(values[w > 0], 1.0, w[w > 0]) for w in sets]
+        relative = [item.width / item.mean for item in whole]
         widths.append(torch.tensor(relative, dtype=torch.float64))
     return Closure(torch.stack(centres, 1), torch.stack(widths, 1))
 

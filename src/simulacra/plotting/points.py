@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from simulacra.plotting.style import BAND, MODEL, TRUTH_EDGE, new_figure, place
+from simulacra.plotting.style import BAND, LETTER, MARGINS, MODEL, TRUTH_EDGE, new_figure, place
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,13 @@ def points_page(columns: Sequence[Column], start: str = "before", floor: str = "
     """
     names = list(columns[0].values)
     figure = new_figure(max(2.6 * len(columns), 5.0), 1.6 + 0.32 * len(names))
-    grid = place(figure, 1, len(columns), top=0.35)
+    grid = place(
+        figure,
+        1,
+        len(columns),
+        top=0.35,
+        left=max(MARGINS["left"], 0.3 + LETTER * max(map(len, names))),
+    )
     rows = list(range(len(names)))[::-1]
     handles: dict[str, Any] = {}
     for number, column in enumerate(columns):

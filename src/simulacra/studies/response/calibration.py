@@ -271,7 +271,7 @@ class Calibration(Study):
         keys = {f"{first}/{first}/closure": "largest non-closure"}
         if len(self.spectra.learnt) > 1:
             second = self.spectra.learnt[1]
-            keys[f"apart/{first}/{second}"] = f"closure, learnt from {first} and {second}"
+            keys[f"apart/{first}/{second}"] = f"{first} less {second}"
         if columns.features.names:
             keys["dependence"] = "dependence on features"
         keys[f"{first}/{first}/resolution"] = "resolution"
