@@ -57,6 +57,9 @@ def fitted(request: pytest.FixtureRequest, toy: Callable[..., EventDataModule], 
         events = data.build(config)
         torch.manual_seed(0)
         module = build(tiny(model), events.spec).fit_transform(events.fit_batches())
+        with torch.no_grad():  # a map may start as the identity
+            for parameter in module.parameters():
+                parameter.add_(0.01)
         made[request.param] = module.eval(), events, (tiny(model), config)
     return made[request.param]
 

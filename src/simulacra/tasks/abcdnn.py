@@ -23,6 +23,7 @@ Note:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ from simulacra.dynamics.two_samples import SampleDistance
 from simulacra.tasks.column_transport import ColumnTransport, MakeTransform, sides
 from simulacra.training.objective import Objective
 from simulacra.training.optim import Optim
+from simulacra.transforms.base import Batches
+from simulacra.transforms.maps.whitening import whitening
 from simulacra.transforms.moved_columns import MOVED
 
 
@@ -51,6 +54,9 @@ class ABCDnn(ColumnTransport):
         UserError: If a control variable is neither a class nor a whole number.
     """
 
+    middle: Tensor
+    root: Tensor
+
     def __init__(
         self,
         spec: Spec,
@@ -66,8 +72,11 @@ class ABCDnn(ColumnTransport):
             raise UserError(
                 f"control variables are classes or whole numbers, and {', '.join(strange)} is not"
             )
-        self.flow = flow(Layout(self.transform.width, self.transform.context))
+        context = self.transform.context
+        self.flow = flow(Layout(self.transform.width, context))
         self.distance = distance
+        self.register_buffer("middle", torch.zeros(context))
+        self.register_buffer("root", torch.eye(context))
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
@@ -78,6 +87,24 @@ class ABCDnn(ColumnTransport):
                 f"{spec.name} are not, or there are none"
             )
         return super().accepts(spec)
+
+    @torch.no_grad()
+    def fit_transform(self, batches: Batches) -> Self:
+        """As of the base class; then mean and covariance of what the flow is given, which it sees as
+        independent numbers, so that it learns all effects alike.
+        """
+        super().fit_transform(batches)
+        parts = []
+        for batch in batches:
+            latent = self.transform(batch.to(self.device))
+            assert latent.cond is not None
+            parts.append((latent.cond.double(), batch.weight_or_one().to(self.device)))
+        context, weight = (torch.cat(part) for part in zip(*parts, strict=True))
+        for buffer, value in zip(
+            (self.middle, self.root), whitening(context, weight), strict=False
+        ):
+            buffer.copy_(value)
+        return self
 
     def objectives(self) -> dict[str, Objective]:
         """One."""
@@ -98,7 +125,8 @@ class ABCDnn(ColumnTransport):
 
     def image(self, y: Tensor, context: Tensor | None) -> Tensor:
         """See the base class."""
-        return self.flow(y, context)[0]
+        assert context is not None
+        return self.flow(y, (context - self.middle) @ self.root)[0]
 
 
 def counts(field: Field) -> bool:
