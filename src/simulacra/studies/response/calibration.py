@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from simulacra.core import Batch, UserError
+from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count, Positive
 from simulacra.metrics.closure import Binned, Closure, closure, dependence, powered
 from simulacra.plotting.curves import Level, curves
@@ -32,6 +33,7 @@ EVENTS = "events"
 """Stage that writes all samples."""
 
 
+@constructor
 @dataclass(frozen=True)
 class Spectra:
     """Spectra of true values.
@@ -63,6 +65,7 @@ class Spectra:
         }
 
 
+@constructor
 @dataclass(frozen=True)
 class Bins:
     """Bins of true values.
