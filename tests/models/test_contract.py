@@ -28,6 +28,7 @@ KINDS = [
     [("ild_10x10", "cloud")],
     [("jetnet30", None), ("jetclass", None)],
     [("jetnet30", "image")],
+    [("toy_shower", None)],
     [("pxd_small", None)],
     [("table", None)],
     [("zjets", None)],

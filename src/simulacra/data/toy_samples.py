@@ -44,8 +44,13 @@ class Toy(ABC):
 
     def sample(self, n: int, part: str) -> dict[str, Tensor]:
         """``n`` rows of a part, always the same."""
-        word = hashlib.sha256(f"{self!r} {part}".encode()).digest()[:7]
-        return self.draw(n, torch.Generator().manual_seed(int.from_bytes(word, "little")))
+        return self.draw(n, seeded(f"{self!r} {part}"))
+
+
+def seeded(text: str) -> torch.Generator:
+    """A source of randomness that a text decides."""
+    word = hashlib.sha256(text.encode()).digest()[:7]
+    return torch.Generator().manual_seed(int.from_bytes(word, "little"))
 
 
 def normal(n: int, columns: int, generator: torch.Generator) -> Tensor:
