@@ -24,22 +24,24 @@ STATE = 6
 """What is known of a cluster: ln of its momentum, angle at which it was made, azimuth as a point of the circle,
 whether it was the softer part, whether it is the jet itself."""
 MOMENTUM, MADE, COS, SIN, SOFT, JET = range(STATE)
-UNIT = 5.0
-"""Logarithms of momenta are given in this unit."""
+UNIT, MANY = 5.0, 8.0
+"""Units in which logarithms of momenta and numbers of clusters are given."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is known before a splitting.
+    """What is known before splittings, each of which is a row of ``R``.
 
     Args:
-        context: ``(..., C)``.
-        clusters: Embedded clusters ``(..., N, E)``.
-        there: Which clusters there are, bool ``(..., N)``.
+        context: ``(R, C)``.
+        clusters: Embedded clusters, those of one step after the other ``(M, E)``.
+        owner: The step of each cluster ``(M,)``.
+        there: Which of ``N`` clusters there are at a step, bool ``(R, N)``, in all ``M``.
     """
 
     context: Tensor
     clusters: Tensor
+    owner: Tensor
     there: Tensor
 
 
@@ -67,37 +69,39 @@ class JuniprNet(nn.Module):
             MLP(hidden + context + known, count, widths) for known, count in enumerate(self.bins)
         )
 
-    def steps(self, states: Tensor, read: Tensor, there: Tensor, last: Tensor, cond: Tensor | None) -> Step:
-        """What is known at several steps.
+    def steps(
+        self, states: Tensor, read: Tensor, there: Tensor, last: Tensor, cond: Tensor | None
+    ) -> Step:
+        """What is known before splittings.
 
         Args:
-            states: Clusters ``(B, S, N, STATE)``.
-            read: What the recurrent network has to say ``(B, S, H)``.
-            there: Clusters that there are ``(B, S, N)``.
-            last: Angle of the splitting before ``(B, S)``, 1 at first.
-            cond: Conditions ``(B, C)``.
+            states: Clusters ``(R, N, STATE)``.
+            read: What the recurrent network has to say ``(R, H)``.
+            there: Clusters that there are ``(R, N)``, a first part of each row.
+            last: Angle of the splitting before ``(R,)``, 1 at first.
+            cond: Conditions ``(R, C)``.
         """
-        own = last[..., None, None].expand(*states.shape[:-1], 1)
-        clusters = self.embed(torch.cat([states, own], -1)) * there[..., None]
-        count = there.sum(-1, keepdim=True).to(read)
-        parts = [read, clusters.sum(-2) / 8, last[..., None], count / 8]
-        if cond is not None:
-            parts.append(cond[:, None].expand(*last.shape, cond.shape[1]))
-        return Step(torch.cat(parts, -1), clusters, there)
+        owner, slot = there.nonzero(as_tuple=True)
+        made = self.embed(torch.cat([states[owner, slot], last[owner, None]], 1))
+        pooled = torch.zeros_like(read).index_add(0, owner, made)
+        count = there.sum(1, keepdim=True).to(read)
+        parts = [read, pooled / MANY, last[:, None], count / MANY]
+        context = torch.cat(parts if cond is None else [*parts, cond], 1)
+        return Step(context, made, owner, there)
 
     def ends(self, step: Step) -> Tensor:
-        """Logit of the end ``(...)``."""
-        found: Tensor = self.end(step.context)[..., 0]
+        """Logit of the end ``(R,)``."""
+        found: Tensor = self.end(step.context)[:, 0]
         return found
 
     def mothers(self, step: Step) -> Tensor:
-        """Logarithms of the probabilities of the mothers ``(..., N)``."""
-        wide = step.context[..., None, :].expand(*step.clusters.shape[:-1], -1)
-        logits = self.mother(torch.cat([step.clusters, wide], -1))[..., 0]
-        return log_softmax(logits.masked_fill(~step.there, -torch.inf), -1)
+        """Logarithms of the probabilities of the mothers ``(R, N)``."""
+        scores = self.mother(torch.cat([step.clusters, step.context[step.owner]], 1))[:, 0]
+        logits = scores.new_full(step.there.shape, -torch.inf)
+        return log_softmax(logits.masked_scatter(step.there, scores), 1)
 
     def densities(self, step: Step, mother: Tensor, splitting: Tensor) -> Tensor:
-        """Logarithm of the density in the unit cube ``(...)`` of splittings ``(..., 3)`` of clusters ``(...)``."""
+        """Logarithm of the density in the unit cube ``(R,)`` of splittings ``(R, 3)`` of clusters ``(R,)``."""
         known = self.known(step, mother)
         found = torch.zeros_like(splitting[..., 0])
         for column, net in enumerate((self.angle, self.share, self.azimuth)):
@@ -108,7 +112,7 @@ class JuniprNet(nn.Module):
         return found
 
     def drawn(self, step: Step, mother: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Splittings ``(B, 3)`` of clusters ``(B,)``."""
+        """Splittings ``(R, 3)`` of clusters ``(R,)``."""
         known = self.known(step, mother)
         values = known.new_zeros(len(known), 0)
         for column, net in enumerate((self.angle, self.share, self.azimuth)):
@@ -120,9 +124,9 @@ class JuniprNet(nn.Module):
         return values
 
     def known(self, step: Step, mother: Tensor) -> Tensor:
-        """Context and mother ``(..., E + C)``."""
-        index = mother[..., None, None].expand(*mother.shape, 1, step.clusters.shape[-1])
-        return torch.cat([step.clusters.gather(-2, index)[..., 0, :], step.context], -1)
+        """Mother and context ``(R, E + C)``."""
+        first = step.there.sum(1).cumsum(0) - step.there.sum(1)
+        return torch.cat([step.clusters[first + mother], step.context], 1)
 
 
 def root(n: int, points: int, like: Tensor) -> Tensor:

@@ -90,25 +90,23 @@ class Junipr(GenerativeModule):
         """Log density ``(B,)`` in the unit cubes of the splittings."""
         splitting, mother = latent.x["splittings"], latent.x["mothers"]
         assert latent.mask is not None
-        real = latent.mask[:, 1:]
-        step, reach = self.followed(splitting, mother, latent.mask, latent.cond)
-        goes_on = torch.cat([real, torch.zeros_like(real[:, :1])], 1)
-        found = (log_ends(self.net.ends(step), goes_on) * latent.mask).sum(1)
-        if not splitting.shape[1]:
-            return found
-        before = Step(step.context[:, :-1], step.clusters[:, :-1], step.there[:, :-1])
-        reach = reach[:, :-1]
-        within = torch.cat([(splitting[..., :1] / reach[..., None]).clamp(0, 1), splitting[..., 1:]], -1)
-        chosen = self.net.mothers(before).gather(-1, mother[..., None])[..., 0]
-        dense = self.net.densities(before, mother, within) - reach.log()
-        return found + torch.where(real, chosen + dense, 0.0).sum(1)
+        step, last = self.followed(splitting, mother, latent.mask, latent.cond)
+        jet, number = latent.mask.nonzero(as_tuple=True)  # one row for each splitting and one for the end
+        split = torch.cat([latent.mask[:, 1:], torch.zeros_like(latent.mask[:, :1])], 1)[jet, number]
+        found = log_ends(self.net.ends(step), split)
+        which, how = torch.zeros_like(jet), splitting.new_full((len(jet), 3), 0.5)
+        which[split], how[split] = mother[jet[split], number[split]], splitting[jet[split], number[split]]
+        reach = self.reach(last)
+        within = torch.cat([(how[:, :1] / reach[:, None]).clamp(0, 1), how[:, 1:]], 1)
+        chosen = self.net.mothers(step).gather(1, which[:, None])[:, 0]
+        dense = self.net.densities(step, which, within) - reach.log()
+        found = found + torch.where(split, chosen + dense, 0.0)
+        return found.new_zeros(len(mother)).index_add(0, jet, found)
 
     def followed(
         self, splitting: Tensor, mother: Tensor, mask: Tensor, cond: Tensor | None
     ) -> tuple[Step, Tensor]:
-        """What is known before each splitting and at the end, and the largest angle that may follow, each
-        ``(B, T + 1, ...)``.
-        """
+        """What is known before each splitting and at the end, and the angle before, one row for each."""
         b, t = mother.shape
         states, reads = [root(b, t + 1, splitting)], []
         share = self.transform.share(splitting[..., 1])
@@ -116,14 +114,17 @@ class Junipr(GenerativeModule):
             state, read = advanced(states[-1], k, mother[:, k], splitting[:, k], share[:, k])
             states.append(state)
             reads.append(read)
-        read = splitting.new_zeros(b, 1, self.net.memory.hidden_size)
+        said = splitting.new_zeros(b, 1, self.net.memory.hidden_size)
         if t:
-            read = torch.cat([read, self.net.memory(torch.stack(reads, 1))[0]], 1)
-        slots = torch.arange(t + 1, device=mask.device)
-        there = (slots <= slots[:, None]) & mask[:, None]  # (B, T + 1, N)
-        last = torch.cat([torch.ones_like(splitting[:, :1, 0]), splitting[..., 0]], 1)
-        step = self.net.steps(torch.stack(states, 1), read, there, last, cond)
-        return step, self.reach(last)
+            said = torch.cat([said, self.net.memory(torch.stack(reads, 1))[0]], 1)
+        jet, number = mask.nonzero(as_tuple=True)
+        there = torch.arange(t + 1, device=mask.device) <= number[:, None]
+        last = torch.cat([torch.ones_like(splitting[:, :1, 0]), splitting[..., 0]], 1)[jet, number]
+        wide = None if cond is None else cond[jet]
+        step = self.net.steps(
+            torch.stack(states, 1)[jet, number], said[jet, number], there, last, wide
+        )
+        return step, last
 
     def reach(self, last: Tensor) -> Tensor:
         """Largest angle after another one, both in the unit of the transform."""
@@ -136,11 +137,10 @@ class Junipr(GenerativeModule):
         states, memory = root(n, most, like), None
         read = like.new_zeros(n, 1, self.net.memory.hidden_size)
         last, alive = like.new_ones(n), torch.ones(n, dtype=torch.bool, device=like.device)
-        slots, mothers, splittings, real = torch.arange(most, device=like.device), [], [], [alive]
+        none, mothers, splittings, real = torch.arange(0, device=like.device), [], [], [alive]
         for t in range(most - 1):
-            there = (slots <= t).expand(n, 1, most)
-            step = self.net.steps(states[:, None], read, there, last[:, None], scaled)
-            step = Step(step.context[:, 0], step.clusters[:, 0], step.there[:, 0])
+            there = torch.ones(n, t + 1, dtype=torch.bool, device=like.device)
+            step = self.net.steps(states[:, : t + 1], read[:, 0], there, last, scaled)
             stops = draws.uniform((n,), like, generator) < self.net.ends(step).sigmoid()
             mother = draws.categorical(n, self.net.mothers(step).exp(), generator)
             within = self.net.drawn(step, mother, generator)
@@ -157,6 +157,6 @@ class Junipr(GenerativeModule):
             real.append(alive)
         stages = {
             "splittings": torch.stack(splittings, 1) if splittings else like.new_zeros(n, 0, 3),
-            "mothers": torch.stack(mothers, 1) if mothers else slots.new_zeros(n, 0),
+            "mothers": torch.stack(mothers, 1) if mothers else none.new_zeros(n, 0),
         }
         return Latent(stages, scaled, torch.stack(real, 1))
