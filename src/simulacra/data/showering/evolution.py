@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from simulacra.core import UserError
 from simulacra.core.constructors import constructor
-from simulacra.core.ranges import Interval, Margin, Positive, Share
+from simulacra.core.ranges import Interval, Margin, Positive
 from simulacra.data.showering.kernels import Kernels
-from typing import Annotated
-
-JETS_AT_ONCE = 50_000
 
 
 @constructor
@@ -50,20 +48,22 @@ class Evolution:
     both: bool = True
 
     def __post_init__(self) -> None:
-        if self.narrowest >= self.widest * self.ordering:
+        if self.narrowest >= self.begin:
             raise UserError(
                 f"a shower between {self.widest:g} and {self.narrowest:g} rad with ordering "
                 f"{self.ordering:g} has no room for a splitting"
             )
 
     @property
-    def length(self) -> float:
-        """Length of the evolution of the first parton in the logarithm of the angle."""
-        return math.log(self.widest * self.ordering / self.narrowest)
+    def begin(self) -> float:
+        """Widest angle of a splitting [rad]."""
+        return self.widest * self.ordering
 
     def hardness(self, z: Tensor, momentum: Tensor, angle: Tensor) -> Tensor:
-        """``y`` of a splitting of a parton with a share of the jet's momentum."""
-        return z * (1 - z) * (momentum * angle / self.widest).square()
+        """``y`` of a splitting of a parton with a share of the jet's momentum: the squared mass over its largest
+        value, at even shares of the whole momentum and the widest angle of a splitting.
+        """
+        return 4 * z * (1 - z) * (momentum * angle / self.begin).square()
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def run(
     if coefficients is None:
         own = torch.tensor(kernels.coefficients, dtype=torch.float64)
         coefficients = own.expand(n, -1)
-    begin = evolution.widest * evolution.ordering
+    begin = evolution.begin
     one = torch.ones(n, dtype=torch.float64)
     active = Partons(
         torch.arange(n), flavour, one, torch.zeros(n, 2, dtype=torch.float64), begin * one,

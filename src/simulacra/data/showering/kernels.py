@@ -5,8 +5,7 @@ A parton of flavour :math:`f` splits into shares :math:`z` and :math:`1 - z` of 
 .. math:: \frac{dP}{d\ln(1/\theta)\, dz} = \frac{\alpha_s}{\pi} \sum_k c_k\, P_k(z, y),
 
 with the terms :math:`P_k` of that flavour. Each has an upper bound :math:`b_k\,g(z)`, :math:`g(z) = 1/z + 1/(1 -
-z)`, for the veto algorithm; :math:`y \le 1/4` is the transverse momentum of the splitting squared in units of the
-largest one of the jet.
+z)`, for the veto algorithm; :math:`y \le 1` is the squared mass of the splitting in units of the largest one of the jet.
 """
 
 from __future__ import annotations
@@ -139,14 +138,14 @@ class QuarksAndGluons(Kernels):
         return [
             Term("d_qq", QUARK, quark, lambda z, y: 2 * C_F * soft(z, y), 2 * C_F),
             Term("f_qq", QUARK, quark, lambda z, y: C_F * (1 - z), C_F / 4),
-            Term("c_qq", QUARK, quark, lambda z, y: C_F * rest(z, y), C_F / 64),
+            Term("c_qq", QUARK, quark, lambda z, y: C_F * rest(z, y), C_F / 16),
             Term("d_gg", GLUON, gluon, lambda z, y: C_A * (soft(z, y) + soft(1 - z, y)), C_A),
             Term("f_gg", GLUON, gluon, lambda z, y: C_A * z * (1 - z), C_A / 16),
-            Term("c_gg", GLUON, gluon, lambda z, y: C_A * rest(z, y), C_A / 64),
+            Term("c_gg", GLUON, gluon, lambda z, y: C_A * rest(z, y), C_A / 16),
             Term(
                 "f_gq", GLUON, pair, lambda z, y: many * (z.square() + (1 - z).square()), many / 4
             ),
-            Term("c_gq", GLUON, pair, lambda z, y: many * rest(z, y), many / 64),
+            Term("c_gq", GLUON, pair, lambda z, y: many * rest(z, y), many / 16),
         ]
 
     @property
@@ -162,5 +161,5 @@ def soft(z: Tensor, y: Tensor) -> Tensor:
 
 
 def rest(z: Tensor, y: Tensor) -> Tensor:
-    """What is left, at large transverse momentum."""
+    """What is left, at large mass."""
     return y * z * (1 - z)

@@ -71,7 +71,7 @@ def log_density(kernels: Kernels, evolution: Evolution, trees: Trees) -> Tensor:
     rows = torch.arange(b)
     per_log = evolution.coupling / math.pi
     total = per_log * integral(kernels, evolution.cut)
-    begin = torch.full((b, t + 1), evolution.widest * evolution.ordering, dtype=torch.float64)
+    begin = torch.full((b, t + 1), evolution.begin, dtype=torch.float64)
     lived, split = torch.zeros(b, dtype=torch.float64), torch.zeros(b, dtype=torch.float64)
     for k in range(t):
         real, mother = trees.mask[:, k], trees.mother[:, k]

@@ -1,0 +1,1 @@
+"""Studies of what final states tell of the partons behind them, on showers that are written down."""
