@@ -1,7 +1,7 @@
-"""Showers of massless partons in one jet, as they leave the shower: an HDF5 file with one list of partons per jet.
+"""Showers of massless partons, as they leave the shower: HDF5 files with one list of partons per jet.
 
-Key ``partons`` ``(N, points, 3)`` with two angles from the jet's axis [rad] and the share of the jet's momentum,
-all 0 behind the last parton. Momenta of a jet sum to 1, and their mean direction is its axis.
+Key ``partons`` ``(N, points, 3)`` with two angles from the jet's axis [rad] and the share of the jet's
+momentum, all 0 behind the last parton. Momenta of a jet sum to 1, and their mean direction is its axis.
 """
 
 from __future__ import annotations

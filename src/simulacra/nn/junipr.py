@@ -1,9 +1,10 @@
 r"""The networks of JUNIPR: whether a jet goes on splitting, which cluster splits, and how.
 
-After :math:`t` splittings there are :math:`t + 1` clusters. Each is told by its momentum and by the splitting that
-made it; a recurrent network has read all splittings so far. From both come the probability to end, a softmax over
-clusters for the mother, and densities of the splitting's angle, share and azimuth, one after the other, each
-constant within the bins of an even grid. All of it is a density, whose logarithm is exact.
+After :math:`t` splittings there are :math:`t + 1` clusters. Each is told by its momentum and by the
+splitting that made it; a recurrent network has read all splittings so far. From both come the probability
+to end, a softmax over clusters for the mother, and densities of the splitting's angle, share and azimuth,
+one after the other, each constant within the bins of an even grid. All of it is a density, whose logarithm
+is exact.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from simulacra.core.ranges import Count
 from simulacra.nn.mlp import MLP
 
 STATE = 6
-"""What is known of a cluster: ln of its momentum, angle at which it was made, azimuth as a point of the circle,
-whether it was the softer part, whether it is the jet itself."""
+"""What is known of a cluster: ln of its momentum, angle at which it was made, azimuth as a point of the
+circle, whether it was the softer part, whether it is the jet itself."""
 MOMENTUM, MADE, COS, SIN, SOFT, JET = range(STATE)
 UNIT, MANY = 5.0, 8.0
 """Units in which logarithms of momenta and numbers of clusters are given."""
@@ -101,7 +102,9 @@ class JuniprNet(nn.Module):
         return log_softmax(logits.masked_scatter(step.there, scores), 1)
 
     def densities(self, step: Step, mother: Tensor, splitting: Tensor) -> Tensor:
-        """Logarithm of the density in the unit cube ``(R,)`` of splittings ``(R, 3)`` of clusters ``(R,)``."""
+        """Logarithm of the density in the unit cube ``(R,)`` of splittings ``(R, 3)`` of clusters
+        ``(R,)``.
+        """
         known = self.known(step, mother)
         found = torch.zeros_like(splitting[..., 0])
         for column, net in enumerate((self.angle, self.share, self.azimuth)):
@@ -136,7 +139,9 @@ def root(n: int, points: int, like: Tensor) -> Tensor:
     return states
 
 
-def advanced(states: Tensor, t: int, mother: Tensor, splitting: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+def advanced(
+    states: Tensor, t: int, mother: Tensor, splitting: Tensor, share: Tensor
+) -> tuple[Tensor, Tensor]:
     """States after the splitting ``t`` of clusters ``(B,)``, and what the recurrent network reads of it.
 
     Args:
@@ -153,9 +158,7 @@ def advanced(states: Tensor, t: int, mother: Tensor, splitting: Tensor, share: T
     momentum = old[:, :1]
     flags = made.new_tensor([[0.0, 0.0], [1.0, 0.0]]).expand(len(old), 2, 2)
     part = torch.stack([1 - share, share], 1).log() / UNIT
-    daughters = [
-        torch.cat([momentum + part[:, [k]], made, flags[:, k]], 1) for k in range(2)
-    ]
+    daughters = [torch.cat([momentum + part[:, [k]], made, flags[:, k]], 1) for k in range(2)]
     states = states.clone()
     states[rows, mother], states[:, t + 1] = daughters[0], daughters[1]
     return states, torch.cat([old, made, splitting[:, 1:2]], 1)

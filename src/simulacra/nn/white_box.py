@@ -1,11 +1,12 @@
-r"""Players of a game about parton showers: a splitter that is the same at each step, and a critic of final states.
+r"""Players of a game about parton showers: a splitter, the same at each step, and a critic of final states.
 
-The splitter follows one parton, the line. From noise, the angle that was reached and the number of emissions still to
-come, one small network draws the share :math:`1 - z` of the next emission and its angle; the azimuth is even. Momenta
-are conserved at every step, and nothing but final partons leaves it (:func:`canvas`).
+The splitter follows one parton, the line. From noise, the angle that was reached and the number of
+emissions still to come, one small network draws the share :math:`1 - z` of the next emission and its
+angle; the azimuth is even. Momenta are conserved at every step, and nothing but final partons leaves it
+(:func:`canvas`).
 
-The critic is a network of sets, so that the order of partons is nothing. Of each it sees the momentum, the distance
-from the hardest one, and its share of the momentum that lies within this distance.
+The critic is a network of sets, so that the order of partons is nothing. Of each it sees the momentum, the
+distance from the hardest one, and its share of the momentum that lies within this distance.
 """
 
 from __future__ import annotations
@@ -88,7 +89,9 @@ class Splitter(nn.Module):
             azimuth = 2 * math.pi * draws.uniform((n,), like, generator)
             left = (number - k).clamp_min(0).to(like)
             known = [noise, angle[:, None] / 4, left[:, None] / 8]
-            share, step = self.net(torch.cat(known if cond is None else [*known, cond], 1)).unbind(1)
+            share, step = self.net(torch.cat(known if cond is None else [*known, cond], 1)).unbind(
+                1
+            )
             angle = angle - softplus(step)
             found.append((logsigmoid(share), angle, azimuth, number > k))
         if not found:
@@ -108,7 +111,9 @@ class Splitter(nn.Module):
             share = emitted.exp()[:, None]
             turn = torch.stack([drawn.azimuth[:, k].cos(), drawn.azimuth[:, k].sin()], 1)
             across = self.widest * drawn.log_angle[:, k, None].exp() * turn
-            parton = torch.cat([place - (1 - share) * across, (log_line + emitted).exp()[:, None]], 1)
+            parton = torch.cat(
+                [place - (1 - share) * across, (log_line + emitted).exp()[:, None]], 1
+            )
             rows.append(torch.cat([parton * real, real.to(parton)], 1))
             place = torch.where(real, place + share * across, place)
             kept = torch.log1p(-share[:, 0].clamp_max(1 - SMALL))

@@ -1,8 +1,10 @@
 r"""Trees of jets by the Cambridge/Aachen algorithm, all jets of a batch at once.
 
-The two clusters with the smallest distance :math:`\Delta` in the plane of both angles are joined until one is left.
-Momenta add, and the direction of a pair is the momentum-weighted mean of both (the :math:`p_T` scheme), so that a
-joining is a splitting read backwards: with the share :math:`z \le 1/2` of the softer one and the azimuth
+The two clusters with the smallest distance :math:`\Delta` in the plane of both angles are joined until one
+is left.
+Momenta add, and the direction of a pair is the momentum-weighted mean of both (the :math:`p_T` scheme), so
+that a joining is a splitting read backwards: with the share :math:`z \le 1/2` of the softer one and the
+azimuth
 :math:`\varphi` at which it lies,
 
 .. math:: p_{soft} = z p, \quad c_{soft} = c + (1 - z) \Delta\, e_\varphi, \qquad p_{hard} = (1 - z) p, \quad
@@ -28,8 +30,8 @@ ANGLE, SHARE, AZIMUTH = range(3)
 
 @dataclass(frozen=True)
 class Trees:
-    """Splittings of ``B`` jets, from the widest on; cluster 0 is the jet, and the ``t``-th splitting leaves its
-    harder part where the mother was and makes the cluster ``t + 1`` of its softer one.
+    """Splittings of ``B`` jets, from the widest on; cluster 0 is the jet, and the ``t``-th splitting
+    leaves its harder part where the mother was and makes the cluster ``t + 1`` of its softer one.
 
     Args:
         mother: Which cluster splits, int64 ``(B, T)``.
@@ -67,7 +69,9 @@ def cluster(x: Tensor, mask: Tensor) -> Trees:
             mother[rows, : width - 1], jet[rows] = found.mother, found.jet
             splitting[rows, : width - 1] = found.splitting
         low, width = width, min(2 * width, n)
-    return Trees(mother, splitting, torch.arange(steps, device=x.device) < (count - 1)[:, None], jet)
+    return Trees(
+        mother, splitting, torch.arange(steps, device=x.device) < (count - 1)[:, None], jet
+    )
 
 
 def _cluster(x: Tensor, mask: Tensor) -> Trees:
@@ -133,7 +137,9 @@ def unfold(trees: Trees) -> tuple[Tensor, Tensor]:
         x = x.clone()
         x[rows, trees.mother[:, k]] = torch.where(real, harder, x[rows, trees.mother[:, k]])
         x[:, k + 1] = torch.where(real, softer, 0.0)
-    mask = torch.cat([torch.ones_like(trees.mask[:, :1]), trees.mask], 1) if t else torch.ones(
-        b, 1, dtype=torch.bool, device=x.device
+    mask = (
+        torch.cat([torch.ones_like(trees.mask[:, :1]), trees.mask], 1)
+        if t
+        else torch.ones(b, 1, dtype=torch.bool, device=x.device)
     )
     return x, mask

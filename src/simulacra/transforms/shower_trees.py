@@ -1,13 +1,14 @@
 r"""Jets as the trees of their splittings, each a point of the unit cube.
 
-A jet is clustered (:mod:`simulacra.transforms.clustering`). The angle :math:`\Delta` and the share :math:`z` of a
-splitting become even parts of the range of their logarithms in training, the azimuth a part of the full turn:
+A jet is clustered (:mod:`simulacra.transforms.clustering`). The angle :math:`\Delta` and the share
+:math:`z` of a splitting become even parts of the range of their logarithms in training, the azimuth a part
+of the full turn:
 
 .. math:: a = \frac{\ln \Delta - \ln \Delta_{min}}{\ln \Delta_{max} - \ln \Delta_{min}}, \quad
           v = \frac{\ln z - \ln z_{min}}{\ln 1/2 - \ln z_{min}}, \quad w = \frac12 + \frac{\varphi}{2 \pi} .
 
-What lies beyond the range of the training jets counts as its end. :attr:`ShowerTrees.log_volume` is what a density
-in the cube loses to be one in :math:`(\ln \Delta, \ln z, \varphi)`.
+What lies beyond the range of the training jets counts as its end. :attr:`ShowerTrees.log_volume` is what a
+density in the cube loses to be one in :math:`(\ln \Delta, \ln z, \varphi)`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from simulacra.transforms.clustering import ANGLE, AZIMUTH, SHARE, Trees, cluste
 
 FEATURES = ("etarel", "phirel", "ptrel")
 TOLERANCE = 1e-3
-"""How far the momenta of a jet may be from a sum of 1 [of it], and their mean direction from the axis [rad]."""
+"""How far the momenta of a jet may be from a sum of 1 [of it], and their mean direction from the axis
+[rad]."""
 SMALLEST = 1e-9
 """Smaller angles [rad] and shares count as this one."""
 
@@ -37,7 +39,9 @@ def only_partons(spec: Spec) -> str | None:
         return f"it makes clouds of {', '.join(FEATURES)} by splittings"
     others = [field.name for field in spec.event if field.role != "count"]
     if others or spec.shape[0] < 2:
-        return "it makes jets by splittings, which have no event fields but the number of their points"
+        return (
+            "it makes jets by splittings, which have no event fields but the number of their points"
+        )
     return None
 
 
@@ -79,7 +83,10 @@ class ShowerTrees(Transform):
             low.append(logs[trees.mask].amin(0))
             high.append(logs[trees.mask].amax(0))
             steps = logs[:, 1:, ANGLE] - logs[:, :-1, ANGLE]
-            rise = max(rise, float(torch.where(trees.mask[:, 1:], steps, 0.0).amax()) if steps.numel() else 0.0)
+            rise = max(
+                rise,
+                float(torch.where(trees.mask[:, 1:], steps, 0.0).amax()) if steps.numel() else 0.0,
+            )
         if not low:
             raise UserError("none of the training jets has a splitting")
         bottom, top = torch.stack(low).amin(0), torch.stack(high).amax(0)

@@ -1,1 +1,1 @@
-"""Parton showers that are written down: splitting kernels, an angular-ordered shower and what is drawn from it."""
+"""Parton showers that are written down: kernels, an angular-ordered shower, and toys drawn from it."""

@@ -1,9 +1,9 @@
 r"""An angular-ordered shower of massless partons by the veto algorithm, all jets at once.
 
-A parton that was made at the angle :math:`\theta_0` splits at an angle :math:`\theta \le r\,\theta_0` with the
-rate of :mod:`simulacra.data.showering.kernels`, and no more below :math:`\theta_{min}`; shares stay between
-:math:`z_{cut}` and :math:`1 - z_{cut}`. Daughters with shares :math:`z` and :math:`1 - z` lie at a distance
-:math:`\theta` from each other, at an even azimuth, around the place of their mother: momentum and the
+A parton that was made at the angle :math:`\theta_0` splits at an angle :math:`\theta \le r\,\theta_0` with
+the rate of :mod:`simulacra.data.showering.kernels`, and no more below :math:`\theta_{min}`; shares stay
+between :math:`z_{cut}` and :math:`1 - z_{cut}`. Daughters with shares :math:`z` and :math:`1 - z` lie at a
+distance :math:`\theta` from each other, at an even azimuth, around the place of their mother: momentum and the
 momentum-weighted direction are conserved exactly in the plane of small angles.
 """
 
@@ -60,8 +60,8 @@ class Evolution:
         return self.widest * self.ordering
 
     def hardness(self, z: Tensor, momentum: Tensor, angle: Tensor) -> Tensor:
-        """``y`` of a splitting of a parton with a share of the jet's momentum: the squared mass over its largest
-        value, at even shares of the whole momentum and the widest angle of a splitting.
+        """``y`` of a splitting of a parton with a share of the jet's momentum: the squared mass over its
+        largest value, at even shares of the whole momentum and the widest angle of a splitting.
         """
         return 4 * z * (1 - z) * (momentum * angle / self.begin).square()
 
@@ -187,7 +187,9 @@ def run(
         )
         final.append(resting)
         active = Partons.cat([active[~(over | accepted)], daughters])
-    joined = [torch.cat([getattr(item, name) for item in how]) for name in ("jet", "flavour", "z", "y")]
+    joined = [
+        torch.cat([getattr(item, name) for item in how]) for name in ("jet", "flavour", "z", "y")
+    ]
     return Showers(Partons.cat(final), Partons.cat(split), Splittings(*joined), n)
 
 
@@ -215,9 +217,7 @@ def _propose(
         own = coefficients[active.jet, k] * (active.flavour == term.mother)
         height += own * term.density(z, y)
     accepted = (third * bounds * (1 / z + 1 / (1 - z)) < height) & ~over
-    moved = Partons(
-        active.jet, active.flavour, active.momentum, active.place, active.angle, end
-    )
+    moved = Partons(active.jet, active.flavour, active.momentum, active.place, active.angle, end)
     return moved, z, accepted, over
 
 
@@ -250,9 +250,7 @@ def _daughters(
     for side, share, lever in ((0, z, 1 - z), (1, 1 - z, -z)):
         place = mothers.place + lever[:, None] * across
         momentum = mothers.momentum * share
-        made.append(
-            Partons(mothers.jet, flavours[:, side], momentum, place, begin, begin)
-        )
+        made.append(Partons(mothers.jet, flavours[:, side], momentum, place, begin, begin))
     line, emitted = made
     nothing = emitted[torch.zeros(0, dtype=torch.long)]
     return (Partons.cat(made), nothing) if evolution.both else (line, emitted)

@@ -1,16 +1,18 @@
-r"""Samples of jets whose splitting kernels have unknown coefficients: a table of one row for each pair of samples.
+r"""Samples of jets whose splitting kernels have unknown coefficients: a row for each pair of samples.
 
-A row holds coefficients of :class:`~simulacra.data.showering.kernels.QuarksAndGluons`, evenly distributed in given
-ranges, and what is measured of a sample of quark jets and one of gluon jets that were showered with them: mean numbers
-of splittings of the Cambridge/Aachen tree of the final state in cells of :math:`\ln z` and of the logarithm of
-:math:`p \Delta`, with the share z of the softer part, the momentum p of both and their distance.
+A row holds coefficients of :class:`~simulacra.data.showering.kernels.QuarksAndGluons`, evenly distributed
+in given ranges, and what is measured of a sample of quark jets and one of gluon jets that were showered
+with them: mean numbers of splittings of the Cambridge/Aachen tree of the final state in cells of
+:math:`\ln z` and of the logarithm of :math:`p \Delta`, with the share z of the softer
+part, the momentum p of both and their distance.
 
 The exact likelihood of the coefficients is known where one knows which parton has split, and how:
 
 .. math:: \ln L(c) = \sum_{splittings} \ln \sum_k c_k P_k(z, y) - \frac{\alpha_s}{\pi} \sum_k c_k
           \sum_{partons} \int d\ln\theta \int dz\, P_k(z, y) .
 
-It says more than final states do, so that no posterior is narrower in the mean than the one that belongs to it.
+It says more than final states do, so that no posterior is narrower in the mean than the one that belongs
+to it.
 """
 
 from __future__ import annotations
@@ -68,7 +70,8 @@ class ToyFragmentation(Toy):
         ]
         if wrong or not self.ranges or self.evolution is None or len(self.cells) != 2:
             raise UserError(
-                f"ranges are two rising numbers from 0 for some of {', '.join(known)}, and cells two numbers, "
+                f"ranges are two rising numbers from 0 for some of {', '.join(known)}, and cells "
+                f"two numbers, "
                 f"got {dict(self.ranges or {})} and {list(self.cells)}"
             )
 
@@ -81,9 +84,15 @@ class ToyFragmentation(Toy):
     def columns(self) -> Mapping[str, Mapping[str, Any]]:
         """Coefficients, then numbers of splittings of quark jets and of gluon jets."""
         found: dict[str, Mapping[str, Any]] = {
-            name: {"low": float(ends[0]), "high": float(ends[1])} for name, ends in self.ranges.items()
+            name: {"low": float(ends[0]), "high": float(ends[1])}
+            for name, ends in self.ranges.items()
         }
-        names = [f"{s}_{i}_{j}" for s in SAMPLES for i in range(self.cells[0]) for j in range(self.cells[1])]
+        names = [
+            f"{s}_{i}_{j}"
+            for s in SAMPLES
+            for i in range(self.cells[0])
+            for j in range(self.cells[1])
+        ]
         return found | {name: {"use": "condition", "low": 0.0} for name in names}
 
     def draw(self, n: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -146,8 +155,8 @@ class ToyFragmentation(Toy):
         return found.scatter_add(1, place, trees.mask.double())
 
     def log_likelihoods(self, n: int, part: str, candidates: Tensor) -> Tensor:
-        """Exact logarithms of the likelihoods of candidates ``(S, K)`` for the ``n`` rows of a part ``(n, S)``,
-        up to what does not depend on them, from all splittings and their flavours.
+        """Exact logarithms of the likelihoods of candidates ``(S, K)`` for the ``n`` rows of a part ``(n,
+        S)``, up to what does not depend on them, from all splittings and their flavours.
         """
         whole = self.all_of(candidates)  # (S, 8)
         terms = self.kernels.terms
@@ -156,7 +165,8 @@ class ToyFragmentation(Toy):
         for asked, showers in self.simulated(n, seeded(f"{self!r} {part}")):
             split, row = showers.splittings, showers.splittings.jet // (2 * self.jets)
             parts = torch.stack(
-                [term.density(split.z, split.y) * (split.flavour == term.mother) for term in terms], 1
+                [term.density(split.z, split.y) * (split.flavour == term.mother) for term in terms],
+                1,
             )
             logs = torch.zeros(len(asked), len(whole), dtype=torch.float64)
             for r in range(len(asked)):

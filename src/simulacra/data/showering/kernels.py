@@ -4,8 +4,9 @@ A parton of flavour :math:`f` splits into shares :math:`z` and :math:`1 - z` of 
 
 .. math:: \frac{dP}{d\ln(1/\theta)\, dz} = \frac{\alpha_s}{\pi} \sum_k c_k\, P_k(z, y),
 
-with the terms :math:`P_k` of that flavour. Each has an upper bound :math:`b_k\,g(z)`, :math:`g(z) = 1/z + 1/(1 -
-z)`, for the veto algorithm; :math:`y \le 1` is the squared mass of the splitting in units of the largest one of the jet.
+with the terms :math:`P_k` of that flavour. Each has an upper bound :math:`b_k\,g(z)`,
+:math:`g(z) = 1/z + 1/(1 - z)`, for the veto algorithm; :math:`y \le 1` is the squared mass of the
+splitting in units of the largest one of the jet.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Kernels(ABC):
 
 @dataclass(frozen=True)
 class AltarelliParisi(Kernels):
-    r"""Partons of one kind with :math:`C_F (1 + z^2) / (1 - z)`, where ``z`` is the share of the first daughter."""
+    r"""Partons of one kind with :math:`C_F (1 + z^2) / (1 - z)`, where ``z`` is the share of the first
+    daughter.
+    """
 
     @property
     def terms(self) -> Sequence[Term]:

@@ -1,8 +1,8 @@
 """Jets from a shower whose kernel is known, as clouds of their final partons.
 
-Kept are showers of which Cambridge/Aachen gives back every splitting angle, so that the tree of the final state
-is that of the shower, and that have no more partons than the cloud has room for; hardly any are left out where the
-shower is well ordered.
+Kept are showers of which Cambridge/Aachen gives back every splitting angle, so that the tree of the final
+state is that of the shower, and that have no more partons than the cloud has room for; hardly any are left
+out where the shower is well ordered.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class ToyShower:
         flavour = torch.full((n,), self.flavour, dtype=torch.long)
         return run(self.kernels, self.evolution, flavour, generator)
 
-    def kept(self, points: int, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def kept(
+        self, points: int, n: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Clouds of ``n`` showers with up to ``points`` partons, their masks, and which of them are kept."""
         showers = self.showers(n, generator)
         x, mask, whole = showers.clouds(points)

@@ -8,17 +8,17 @@ Reference: Andreassen, Feige, Frye, Schwartz 2018, arXiv:1804.09720.
 The tree of Cambridge/Aachen is read from the widest splitting on. With the state :math:`h_t` after :math:`t`
 splittings,
 
-.. math:: p(jet) = p_{end}(h_T) \prod_{t < T} [1 - p_{end}(h_t)]\, p(mother | h_t)\, p(\Delta, z, \varphi | mother, h_t),
+.. math:: p(jet) = p_{end}(h_T) \prod_{t < T} [1 - p_{end}(h_t)]\, p(m | h_t)\, p(\Delta, z, \varphi | m, h_t)
 
-an exact likelihood in :math:`(\ln \Delta, \ln z, \varphi)` of all splittings. The ratio of two models that were
-trained on two samples tells one from the other (:mod:`simulacra.studies.parton.likelihood`). A sampled tree may
-be none that Cambridge/Aachen would find, since angles alone are kept in order.
+with the mother m of each, an exact likelihood in :math:`(\ln \Delta, \ln z, \varphi)` of all splittings.
+The ratio of two models that were trained on two samples tells one from the other (:mod:`simulacra.studies.parton.likelihood`). A
+sampled tree may be none that Cambridge/Aachen would find, since angles alone are kept in order.
 
 Note:
-    Differs from the reference: momenta are added in the :math:`p_T` scheme, so that three numbers are a splitting
-    and there is no fourth; an angle is told by its share of what the one before leaves open; besides the
-    recurrent state, decisions see a sum over all clusters, and how each was made; grids of angle and share are
-    finer. Widths are ours.
+    Differs from the reference: momenta are added in the :math:`p_T` scheme, so that three numbers are a
+    splitting and there is no fourth; an angle is told by its share of what the one before leaves open;
+    besides the recurrent state, decisions see a sum over all clusters, and how each was made; grids of
+    angle and share are finer. Widths are ours.
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ class Junipr(GenerativeModule):
 
     @torch.no_grad()
     def log_prob(self, batch: Batch) -> Tensor:
-        """Log density ``(B,)`` of the splittings of jets in :math:`(\\ln \\Delta, \\ln z, \\varphi)`, with angles
-        in radians.
-        """
+        r"""Log density ``(B,)`` of jets in :math:`(\ln \Delta, \ln z, \varphi)` of all splittings [rad]."""
         with self.evaluating():
             latent = self.encode(batch.to(self.device))
             assert latent.mask is not None
@@ -91,11 +89,18 @@ class Junipr(GenerativeModule):
         splitting, mother = latent.x["splittings"], latent.x["mothers"]
         assert latent.mask is not None
         step, last = self.followed(splitting, mother, latent.mask, latent.cond)
-        jet, number = latent.mask.nonzero(as_tuple=True)  # one row for each splitting and one for the end
-        split = torch.cat([latent.mask[:, 1:], torch.zeros_like(latent.mask[:, :1])], 1)[jet, number]
+        jet, number = latent.mask.nonzero(
+            as_tuple=True
+        )  # one row for each splitting and one for the end
+        split = torch.cat([latent.mask[:, 1:], torch.zeros_like(latent.mask[:, :1])], 1)[
+            jet, number
+        ]
         found = log_ends(self.net.ends(step), split)
         which, how = torch.zeros_like(jet), splitting.new_full((len(jet), 3), 0.5)
-        which[split], how[split] = mother[jet[split], number[split]], splitting[jet[split], number[split]]
+        which[split], how[split] = (
+            mother[jet[split], number[split]],
+            splitting[jet[split], number[split]],
+        )
         reach = self.reach(last)
         within = torch.cat([(how[:, :1] / reach[:, None]).clamp(0, 1), how[:, 1:]], 1)
         chosen = self.net.mothers(step).gather(1, which[:, None])[:, 0]

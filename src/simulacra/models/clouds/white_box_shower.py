@@ -1,19 +1,20 @@
-r"""White-box shower: an adversarial network whose generator splits partons, so that what it has learnt can be read.
+r"""White-box shower: a GAN whose generator splits partons, so that what it has learnt can be read.
 
 Generates: jets as clouds of massless partons: one parton emits the others, one after the other.
 Conditions: whatever the data set is conditioned on; none are needed.
-Representation: jets told relative to their own axis and momentum, by etarel, phirel and ptrel, without weights that
-    differ in sign.
+Representation: jets told relative to their own axis and momentum, by etarel, phirel and ptrel, without
+    weights that differ in sign.
 Reference: Lai, Neill, Ploskon, Ringer 2020, arXiv:2012.06582.
 
-The same small network draws each emission (:mod:`simulacra.nn.white_box`). It is trained against a critic that sees
-final partons alone, and no splitting; the distribution of the shares that it draws,
-:meth:`WhiteBoxShower.splittings`, is then an estimate of the splitting function. That the share z is that of the
-parton that goes on, and that angles fall, is a convention which data of the same convention identify.
+The same small network draws each emission (:mod:`simulacra.nn.white_box`). It is trained against a critic
+that sees final partons alone, and no splitting; the distribution of the shares that it draws,
+:meth:`WhiteBoxShower.splittings`, is then an estimate of the splitting function. That the share z is that
+of the parton that goes on, and that angles fall, is a convention which data of the same convention identify.
 
 Note:
-    Differs from the reference, whose settings we do not have: the shower follows one parton; numbers of emissions are
-    drawn as often as in the training jets; the critic is a network of sets; azimuths are even. Sizes are ours.
+    Differs from the reference, whose settings we do not have: the shower follows one parton; numbers of
+    emissions are drawn as often as in the training jets; the critic is a network of sets; azimuths are
+    even. Sizes are ours.
 """
 
 from __future__ import annotations
@@ -76,9 +77,7 @@ class WhiteBoxShower(TwoPlayer):
         return replace(latent, x={self.stage: events[..., PARTONS]}, mask=events[..., REAL] > 0)
 
     @torch.no_grad()
-    def splittings(
-        self, cond: Conditions, generator: torch.Generator | None = None
-    ) -> Emissions:
+    def splittings(self, cond: Conditions, generator: torch.Generator | None = None) -> Emissions:
         """What the generator draws for jets of given conditions: the share and the angle of each emission."""
         with self.evaluating():
             scaled = self.transform.condition(cond.to(self.device))

@@ -1,14 +1,14 @@
 r"""Coefficients of splitting kernels, all at once, from final states: a posterior by a conditional flow.
 
-The data set is a table of samples of jets (:mod:`simulacra.data.showering.fragmentation`): coefficients as features, what
-is measured of the final states as conditions. A flow learns the posterior of the coefficients for their even prior
-(arXiv:2012.09873), and draws for samples that it has not seen:
+The data set is a table of samples of jets (:mod:`simulacra.data.showering.fragmentation`): coefficients as
+features, what is measured of the final states as conditions. A flow learns the posterior of the
+coefficients for their even prior (arXiv:2012.09873), and draws for samples that it has not seen:
 
 - ``coverage``: share of samples whose central interval of 68 % holds the true coefficient;
-- ``width``: mean standard deviation of the posterior over that of the prior, beside the one of the exact posterior, from
-  the likelihood of all splittings and their flavours, which final states do not show;
-- *null test*: the same flow trained and asked with measurements of other samples, which says nothing: its posterior is
-  the prior.
+- ``width``: mean standard deviation of the posterior over that of the prior, beside the one of the exact
+  posterior, from the likelihood of all splittings and their flavours, which final states do not show;
+- *null test*: the same flow trained and asked with measurements of other samples, which says nothing: its
+  posterior is the prior.
 
 The exact posterior is the prior weighted by the likelihood; its own coverage is stated, too.
 """
@@ -111,9 +111,7 @@ class FragmentationFit(Study):
         ends = torch.tensor([list(ends) for ends in toy.ranges.values()], dtype=torch.float64)
         return (ends[:, 1] - ends[:, 0]) / 12**0.5
 
-    def exact(
-        self, bench: Bench, toy: ToyFragmentation, n: int, folder: Path
-    ) -> dict[str, float]:
+    def exact(self, bench: Bench, toy: ToyFragmentation, n: int, folder: Path) -> dict[str, float]:
         """Coverage and widths of the exact posteriors of the rows of the test part."""
         names = list(toy.ranges)
         ends = torch.tensor([list(ends) for ends in toy.ranges.values()], dtype=torch.float64)
@@ -126,13 +124,12 @@ class FragmentationFit(Study):
         mean = weight @ candidates
         spread = (weight @ candidates.square() - mean.square()).clamp_min(0).sqrt()
         rank = torch.stack(
-            [
-                (weight * (candidates[:, k] < truth[:, k, None])).sum(1)
-                for k in range(len(names))
-            ],
+            [(weight * (candidates[:, k] < truth[:, k, None])).sum(1) for k in range(len(names))],
             1,
         )
-        figures = {f"exact/{key}": value for key, value in widths(spread, self.prior(bench), names).items()}
+        figures = {
+            f"exact/{key}": value for key, value in widths(spread, self.prior(bench), names).items()
+        }
         for name, figure in zip(names, coverage(rank), strict=True):
             figures[f"exact/coverage/{name}"] = figure.value
             figures[f"exact/coverage/{name}/error"] = figure.error or 0.0
@@ -140,7 +137,9 @@ class FragmentationFit(Study):
         return figures
 
     @staticmethod
-    def page(names: Sequence[str], known: Mapping[str, float], found: Mapping[str, float]) -> object:
+    def page(
+        names: Sequence[str], known: Mapping[str, float], found: Mapping[str, float]
+    ) -> object:
         """Widths of all coefficients."""
         columns = [
             Column(
@@ -169,12 +168,17 @@ def widths(spread: Tensor, prior: Tensor, names: Sequence[str]) -> dict[str, flo
 
 TITLES = {FLOW: "Posterior of the flow", NULL: "Null test"}
 EXACT = (
-    "What is known to whoever knows each splitting and its flavour. width: mean standard deviation over that of the prior; "
-    "coverage: share of samples whose central interval of 68 % holds the true coefficient."
+    "What is known to whoever knows each splitting and its flavour. width: mean standard deviation over that "
+    "of the prior; coverage: share of samples whose central interval of 68 % holds the true coefficient."
 )
 TEXT = {
-    FLOW: "From final states alone. width: mean standard deviation over that of the prior; its floor is the width of the "
-    "exact posterior, which knows more. coverage should be its floor, ranks is the largest distance of their "
-    "distribution function from an even one.",
-    NULL: "Measurements of other samples say nothing: the width is 1, and the prior covers the truth as often as it says.",
+    FLOW: (
+        "From final states alone. width: mean standard deviation over that of the prior; its floor is the "
+        "width of the exact posterior, which knows more. coverage should be its floor, ranks is the largest "
+        "distance of their distribution function from an even one."
+    ),
+    NULL: (
+        "Measurements of other samples say nothing: the width is 1, and the prior covers the truth as often "
+        "as it says."
+    ),
 }

@@ -1,12 +1,14 @@
 r"""How close the likelihood of jets comes to the known one, and what the ratio of two of them is worth.
 
-A model with a likelihood of splittings (arXiv:1804.09720) is trained on jets of a shower whose kernel is known, and
-another one on jets of another coupling. On jets that neither has seen:
+A model with a likelihood of splittings (arXiv:1804.09720) is trained on jets of a shower whose kernel is
+known, and another one on jets of another coupling. On jets that neither has seen:
 
-- *excess*: how much of :math:`\ln p` per splitting is missing, :math:`\langle \ln p_{true} - \ln p \rangle` over the mean
-  number of splittings, at least 0 in the mean; ``entropy`` is the true :math:`-\langle \ln p \rangle` per splitting;
-- *ratio*: the area under the ROC curve of the ratio of both models that tells the couplings apart, beside that of the
-  ratio of the true densities, which nothing exceeds, and the share of the area above 1/2 that is reached;
+- *excess*: how much of :math:`\ln p` per splitting is missing,
+  :math:`\langle \ln p_{true} - \ln p \rangle` over the mean number of splittings, at least 0 in the mean;
+  ``entropy`` is the true :math:`-\langle \ln p \rangle` per splitting;
+- *ratio*: the area under the ROC curve of the ratio of both models that tells the couplings apart, beside
+  that of the ratio of the true densities, which nothing exceeds, and the share of the area above 1/2 that
+  is reached;
 - *null test*: the ratio of two models of equal couplings, which should tell nothing apart;
 - generated jets against true ones, by triangular distances of angles and shares of their splittings.
 """
@@ -79,13 +81,20 @@ class ShowerLikelihood(Study):
         made = bench.sample("generated", models[FIRST], f"n={self.generated}")
         shown = bench.evaluate("evaluated", judged[FIRST], made, *ALL)
         keys = [f"{SEPARATION}{name}{t}" for name in (LOG_ANGLE, LOG_SHARE) for t in TWINS]
-        bench.report("Generated jets", {key: shown[key] for key in keys if key in shown}, None, MADE)
+        bench.report(
+            "Generated jets", {key: shown[key] for key in keys if key in shown}, None, MADE
+        )
 
     def drawn(self, bench: Bench, name: str, toy: ToyShower) -> tuple[Path, Path]:
         """Files of jets to learn from and to judge by."""
-        changes = [f"data.toy.evolution.coupling={toy.evolution.coupling}", f"data.toy.seed={toy.seed}"]
+        changes = [
+            f"data.toy.evolution.coupling={toy.evolution.coupling}",
+            f"data.toy.seed={toy.seed}",
+        ]
         learn, judge = (
-            bench.split(f"samples/{name}/{part}", part, {"jets": 1.0}, *bench.data, *changes)["jets"]
+            bench.split(f"samples/{name}/{part}", part, {"jets": 1.0}, *bench.data, *changes)[
+                "jets"
+            ]
             for part in ("train", "test")
         )
         return learn, judge
@@ -101,7 +110,8 @@ class ShowerLikelihood(Study):
         """All figures of densities."""
         points = bench.datamodule.native_spec.shape[0]
         loaded = {
-            name: folds.load(path, allow=bench.settings.trust.allow) for name, path in models.items()
+            name: folds.load(path, allow=bench.settings.trust.allow)
+            for name, path in models.items()
         }
         jets = {name: bench.events(path) for name, path in files.items()}
         trees = {}
@@ -155,21 +165,35 @@ def exact(toy: ToyShower, trees: Trees, points: int) -> Tensor:
     return log_density(toy.kernels, toy.evolution, trees) - kept.log()
 
 
-PAIRS = [(FIRST, FIRST), (FIRST, OTHER), (OTHER, FIRST), (OTHER, OTHER), (FIRST, AGAIN), (AGAIN, FIRST), (AGAIN, AGAIN)]
+PAIRS = [
+    (FIRST, FIRST),
+    (FIRST, OTHER),
+    (OTHER, FIRST),
+    (OTHER, OTHER),
+    (FIRST, AGAIN),
+    (AGAIN, FIRST),
+    (AGAIN, AGAIN),
+]
 """Of which model, or coupling, densities are asked for, and of which jets."""
 SECTIONS = [
     (
         "Densities",
         (FIRST, OTHER),
-        "excess: what is missing of ln p per splitting [nat], in the mean over jets that were not learnt from; no "
-        "model has less than 0 but by the fluctuation that the error tells. entropy: the true -ln p per splitting.",
+        "excess: what is missing of ln p per splitting [nat], in the mean over jets that were not learnt "
+        "from; no model has less than 0 but by the fluctuation that the error tells. entropy: the "
+        "true -ln p per splitting.",
     ),
     (
         "Ratio of two couplings",
         ("ratio",),
-        "Area under the ROC curve of the ratio of both models' densities, and auc_exact, that of the true ones, which "
-        "nothing exceeds; share: how much of the area above 1/2 is reached. Errors are those of bootstraps.",
+        "Area under the ROC curve of the ratio of both models' densities, and auc_exact, that of the true "
+        "ones, which nothing exceeds; share: how much of the area above 1/2 is reached. Errors are those of "
+        "bootstraps.",
     ),
-    ("Null test", ("null",), "The ratio of two models of equal couplings: nothing is to be told apart."),
+    (
+        "Null test",
+        ("null",),
+        "The ratio of two models of equal couplings: nothing is to be told apart.",
+    ),
 ]
-MADE = "Triangular distances of the splittings of generated jets, over the floor: that of true jets from true ones."
+MADE = "Triangular distances of splittings of generated jets; the floor is that of true jets from true ones."

@@ -1,15 +1,17 @@
-r"""Whether the splitting function can be read from a generator that has seen final states alone (arXiv:2012.06582).
+r"""Whether the splitting function can be read from a generator that has seen final states alone
+(arXiv:2012.06582).
 
-A generator that draws one emission after the other is trained several times on jets of a known kernel, and as often on
-jets of another one, the control. What it draws for the share z of the parton that goes on is compared with both kernels:
+A generator that draws one emission after the other is trained several times on jets of a known kernel, and
+as often on jets of another one, the control. What it draws for the share z of the parton that goes on is
+compared with both kernels:
 
-- ``w1``: distance W1 of :math:`\ln(1 - z)` from the kernel's, in standard deviations of the kernel; the floor is that of as
-  many draws of the kernel itself; the error is the spread over trainings;
-- *control*: how far the means of :math:`\ln(1 - z)` learnt from both kernels are apart, in units of their spread over
-  trainings;
+- ``w1``: distance W1 of :math:`\ln(1 - z)` from the kernel's, in standard deviations of the kernel; the
+  floor is that of as many draws of the kernel itself; the error is the spread over trainings;
+- *control*: how far the means of :math:`\ln(1 - z)` learnt from both kernels are apart, in units of their
+  spread over trainings;
 - *null test*: the same for the trainings on one kernel, in two groups;
-- ``drift``: the difference of the means in the wider and the narrower half of the emissions, which is 0 for a kernel that
-  does not depend on the angle.
+- ``drift``: the difference of the means in the wider and the narrower half of the emissions, which is 0
+  for a kernel that does not depend on the angle.
 """
 
 from __future__ import annotations
@@ -77,7 +79,9 @@ class ShowerSplitting(Study):
         found: dict[str, list[Mapping[str, float]]] = {}
         for name, own in toys.items():
             changes = [] if name == KNOWN else self.choose
-            jets = bench.split(f"samples/{name}", "train", {"jets": 1.0}, *bench.data, *changes)["jets"]
+            jets = bench.split(f"samples/{name}", "train", {"jets": 1.0}, *bench.data, *changes)[
+                "jets"
+            ]
             files = [f"data.files.{part}=[{jets}]" for part in ("train", "test")]
             found[name] = []
             for k in range(self.members):
@@ -85,7 +89,9 @@ class ShowerSplitting(Study):
                 trained = bench.train(f"trainings/{name}_{k}", seed, *files, *self.training)
                 work = partial(self.read, bench, trained.checkpoint, own, bench.seed + k)
                 asked = [self.jets, repr(own), bench.seed + k]
-                found[name].append(bench.compute(f"read/{name}_{k}", work, trained.checkpoint, *asked))
+                found[name].append(
+                    bench.compute(f"read/{name}_{k}", work, trained.checkpoint, *asked)
+                )
         self.show(bench, found, toys)
 
     def read(
@@ -98,7 +104,9 @@ class ShowerSplitting(Study):
         """
         module = folds.load(checkpoint, allow=bench.settings.trust.allow)
         if not isinstance(module, WhiteBoxShower):
-            raise UserError(f"splittings are read from a white_box_shower, got {type(module).__name__}")
+            raise UserError(
+                f"splittings are read from a white_box_shower, got {type(module).__name__}"
+            )
         generator = torch.Generator().manual_seed(seed)
         drawn = module.splittings(module.draw_conditions(self.jets, generator) if module.given else
                                   Conditions(self.jets), generator)  # fmt: skip
@@ -133,7 +141,9 @@ class ShowerSplitting(Study):
     ) -> None:
         """Report what was read."""
         for name, members in found.items():
-            shown = [{k: v for k, v in item.items() if not k.startswith("bin/")} for item in members]
+            shown = [
+                {k: v for k, v in item.items() if not k.startswith("bin/")} for item in members
+            ]
             whole = {f"{name}/{key}": value for key, value in banded(shown).items()}
             edge = math.log(toys[name].evolution.cut)
             lines = {
@@ -159,8 +169,12 @@ class ShowerSplitting(Study):
 def separation(
     first: Sequence[float], second: Sequence[float], means: Mapping[str, Sequence[float]]
 ) -> float:
-    """Distance of two means of trainings in units of its error, from the spread of the trainings on each kernel."""
-    variances = [float(torch.tensor(list(column), dtype=torch.float64).var()) for column in means.values()]
+    """Distance of two means of trainings in units of its error, from the spread of the trainings on each
+    kernel.
+    """
+    variances = [
+        float(torch.tensor(list(column), dtype=torch.float64).var()) for column in means.values()
+    ]
     variance = sum(variances) / len(variances) * (1 / len(first) + 1 / len(second))
     return abs(sum(first) / len(first) - sum(second) / len(second)) / math.sqrt(variance)
 
@@ -187,11 +201,14 @@ def distance(values: Tensor, true: Tensor) -> float:
 
 TITLES = {KNOWN: "The kernel of the data", CONTROL: "The kernel of the control"}
 TEXT = (
-    "Of ln(1 - z), as the generators draw z. w1: distance from the kernel in its standard deviations; its floor is that of "
-    "as many draws of the kernel. mean: its floor is the kernel's. drift: difference of the means at wider and narrower "
+    "Of ln(1 - z), as the generators draw z. w1: distance from the kernel in its standard "
+    "deviations; its floor is that of "
+    "as many draws of the kernel. mean: its floor is the kernel's. drift: difference of the means "
+    "at wider and narrower "
     "angles. Errors are the spread over trainings, or the statistical error where that is larger."
 )
 BOTH = (
-    "Means of ln(1 - z) that were learnt from one kernel and from the other, and from one in two groups of trainings, in "
+    "Means of ln(1 - z) that were learnt from one kernel and from the other, and from one in two "
+    "groups of trainings, in "
     "units of the error that the spread over trainings gives."
 )

@@ -25,7 +25,8 @@ def toy_of(bench: Bench, kind: type[T], example: str) -> T:
     data = bench.datamodule
     if not isinstance(data, Drawn) or not isinstance(data.toy, kind):
         raise UserError(
-            f"the answer is known for a toy, and {data.native_spec.name} is none of this kind: take data={example}"
+            f"the answer is known for a toy, and {data.native_spec.name} is none of this kind: take "
+            f"data={example}"
         )
     return data.toy
 
@@ -43,7 +44,8 @@ def resampled(
     generator = torch.Generator().manual_seed(seed)
     central = figures(*(torch.arange(n) for n in sizes))
     drawn = [
-        figures(*(torch.randint(n, (n,), generator=generator) for n in sizes)) for _ in range(BOOTSTRAPS)
+        figures(*(torch.randint(n, (n,), generator=generator) for n in sizes))
+        for _ in range(BOOTSTRAPS)
     ]
     found = dict(central)
     for name in central:
