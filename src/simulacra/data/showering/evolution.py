@@ -3,8 +3,8 @@ r"""An angular-ordered shower of massless partons by the veto algorithm, all jet
 A parton that was made at the angle :math:`\theta_0` splits at an angle :math:`\theta \le r\,\theta_0` with
 the rate of :mod:`simulacra.data.showering.kernels`, and no more below :math:`\theta_{min}`; shares stay
 between :math:`z_{cut}` and :math:`1 - z_{cut}`. Daughters with shares :math:`z` and :math:`1 - z` lie at a
-distance :math:`\theta` from each other, at an even azimuth, around the place of their mother: momentum and the
-momentum-weighted direction are conserved exactly in the plane of small angles.
+distance :math:`\theta` from each other, at an even azimuth, around the place of their mother: momentum and
+the momentum-weighted direction are conserved exactly in the plane of small angles.
 """
 
 from __future__ import annotations

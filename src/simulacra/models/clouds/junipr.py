@@ -11,8 +11,9 @@ splittings,
 .. math:: p(jet) = p_{end}(h_T) \prod_{t < T} [1 - p_{end}(h_t)]\, p(m | h_t)\, p(\Delta, z, \varphi | m, h_t)
 
 with the mother m of each, an exact likelihood in :math:`(\ln \Delta, \ln z, \varphi)` of all splittings.
-The ratio of two models that were trained on two samples tells one from the other (:mod:`simulacra.studies.parton.likelihood`). A
-sampled tree may be none that Cambridge/Aachen would find, since angles alone are kept in order.
+The ratio of two models that were trained on two samples tells one from the other
+(:mod:`simulacra.studies.parton.likelihood`).
+A sampled tree may be none that Cambridge/Aachen would find, since angles alone are kept in order.
 
 Note:
     Differs from the reference: momenta are added in the :math:`p_T` scheme, so that three numbers are a
