@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from simulacra.core.ranges import Count
@@ -139,7 +140,7 @@ class FragmentationFit(Study):
     @staticmethod
     def page(
         names: Sequence[str], known: Mapping[str, float], found: Mapping[str, float]
-    ) -> object:
+    ) -> Figure:
         """Widths of all coefficients."""
         columns = [
             Column(

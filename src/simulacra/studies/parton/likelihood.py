@@ -15,6 +15,7 @@ known, and another one on jets of another coupling. On jets that neither has see
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,6 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from simulacra.core import Batch
 from simulacra.core.ranges import Count, Positive
 from simulacra.data.showering.likelihood import log_density
 from simulacra.data.showering.toy import ToyShower
@@ -34,12 +36,12 @@ from simulacra.studies.refinement import ALL, SEPARATION, TWINS
 from simulacra.studies.study import Study
 from simulacra.tasks import folds
 from simulacra.training.generative import GenerativeModule
-from simulacra.transforms.clustering import Trees, cluster
+from simulacra.transforms.clustering import cluster
 
 FIRST, OTHER, AGAIN = "first", "other", "again"
 """Samples: of the data set, of the other coupling, and of the data set with another seed."""
-TRIED = 20_000
-"""Showers by which the share is found that the toy keeps."""
+TRIED, AT_ONCE = 20_000, 4096
+"""Showers by which the share is found that the toy keeps, and jets whose density is asked for together."""
 
 
 class ShowerLikelihood(Study):
@@ -119,7 +121,12 @@ class ShowerLikelihood(Study):
             assert batch.mask is not None
             trees[name] = cluster(batch.x, batch.mask)
         learnt = {key: self.learnt(loaded[key[0]], jets[key[1]]) for key in PAIRS}
-        true = {key: exact(toys[key[0]], trees[key[1]], points) for key in PAIRS}
+        kept = {name: share_kept(toy, points) for name, toy in toys.items()}
+        true = {
+            (name, sample): log_density(toys[name].kernels, toys[name].evolution, trees[sample])
+            - math.log(kept[name])
+            for name, sample in PAIRS
+        }
         figures: dict[str, float] = {}
         for name in (FIRST, OTHER):
             key, length = (name, name), trees[name].mask.sum(1).double()
@@ -152,17 +159,15 @@ class ShowerLikelihood(Study):
         return {**figures, "ratio/auc/floor": 0.5, "null/auc/floor": 0.5}
 
     @staticmethod
-    def learnt(module: GenerativeModule, jets: object) -> Tensor:
+    def learnt(module: GenerativeModule, jets: Batch) -> Tensor:
         """Logarithms of the densities of a model ``(B,)``."""
-        size = 4096
-        parts = [jets[i : i + size] for i in range(0, len(jets), size)]  # type: ignore[arg-type, index]
+        parts = [jets[i : i + AT_ONCE] for i in range(0, len(jets), AT_ONCE)]
         return torch.cat([module.log_prob(part) for part in parts]).double()
 
 
-def exact(toy: ToyShower, trees: Trees, points: int) -> Tensor:
-    """Logarithms of the true densities ``(B,)`` of jets that the toy keeps."""
-    kept = toy.kept(points, TRIED, seeded(f"{toy!r} kept"))[2].double().mean()
-    return log_density(toy.kernels, toy.evolution, trees) - kept.log()
+def share_kept(toy: ToyShower, points: int) -> float:
+    """Share of showers that the toy keeps."""
+    return float(toy.kept(points, TRIED, seeded(f"{toy!r} kept"))[2].double().mean())
 
 
 PAIRS = [

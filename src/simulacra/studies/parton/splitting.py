@@ -22,7 +22,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from simulacra.core import Conditions, UserError
@@ -31,7 +33,7 @@ from simulacra.data.showering.kernels import Kernels
 from simulacra.data.showering.likelihood import kernel
 from simulacra.data.showering.toy import ToyShower
 from simulacra.models.clouds.white_box_shower import WhiteBoxShower
-from simulacra.plotting.curves import Level, curves
+from simulacra.plotting.histogram import counted, histogram_page
 from simulacra.studies.bands import banded
 from simulacra.studies.bench import Bench
 from simulacra.studies.parton.toys import toy_of
@@ -121,6 +123,7 @@ class ShowerSplitting(Study):
         figures = {
             "w1": distance(values, true),
             "w1/floor": distance(again, true),
+            "emissions": float(len(values)),
             "mean": float(values.mean()),
             "mean/error": float(values.std()) / math.sqrt(len(values)),
             "mean/floor": float(true.mean()),
@@ -145,17 +148,7 @@ class ShowerSplitting(Study):
                 {k: v for k, v in item.items() if not k.startswith("bin/")} for item in members
             ]
             whole = {f"{name}/{key}": value for key, value in banded(shown).items()}
-            edge = math.log(toys[name].evolution.cut)
-            lines = {
-                key: {
-                    edge * (1 - (k + 0.5) / BINS): [
-                        Level(sum(i[f"bin/{key}/{k}"] for i in members) / len(members), None)
-                    ]
-                    for k in range(BINS)
-                }
-                for key in ("learnt", "true")
-            }
-            figure = curves(lines, ["share of emissions"], [None], "ln(1 - z)")
+            figure = self.page(math.log(toys[name].evolution.cut), members)
             bench.report(TITLES[name], whole, figure, TEXT)
         means = {name: [item["mean"] for item in members] for name, members in found.items()}
         half = self.members // 2
@@ -164,6 +157,24 @@ class ShowerSplitting(Study):
             "null/distance": separation(means[KNOWN][:half], means[KNOWN][half:], means),
         }
         bench.report("Control and null test", apart, None, BOTH)
+
+    @staticmethod
+    def page(low: float, members: Sequence[Mapping[str, float]]) -> Figure:
+        """The kernel, the first generator, and the band of all."""
+        bins = {
+            key: np.array([[item[f"bin/{key}/{k}"] for k in range(BINS)] for item in members])
+            for key in ("learnt", "true")
+        }
+        number, edges = members[0]["emissions"], np.linspace(low, 0.0, BINS + 1)
+        true, first = number * bins["true"][0], number * bins["learnt"][0]
+        band = bins["learnt"].mean(0), bins["learnt"].std(0, ddof=1)
+        panel = counted(
+            r"$\ln(1 - z)$", "", edges, true, first, False, networks=band,
+            variances=(np.zeros(BINS), first),
+        )  # fmt: skip
+        return histogram_page(
+            [panel], ("kernel", "generator"), networks=len(members), several="generators"
+        )
 
 
 def separation(
