@@ -32,7 +32,7 @@ AT_ONCE = 20_000
 """Jets that are showered together."""
 CLOSE = 1e-6
 """Largest relative difference of angles that are the same."""
-TRIES = 100
+TRIES = 10
 """Rounds of which none has given a jet that is kept, until it is given up."""
 
 
