@@ -81,7 +81,7 @@ def test_momentum_and_direction_are_conserved_and_trees_come_back() -> None:
 
 
 def test_the_density_is_one_of_showers() -> None:
-    """The mean of the ratio of two densities is 1 under the one below, and the entropy is least for the truth."""
+    """The mean of the ratio of two densities is 1 under the one below, and the truth is most likely."""
     toys = [ToyShower(AltarelliParisi(), replace(EVOLUTION, coupling=a)) for a in (0.10, 0.14)]
     for toy, other in (toys, toys[::-1]):
         batch = toy.draw(24, 4000, source())

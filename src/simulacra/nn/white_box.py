@@ -80,7 +80,7 @@ class Splitter(nn.Module):
         self, n: int, cond: Tensor | None, generator: torch.Generator | None = None
     ) -> Emissions:
         """Emissions of ``n`` jets under conditions ``(n, C)``."""
-        like = self.net.layers[0].weight  # type: ignore[union-attr]
+        like = next(self.parameters())
         number = draws.categorical(n, self.numbers[None].expand(n, -1), generator)
         most = self.points - 1 if draws.unrolled() else int(number.max())
         angle, found = like.new_zeros(n), []

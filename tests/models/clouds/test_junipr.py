@@ -37,7 +37,9 @@ def test_the_density_is_that_of_what_is_sampled() -> None:
         inverse = (-module.log_likelihood(latent[one]).double()).exp().sum() / n
         spread = (-module.log_likelihood(latent[one]).double()).exp()
     error = float((spread.square().sum() / n - inverse**2).clamp_min(0).sqrt()) / n**0.5
-    going_on = 1.0  # volume of the unit cube; jets of one splitting end there with their own probability
+    going_on = (
+        1.0  # volume of the unit cube; jets of one splitting end there with their own probability
+    )
     assert abs(float(inverse) - going_on) < 5 * error
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch
+from simulacra.core import Batch, UserError
 from simulacra.core.ranges import Count, Positive
 from simulacra.data.showering.likelihood import log_density
 from simulacra.data.showering.toy import ToyShower
@@ -36,6 +36,7 @@ from simulacra.studies.refinement import ALL, SEPARATION, TWINS
 from simulacra.studies.study import Study
 from simulacra.tasks import folds
 from simulacra.training.generative import GenerativeModule
+from simulacra.training.module import Module
 from simulacra.transforms.clustering import cluster
 
 FIRST, OTHER, AGAIN = "first", "other", "again"
@@ -159,8 +160,16 @@ class ShowerLikelihood(Study):
         return {**figures, "ratio/auc/floor": 0.5, "null/auc/floor": 0.5}
 
     @staticmethod
-    def learnt(module: GenerativeModule, jets: Batch) -> Tensor:
-        """Logarithms of the densities of a model ``(B,)``."""
+    def learnt(module: Module, jets: Batch) -> Tensor:
+        """Logarithms of the densities of a model ``(B,)``.
+
+        Raises:
+            UserError: If it has no likelihood.
+        """
+        if not isinstance(module, GenerativeModule):
+            raise UserError(
+                f"{type(module).__name__} generates no jets, and has no likelihood of them"
+            )
         parts = [jets[i : i + AT_ONCE] for i in range(0, len(jets), AT_ONCE)]
         return torch.cat([module.log_prob(part) for part in parts]).double()
 
