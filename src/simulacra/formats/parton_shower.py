@@ -12,13 +12,11 @@ import h5py
 import torch
 
 from simulacra.core import Batch, Field, Spec, UserError
-from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count
 from simulacra.formats.base import FileInfo
 from simulacra.formats.hdf5 import Array, Hdf5Format, check_not_negative, tensor
 
 
-@constructor
 def parton_shower(name: str, points: Count) -> Spec:
     """Spec of jets of up to so many partons."""
     return Spec(
