@@ -37,7 +37,15 @@ BARE = ("study=anomaly", "data=lhco_search", "study.replicas=1", "logger=none")
 
 def finders(*kept: str) -> list[str]:
     """Overrides that leave all other finders out."""
-    names = ("anode", "r_anode", "cathode", "cathode_fm", "likelihood", "supervised")
+    names = (
+        "anode",
+        "r_anode",
+        "cathode",
+        "cathode_fm",
+        "cwola_hunting",
+        "likelihood",
+        "supervised",
+    )
     return [f"study.finders.{name}=null" for name in names if name not in kept]
 
 

@@ -114,6 +114,14 @@ class GenerativeModule(Module):
         """
         raise UserError(f"{type(self).__name__} has no likelihood: it generates events only")
 
+    def surprise(self, batch: Batch) -> Tensor:
+        """How unusual each event is ``(B,)``, by default ``-log p`` [nat].
+
+        Raises:
+            UserError: If the family has no measure of it.
+        """
+        return -self.log_prob(batch)
+
     def latent_space(self, cond: Conditions | None = None) -> LatentSpace:
         """The space of the noise of one event, in which the generator is a function.
 
