@@ -91,7 +91,8 @@ class CwolaHunting(Study):
         own = {key: value for key, value in found.items() if not key.startswith("scan/")}
         bench.report("Window", own, None, WINDOW)
         scanned = {key: value for key, value in found.items() if key.startswith("scan/")}
-        bench.report("Scan", scanned, self._figure(scanned), SCAN)
+        unit = bench.datamodule.native_spec.by_role("mass").unit
+        bench.report("Scan", scanned, self._figure(scanned, unit), SCAN)
         if self.experiments:
             bench.report("Null test", self._nothing(bench), None, NULL)
 
@@ -156,15 +157,16 @@ class CwolaHunting(Study):
             figures |= {f"{name}/{share}/{key}": found[f"{share}/{key}"] for key in ("p", SIZE)}
         return with_twins(figures)
 
-    def _figure(self, scanned: Mapping[str, float]) -> Figure:
+    def _figure(self, scanned: Mapping[str, float], unit: str) -> Figure:
         """P-values over the middle of the windows, a line for each cut."""
         lines: dict[str, dict[float, list[Level | None]]] = {}
         for share in map("{:g}".format, self.hunt.shares):
-            lines[share] = {
+            lines["no cut" if share == "1" else f"{share} beside are kept"] = {
                 sum(window) / 2: [Level(scanned[f"scan/{name_of(window)}/{share}/p"], None)]
                 for window in self.scan
             }
-        return curves(lines, ["p-value"], [None], "middle of the window", log=True)
+        over = f"middle of the window [{unit}]"
+        return curves(lines, ["p-value"], [None], over, log=True)
 
 
 def joined(bench: Bench, stage: str, problem: Problem) -> Path:
