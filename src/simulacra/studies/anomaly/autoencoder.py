@@ -64,7 +64,7 @@ class JetAutoencoder(Study):
     def run(self, bench: Bench) -> None:
         """See the base class."""
         found = [f for f in bench.datamodule.native_spec.conditions if f.name == self.label]
-        classes = list(found[0].classes) if found else []
+        classes = list(found[0].classes or ()) if found else []
         if self.unusual not in classes or len(classes) < 2:
             raise UserError(
                 f"usual jets and those of class {self.unusual!r} are needed, got the classes "
