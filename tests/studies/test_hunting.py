@@ -62,7 +62,7 @@ def test_a_hunt_finds_much_signal_by_classifiers_that_have_not_seen_what_they_sc
     tmp_path: Path,
 ) -> None:
     asked = [
-        "study=cwola_hunting", "data=lhco_search", "logger=none", "study.replicas=2", "study.signal=600",
+        "study=cwola_hunting", "data=lhco_search", "logger=none", "study.replicas=1", "study.signal=600",
         "study.scan=[[3.3,3.7]]", "study.experiments=2", "study.hunt.shares=[1,0.05]",
         "study.hunt.classifier.members=2", "study.hunt.folds=2", f"paths.run={tmp_path / 'run'}",
     ]  # fmt: skip
@@ -73,12 +73,12 @@ def test_a_hunt_finds_much_signal_by_classifiers_that_have_not_seen_what_they_sc
     assert all(0 < found[f"study/null/0.05/p/{k}"] < 1 for k in range(2))
     assert 0 < found["study/null/0.05/ks"] <= 1
     place = tmp_path / "run" / "replica_0"
-    searched = FORM.read(place / "searched" / "window.h5")
+    searched = FORM.read(place / "searched" / "window.hdf5")
     assert not bool(is_signal(FORM.spec, searched).any())
     seen: list[torch.Tensor] = []
     for number in range(2):
         inside, beside, own = (
-            FORM.read(place / "window_0" / "folds" / f"{name}_{number}.h5")
+            FORM.read(place / "window_0" / "folds" / f"{name}_{number}.hdf5")
             for name in ("inside", "beside", "searched")
         )
         learnt = torch.cat([row_hashes(inside), row_hashes(beside)])
@@ -87,5 +87,5 @@ def test_a_hunt_finds_much_signal_by_classifiers_that_have_not_seen_what_they_sc
         assert bool(near(masses(FORM.spec, beside), (3.3, 3.7), 0.4).all())
         seen.append(row_hashes(own))
     assert torch.equal(torch.cat(seen).sort().values, row_hashes(searched).sort().values)
-    signal = FORM.read(place / "signal" / "judged.h5")
+    signal = FORM.read(place / "signal" / "judged.hdf5")
     assert bool(is_signal(FORM.spec, signal).all())
