@@ -293,8 +293,8 @@ def test_anomalies_are_measured_among_weighted_usual_events() -> None:
         given = ("incident_energy",)
         transform = types.SimpleNamespace(condition=lambda cond: None)
 
-        def log_prob(self, batch: Batch) -> Tensor:
-            return -batch.x[:, 0].double()
+        def surprise(self, batch: Batch) -> Tensor:
+            return batch.x[:, 0].double()
 
     batch, usual = events(20, 0), events(500, 1)
     counts = 1 + (usual.x[:, 0] > 0).long()
