@@ -28,7 +28,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Latent, Spec, UserError
+from simulacra.core import Batch, Latent, Spec
 from simulacra.core.bags import BAG, FRACTION, MARKS, seen, unbagged, without_bag
 from simulacra.core.weights import weighted_mean
 from simulacra.tasks.proportions import Proportions
@@ -155,19 +155,16 @@ class LLP(Remembering):
         Raises:
             UserError: If there are none, or ``batch_size`` is not positive.
         """
-        size = self.spec.sample_batch if batch_size is None else batch_size
-        if size < 1 or not len(batch):
-            raise UserError(
-                f"judging needs events and a batch_size from 1, got {len(batch)} events and "
-                f"batch_size={size}"
-            )
+        self.chunks(
+            batch, batch_size
+        )  # refuses what cannot be judged before the bags are looked at
         fraction = batch.event[FRACTION.name][:, 0].double()
         all_of_it = weighted_mean(fraction, batch.weight).clamp(1e-6, 1 - 1e-6)
         most, least = fraction.max(), fraction.min()
         poor = without_bag(batch[fraction == least])
         self.refuse_learnt(seen(poor, self.single))
-        starts = range(0, len(poor), size)
-        logit = torch.cat([self.logit(poor[start : start + size]) for start in starts]).double()
+        chunks = self.chunks(poor, batch_size)
+        logit = torch.cat([self.logit(chunk) for chunk in chunks]).double()
         shifted = logit - torch.logit(all_of_it).cpu()
         signal, background = torch.sigmoid(shifted), torch.sigmoid(-shifted)
         above, below = (f * signal + (1 - f) * background for f in (most.cpu(), least.cpu()))

@@ -135,13 +135,10 @@ class NeuralResampler(Module):
         """The resampled events of the data set.
 
         Raises:
-            UserError: If ``batch_size`` is not positive.
+            UserError: If there are none, or ``batch_size`` is not positive.
         """
-        size = self.spec.sample_batch if batch_size is None else batch_size
-        if size < 1:
-            raise UserError(f"batch_size must be at least 1, got {size}")
-        starts = range(0, len(batch), size)
-        return Batch.cat([self.applied(batch[start : start + size], generator) for start in starts])
+        chunks = self.chunks(batch, batch_size)
+        return Batch.cat([self.applied(chunk, generator) for chunk in chunks])
 
     def _described(self, latent: Latent) -> tuple[Tensor, Tensor]:
         """Logarithm of the mean weight in units of that of all events, and ``h``, ``(B,)`` each."""

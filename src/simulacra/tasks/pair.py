@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 
-from simulacra.core import Batch, Latent, Spec, UserError
+from simulacra.core import Batch, Latent, Spec
 from simulacra.core.pair import FIRST, LABEL, SECOND, of_sample
 from simulacra.tasks.remembering import Remembering
 
@@ -54,15 +54,8 @@ class PairTask(Remembering):
         Raises:
             UserError: If there are none, or ``batch_size`` is not positive.
         """
-        size = self.spec.sample_batch if batch_size is None else batch_size
-        found = of_sample(batch, SECOND)
-        if size < 1 or not len(found):
-            raise UserError(
-                f"judging needs events of the second sample and a batch_size from 1, got {len(found)} "
-                f"events and batch_size={size}"
-            )
-        starts = range(0, len(found), size)
-        return Batch.cat([self.applied(found[start : start + size], generator) for start in starts])
+        chunks = self.chunks(of_sample(batch, SECOND), batch_size)
+        return Batch.cat([self.applied(chunk, generator) for chunk in chunks])
 
     def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """As of the base class, with the label."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Latent, Spec, UserError
+from simulacra.core import Batch, Latent, Spec
 from simulacra.training.module import Module
 from simulacra.transforms.measured import MEASURED, TRUE, MeasuredColumns, positive
 
@@ -84,11 +84,6 @@ class Regressor(Module):
         """The events as :meth:`applied` makes them.
 
         Raises:
-            UserError: If ``batch_size`` is not positive.
+            UserError: If there are none, or ``batch_size`` is not positive.
         """
-        size = self.spec.sample_batch if batch_size is None else batch_size
-        if size < 1:
-            raise UserError(f"judging needs a batch_size from 1, got {size}")
-        return Batch.cat(
-            [self.applied(batch[start : start + size]) for start in range(0, len(batch), size)]
-        )
+        return Batch.cat([self.applied(chunk) for chunk in self.chunks(batch, batch_size)])

@@ -246,20 +246,16 @@ class GenerativeModule(Module):
         redraws: Redraws | None = None,
     ) -> Iterator[Batch]:
         """As :meth:`sample`, one chunk after the other; ``redraws`` counts."""
-        size = self.spec.sample_batch if batch_size is None else batch_size
-        if size < 1:
-            raise UserError(f"batch_size must be at least 1, got {size}")
         wanted = self.draw_conditions(cond, generator) if isinstance(cond, int) else cond
-        if len(wanted) < 1:
-            raise UserError(f"the number of events must be at least 1, got {len(wanted)}")
+        chunks = self.chunks(wanted, batch_size)
         missing = [name for name in self.given if name not in wanted.values]
         if missing:
             raise UserError(
                 f"{type(self).__name__} is given {list(self.given)}, but the conditions lack {missing}"
             )
         self.record.warn_outside(wanted)
-        for start in range(0, len(wanted), size):
-            yield self._chunk(wanted[start : start + size], generator, redraws or Redraws())
+        for chunk in chunks:
+            yield self._chunk(chunk, generator, redraws or Redraws())
 
     def draw_conditions(
         self,

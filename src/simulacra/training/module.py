@@ -20,12 +20,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from simulacra.core import Batch, IncompatibleError, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, IncompatibleError, Latent, Spec, UserError
 from simulacra.core.constructors import role
 from simulacra.nn import variational
 from simulacra.nn.memory_layout import channels_last
@@ -34,6 +34,8 @@ from simulacra.training.objective import Objective
 from simulacra.training.record import Record
 from simulacra.training.stepping import Stepping
 from simulacra.transforms.base import Batches, Transform
+
+Chunk = TypeVar("Chunk", Batch, Conditions)
 
 
 @role
@@ -136,6 +138,23 @@ class Module(Stepping, ABC):
         raise UserError(
             f"{type(self).__name__} makes events of its own and changes none: sample it"
         )
+
+    def chunks(self, items: Chunk, batch_size: int | None) -> list[Chunk]:
+        """Events or conditions, at most ``batch_size`` at once.
+
+        Args:
+            items: All of them.
+            batch_size: How many at once (None: the spec's ``sample_batch``).
+
+        Raises:
+            UserError: If ``batch_size`` is not positive, or there are none.
+        """
+        size = self.spec.sample_batch if batch_size is None else batch_size
+        if size < 1:
+            raise UserError(f"batch_size must be at least 1, got {size}")
+        if not len(items):
+            raise UserError("the number of events must be at least 1, got 0")
+        return [items[start : start + size] for start in range(0, len(items), size)]
 
     @property
     def has_posterior(self) -> bool:

@@ -26,6 +26,7 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec
 from simulacra.core.ranges import Count
 from simulacra.dynamics.density import MakeDensity
+from simulacra.models.images.single import unlike
 from simulacra.nn.mlp import MLP
 from simulacra.training.generative import GenerativeModule, Objective
 from simulacra.training.optim import Optim
@@ -77,11 +78,7 @@ class ImageAutoencoder(GenerativeModule):
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
         """Single images of real numbers."""
-        if spec.kind != "image" or len(spec.shape) != 3 or spec.shape[0] != 1:
-            return f"it repeats single images, and this is a {spec.kind} of shape {spec.shape}"
-        if any(field.integer for field in spec.features):
-            return "it divides contents, and pixels of this data set hold whole numbers"
-        return None
+        return unlike(spec)
 
     def objectives(self) -> dict[str, Objective]:
         """One for all networks."""

@@ -28,6 +28,7 @@ from torch import Tensor
 from simulacra.core import Batch, Conditions, Field, Latent, Layout, Spec
 from simulacra.dynamics.cascade import Cascade
 from simulacra.dynamics.density import MakeDensity
+from simulacra.models.images.single import unlike
 from simulacra.training.generative import GenerativeModule, Objective
 from simulacra.training.optim import Optim
 from simulacra.transforms.total_shares import TotalShares
@@ -69,11 +70,7 @@ class ScaleInvariantAE(GenerativeModule):
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
         """Single images of real numbers."""
-        if spec.kind != "image" or len(spec.shape) != 3 or spec.shape[0] != 1:
-            return f"it generates single images, and this is a {spec.kind} of shape {spec.shape}"
-        if any(field.integer for field in spec.features):
-            return "it divides contents, and pixels of this data set hold whole numbers"
-        return None
+        return unlike(spec)
 
     def objectives(self) -> dict[str, Objective]:
         """One for both."""
