@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import simulacra.dynamics
 from simulacra.dynamics.affine import Affine
-from simulacra.dynamics.autoregressive import Inverted, MaskedAutoregressive
+from simulacra.dynamics.autoregressive import Inverted, MaskedAutoregressive, Unsteered
 from simulacra.dynamics.conv_flows import ChannelNorm, ConvCoupling, Fold, InvertibleConv, Squeeze
 from simulacra.dynamics.cubic import Cubic
 from simulacra.dynamics.flows import ActNorm, ContextAffine, Coupling, Flow, Permute, Step
@@ -61,6 +61,7 @@ def cases() -> list[tuple[Step, tuple[int, ...], tuple[int, ...]]]:
     found: list[tuple[Step, tuple[int, ...], tuple[int, ...]]] = [
         (Fold((1, 2, 2)), (4,), (1,)),
         (Inverted(MaskedAutoregressive(4, 1, Affine(), [8])), (4,), (1,)),
+        (Unsteered(MaskedAutoregressive(4, 0, Affine(), [8])), (4,), (1,)),
     ]
     for spline in SPLINES:
         found += [(step, (4,), (1,)) for step in flat_steps(4, spline)]
