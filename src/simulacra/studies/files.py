@@ -94,3 +94,16 @@ def seen_as(bench: Bench, changes: Sequence[str]) -> Bench:
     other = Bench(bench.run, replace(bench.settings, changes=tuple(changes)), bench.sections)
     other.stages = bench.stages
     return other
+
+
+def read_as(bench: Bench, name: str) -> Bench:
+    """The same bench, whose stages see the files of the data set as another data set reads them; stages and
+    report are shared.
+
+    Args:
+        bench: The bench.
+        name: Name of the other data set.
+    """
+    other = Bench(bench.run, bench.settings.reading(name), bench.sections)
+    other.stages = bench.stages
+    return other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,9 @@ from simulacra.core.instantiate import TRUSTED, Trust
 from simulacra.evaluation import saved
 from simulacra.evaluation.composing import Composer, differences
 from simulacra.evaluation.schema import Study
+
+FILES = ("root", "files", "split_seed", "validation", "total", "window", "limit")
+"""Settings of a data set that say which events of which files are its parts."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,18 @@ class Settings:
         return cls(
             config, saved.resolve(Composer("study", search)(same), Study), overrides, search, trust
         )
+
+    def reading(self, name: str) -> Settings:
+        """The same with another data set, which reads the same files and cuts them into the same parts.
+
+        Args:
+            name: Its name.
+        """
+        same = [f"data={name}", f"seed={self.seed}", "paths.run=."]
+        base = saved.resolve(Composer("study", self.search)(same), Study)
+        files = {key: self.config["data"][key] for key in FILES}
+        config = {**self.config, "data": {**base["data"], **files}}
+        return replace(self, config=config, base=base, changes=())
 
     @property
     def data(self) -> list[str]:

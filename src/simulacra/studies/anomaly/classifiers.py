@@ -12,11 +12,12 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 from torch import Tensor
 
-from simulacra.core import Batch, UserError
+from simulacra.core import Batch, Spec, UserError
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Count, Positive
 from simulacra.core.rows import Learnt, known, row_hashes
 from simulacra.studies.anomaly.committee import Committee
+from simulacra.studies.anomaly.problem import given_fields
 from simulacra.studies.bench import Bench
 from simulacra.studies.ratio import PARTICLE, sight
 
@@ -60,9 +61,25 @@ class Networks(Classifier):
         self, bench: Bench, place: str, samples: tuple[Path, Path], judged: Path, seed: int
     ) -> Path:
         """See the base class."""
-        sees = sight(bench.datamodule.native_spec, PARTICLE, None)
+        sees = self.sees(bench.datamodule.native_spec)
         learnt = self.committee.between(bench, f"{place}/learnt", samples, sees, seed)
         return bench.apply(f"{place}/scored", learnt, judged)
+
+    def sees(self, spec: Spec) -> list[str]:
+        """Overrides by which networks look at all columns of a table, and at nothing that is given."""
+        return sight(spec, PARTICLE, None)
+
+
+class SetNetworks(Networks):
+    """A committee of networks of sets, which look at the points of clouds and at their numbers.
+
+    Args:
+        committee: It, with a classifier of points (``classifier@model=epic`` or ``deep_sets``).
+    """
+
+    def sees(self, spec: Spec) -> list[str]:
+        """Overrides by which networks look at points and numbers, and at nothing that is given."""
+        return [f"model.given={given_fields(spec)}", "model.sees.points.conditions=false"]
 
 
 class Trees(Classifier):
@@ -86,7 +103,12 @@ class Trees(Classifier):
     def scored(
         self, bench: Bench, place: str, samples: tuple[Path, Path], judged: Path, seed: int
     ) -> Path:
-        """See the base class."""
+        """See the base class.
+
+        Raises:
+            UserError: If the data set is no table.
+        """
+        refuse_points(bench.datamodule.native_spec)
         target = bench.folder(f"{place}/scored") / judged.name
 
         def work(folder: Path) -> dict[str, float]:
@@ -120,6 +142,19 @@ class Trees(Classifier):
             ).fit(rows, label, sample_weight=weight)
             found += trees.decision_function(x.double().numpy())
         return torch.from_numpy(found / self.members)
+
+
+def refuse_points(spec: Spec) -> None:
+    """Refuse events that have no columns.
+
+    Raises:
+        UserError: If they are no rows of a table.
+    """
+    if spec.kind != "table":
+        raise UserError(
+            f"boosted trees learn columns of a table, and {spec.name} has events of kind {spec.kind!r}: take "
+            "set_networks for clouds"
+        )
 
 
 def refuse_learnt(judged: Batch, samples: Sequence[Batch]) -> None:

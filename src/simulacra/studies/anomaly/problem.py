@@ -8,8 +8,9 @@ beside it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -35,6 +36,7 @@ class Problem:
         judged: Events that nothing is learnt from, at all masses, with labels.
         signal: Signal within the window, with labels: for references alone.
         background: Background within the window, with labels.
+        again: Makes the same problem on another bench, below a folder.
     """
 
     place: str
@@ -44,6 +46,7 @@ class Problem:
     judged: Path
     signal: Path
     background: Path
+    again: Callable[[Bench, str], Problem] = field(compare=False)
     _trained: dict[tuple[str, ...], Trained] = field(default_factory=dict, compare=False)
 
     def density(self, bench: Bench, settings: Sequence[str], epochs: int, seed: int) -> Trained:
@@ -67,7 +70,8 @@ class Problem:
 
 def given_fields(spec: Spec) -> str:
     """All conditions and the hidden label, as an override takes them: nothing is to be generated of these."""
-    return f"[{','.join(item.name for item in (*spec.conditions, *spec.event))}]"
+    fields = (*spec.conditions, spec.by_role("class"))
+    return f"[{','.join(item.name for item in fields)}]"
 
 
 def masses(spec: Spec, batch: Batch) -> Tensor:
@@ -115,14 +119,14 @@ def check(bench: Bench) -> Spec:
     """The data set, if it can be searched.
 
     Raises:
-        UserError: If it is no table with a mass and a label.
+        UserError: If it is neither table nor cloud with a mass and a label.
     """
     spec = bench.datamodule.native_spec
     label = spec.by_role("class")
     spec.by_role("mass")
-    if spec.kind != "table" or label not in spec.event or label.name == "label":
+    if spec.kind not in ("table", "cloud") or label not in spec.event or label.name == "label":
         raise UserError(
-            "a search needs a table whose label is an event field that is not called 'label', and "
+            "a search needs a table or clouds whose label is an event field that is not called 'label', and "
             f"{spec.name} is none"
         )
     return spec
@@ -167,7 +171,8 @@ def search(
         }
 
     bench.compute(f"{place}/files", work, "search", list(bounds), number, seed, bench.origin())
-    return _found(bench, place, bounds)
+    again = partial(search, bounds=bounds, number=number, seed=seed)
+    return _found(bench, place, bounds, again)
 
 
 def nothing(bench: Bench, place: str, bounds: tuple[float, float], seed: int) -> Problem:
@@ -192,7 +197,7 @@ def nothing(bench: Bench, place: str, bounds: tuple[float, float], seed: int) ->
         return _written(bench, folder, {**parts, "signal": known, "background": known})
 
     bench.compute(f"{place}/files", work, "nothing", list(bounds), seed, bench.origin())
-    return _found(bench, place, bounds)
+    return _found(bench, place, bounds, partial(nothing, bounds=bounds, seed=seed))
 
 
 def _written(bench: Bench, folder: Path, parts: dict[str, Batch]) -> dict[str, float]:
@@ -202,8 +207,13 @@ def _written(bench: Bench, folder: Path, parts: dict[str, Batch]) -> dict[str, f
     return {f"events/{name}": float(len(batch)) for name, batch in parts.items()}
 
 
-def _found(bench: Bench, place: str, bounds: tuple[float, float]) -> Problem:
+def _found(
+    bench: Bench,
+    place: str,
+    bounds: tuple[float, float],
+    again: Callable[[Bench, str], Problem],
+) -> Problem:
     """The problem of a stage."""
     folder, suffix = bench.folder(f"{place}/files"), suffix_of(bench.datamodule)
     window, sideband, judged, signal, background = (folder / f"{name}{suffix}" for name in FILES)
-    return Problem(place, bounds, window, sideband, judged, signal, background)
+    return Problem(place, bounds, window, sideband, judged, signal, background, again)
