@@ -16,7 +16,7 @@ from simulacra.studies.anomaly.cathode import reflected
 from simulacra.studies.anomaly.classifiers import Trees, refuse_learnt
 from simulacra.studies.anomaly.control import Control
 from simulacra.studies.anomaly.problem import hidden, injected, is_signal, masses, within
-from simulacra.studies.anomaly.search import Anomaly, quotient
+from simulacra.studies.anomaly.search import Anomaly, gained
 from simulacra.tasks import folds
 
 FORM = LhcoSearch()
@@ -124,7 +124,7 @@ def test_a_search_needs_a_window_and_methods() -> None:
     with pytest.raises(UserError, match="two experiments or more"):
         Control(None, 1, 0.1)  # type: ignore[arg-type]
     pair = {"max_sic": 6.0, "max_sic/error": 0.6}, {"max_sic": 8.0, "max_sic/error": 0.0}
-    assert quotient("a", *pair) == {"a": 0.75, "a/error": pytest.approx(0.075)}
+    assert gained("a", *pair) == {"a": 0.75, "a/error": pytest.approx(0.075)}
 
 
 @pytest.mark.smoke

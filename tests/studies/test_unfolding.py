@@ -14,9 +14,9 @@ from simulacra.cli.study import study
 from simulacra.core import UserError
 from simulacra.evaluation.config import compose
 from simulacra.formats.base import Format
+from simulacra.studies.bands import quotient
 from simulacra.studies.ratio import DETECTOR, PARTICLE, Ratio, sight
 from simulacra.studies.spectra import Spectrum, replicas
-from simulacra.studies.unfolding import quotient
 from simulacra.studies.unfolding_cases import check, mask, seen
 from support import composed
 from unfolding_toys import rows, spec

@@ -74,6 +74,19 @@ def around(members: Members, same_events: bool = False) -> dict[str, float]:
     return {key: value if key.endswith(ERROR) else result[key] for key, value in found.items()}
 
 
+def repeated(members: Members) -> dict[str, float]:
+    """Figures of repetitions that look at the same events, with their bands; those of a single one as they
+    are.
+    """
+    return banded(members, same_events=True) if len(members) > 1 else dict(members[0])
+
+
+def quotient(above: tuple[float, float], below: tuple[float, float]) -> tuple[float, float]:
+    """Quotient of two figures and its error, from their errors as if they were independent."""
+    value = above[0] / below[0]
+    return value, abs(value) * math.hypot(above[1] / above[0], below[1] / below[0])
+
+
 def statistical(key: str, members: Members) -> float:
     """Mean squared statistical error of a figure; 0 where it has none."""
     errors = [item.get(key + ERROR, 0.0) ** 2 for item in members]

@@ -33,11 +33,11 @@ from simulacra.studies.bands import around
 from simulacra.studies.bench import Bench
 from simulacra.studies.files import bootstrapped
 from simulacra.studies.latent import LatentClassifier, Refiner, Weighted
+from simulacra.studies.loading import generator_of
 from simulacra.studies.refinement import ALL, JUDGED, TWINS
 from simulacra.studies.study import Study
 from simulacra.tasks import folds
 from simulacra.tasks.reweighter import Reweighter
-from simulacra.training.generative import GenerativeModule
 
 REFINING = ("classifier", "refiner", "points", "events")
 """Settings of the study that the refined events depend on beside the files."""
@@ -167,13 +167,11 @@ class Laser(Study):
     ) -> dict[str, float]:
         """Refined events in a file of the folder, and figures of the latent space."""
         data, source = bench.datamodule, torch.Generator().manual_seed(seed)
-        module, weights = (
-            folds.load(path, allow=bench.settings.trust.allow) for path in (generator, weigher)
-        )
-        if not isinstance(module, GenerativeModule) or not isinstance(weights, Reweighter):
+        module = generator_of(bench, generator)
+        weights = folds.load(weigher, allow=bench.settings.trust.allow)
+        if not isinstance(weights, Reweighter):
             raise UserError(
-                f"{generator} must be a generator and the model of study.training a reweighter, got "
-                f"{type(module).__name__} and {type(weights).__name__}"
+                f"the model of study.training must be a reweighter, got {type(weights).__name__}"
             )
         learn = data.shown(bench.events(truth["learn"])).conditions(module.given)
         judge = data.shown(bench.events(truth["judge"])).conditions(module.given)

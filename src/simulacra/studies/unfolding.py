@@ -9,13 +9,12 @@ the band of the figures, and without replicas the error is that of the events al
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from simulacra.core import UserError
 from simulacra.core.ranges import Count
 from simulacra.plotting.points import Column, points_page
-from simulacra.studies.bands import around
+from simulacra.studies.bands import around, quotient
 from simulacra.studies.bench import Bench
 from simulacra.studies.posteriors import covered
 from simulacra.studies.spectra import distances, page
@@ -210,9 +209,3 @@ def joined(figures: Mapping[str, float], floor: Mapping[str, float]) -> dict[str
     """Figures, distances with their floors as ``…/floor``."""
     distant = [key for key in floor if key.startswith("w1") and not key.endswith("/error")]
     return {**figures, **{f"{key}/floor": floor[key] for key in distant}}
-
-
-def quotient(above: tuple[float, float], below: tuple[float, float]) -> tuple[float, float]:
-    """Quotient of two figures and its error, from their errors as if they were independent."""
-    value = above[0] / below[0]
-    return value, abs(value) * math.hypot(above[1] / above[0], below[1] / below[0])

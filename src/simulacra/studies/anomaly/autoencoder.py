@@ -28,11 +28,10 @@ from simulacra.metrics.classifiers.boosted import boosted
 from simulacra.metrics.engine.score import judged
 from simulacra.metrics.search.significance import significance
 from simulacra.physics.correlation import spearman
-from simulacra.studies.anomaly.search import pooled
+from simulacra.studies.bands import repeated
 from simulacra.studies.bench import Bench, suffix_of
+from simulacra.studies.loading import generator_of
 from simulacra.studies.study import Study
-from simulacra.training import checkpoint
-from simulacra.training.generative import GenerativeModule
 
 SCORE, FLAT, MASS = "autoencoder", "standardised", "mass"
 
@@ -81,7 +80,7 @@ class JetAutoencoder(Study):
                 *self.training,
             )
             members.append(self._judged(bench, f"replica_{k}", trained.checkpoint, number, files))
-        own = pooled(members)
+        own = repeated(members)
         tables = {
             "Scores": ((SCORE, FLAT, MASS), SCORES),
             "Supervised": (("supervised",), SUPERVISED),
@@ -117,8 +116,7 @@ class JetAutoencoder(Study):
         """Figures of one training."""
 
         def work(folder: Path) -> dict[str, float]:
-            module = checkpoint.load(learnt)
-            assert isinstance(module, GenerativeModule)
+            module = generator_of(bench, learnt)
             shown = data.build(module.record.config["data"], trusted=False).shown
             known = Batch.cat([bench.events(path) for path in files])
             jets = bench.events("test")

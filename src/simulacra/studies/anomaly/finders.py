@@ -17,8 +17,7 @@ from simulacra.studies.anomaly.classifiers import FARTHEST, Classifier
 from simulacra.studies.anomaly.committee import Committee
 from simulacra.studies.anomaly.problem import Problem, given_fields
 from simulacra.studies.bench import Bench
-from simulacra.training import checkpoint
-from simulacra.training.generative import GenerativeModule
+from simulacra.studies.loading import generator_of
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,7 @@ class Likelihood(Finder):
         target = bench.folder(f"{place}/scored") / problem.judged.name
 
         def work(folder: Path) -> dict[str, float]:
-            module = checkpoint.load(trained.checkpoint)
-            assert isinstance(module, GenerativeModule)
+            module = generator_of(bench, trained.checkpoint)
             batch = bench.events(problem.judged)
             score = anomaly_score(module, batch).clamp(-FARTHEST, FARTHEST).exp()
             bench.write(target, replace(batch, weight=batch.weight_or_one() * score))

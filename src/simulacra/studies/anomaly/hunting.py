@@ -30,7 +30,8 @@ from simulacra.studies.anomaly.problem import (
     search,
     within,
 )
-from simulacra.studies.anomaly.search import PROBLEM, pooled
+from simulacra.studies.anomaly.search import PROBLEM
+from simulacra.studies.bands import repeated
 from simulacra.studies.bench import Bench
 from simulacra.studies.files import some, together
 from simulacra.studies.study import Study
@@ -84,7 +85,7 @@ class CwolaHunting(Study):
     def run(self, bench: Bench) -> None:
         """See the base class."""
         members = [self._replica(bench, k) for k in range(self.replicas)]
-        found = pooled(members)
+        found = repeated(members)
         counts = bench.figures("replica_0/problem/files")
         figures = {f"problem/{key}": value for key, value in counts.items()}
         bench.report("Problem", figures, None, PROBLEM)

@@ -10,7 +10,6 @@ Replicas inject other signal events and train with other seeds; their spread is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from simulacra.plotting.curves import Level, curves
 from simulacra.studies.anomaly.control import Control
 from simulacra.studies.anomaly.finders import Finder, Found, scores
 from simulacra.studies.anomaly.problem import Problem, is_signal, masses, search, within
-from simulacra.studies.bands import banded
+from simulacra.studies.bands import quotient, repeated
 from simulacra.studies.bench import Bench
 from simulacra.studies.study import Study
 
@@ -74,7 +73,7 @@ class Anomaly(Study):
     def run(self, bench: Bench) -> None:
         """See the base class."""
         members = [self._replica(bench, k) for k in range(self.replicas)]
-        found = {name: pooled([item[name] for item in members]) for name in self.finders}
+        found = {name: repeated([item[name] for item in members]) for name in self.finders}
         counts = bench.figures("replica_0/problem/files")
         figures = {f"problem/{key}": value for key, value in counts.items()}
         bench.report("Problem", figures, None, PROBLEM)
@@ -127,7 +126,7 @@ class Anomaly(Study):
             report |= {f"{name}/{k}": v for k, v in figures.items() if k.startswith(BEST)}
             if self.reference is not None and name != self.reference:
                 known = found[self.reference]
-                report |= quotient(f"{name}/over_{self.reference}", figures, known)
+                report |= gained(f"{name}/over_{self.reference}", figures, known)
         lines = {name: line(figures) for name, figures in found.items()}
         over = "share of the background that is kept"
         bench.report(
@@ -136,11 +135,6 @@ class Anomaly(Study):
             curves(lines, ["significance improvement"], [None], over),
             METHODS,
         )
-
-
-def pooled(members: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Figures of one method over its replicas, which are judged by the same events."""
-    return dict(members[0]) if len(members) == 1 else banded(members, same_events=True)
 
 
 def line(figures: Mapping[str, float]) -> dict[float, list[Level | None]]:
@@ -153,11 +147,10 @@ def line(figures: Mapping[str, float]) -> dict[float, list[Level | None]]:
     }
 
 
-def quotient(name: str, above: Mapping[str, float], below: Mapping[str, float]) -> dict[str, float]:
-    """The quotient of two largest improvements, with its error as if they were independent."""
-    value = above[BEST] / below[BEST]
-    relative = [item[f"{BEST}/error"] / item[BEST] for item in (above, below)]
-    return {name: value, f"{name}/error": value * math.hypot(*relative)}
+def gained(name: str, above: Mapping[str, float], below: Mapping[str, float]) -> dict[str, float]:
+    """The quotient of two largest improvements, with its error."""
+    value, error = quotient(*((item[BEST], item[f"{BEST}/error"]) for item in (above, below)))
+    return {name: value, f"{name}/error": error}
 
 
 PROBLEM = (

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from simulacra.core import UserError
 from simulacra.core.ranges import Positive, Share
 from simulacra.plotting.curves import Level, curves
+from simulacra.studies.bands import repeated
 from simulacra.studies.weak.samples import most
-from simulacra.studies.weak.task import Part, Task, banded_or_single
+from simulacra.studies.weak.task import Part, Task
 
 
 class Differences(Part):
@@ -46,7 +47,7 @@ class Differences(Part):
                     for name, learner in task.weak.items()
                 }
                 members.append(task.judge(f"{own}/judged", scored))
-            found = banded_or_single(members)
+            found = repeated(members)
             for name in task.weak:
                 key = f"{name}/auc"
                 lines[name][apart] = [Level(found[key], found[f"{key}/error"])]
@@ -91,7 +92,7 @@ class WrongFractions(Part):
                 judged = task.judge(f"{place}/{name}/judged", scored, "right")
                 found |= {f"wrong/{name}/{key}": value for key, value in judged.items()}
             members.append(found)
-        task.bench.report("Wrong fractions", banded_or_single(members), text=WRONG)
+        task.bench.report("Wrong fractions", repeated(members), text=WRONG)
 
 
 class MoreBags(Part):
@@ -117,7 +118,7 @@ class MoreBags(Part):
                 for name, learner in task.learners.items()
             }
             members.append(task.judge(f"{place}/judged", scored, task.reference))
-        task.bench.report("Several bags", below("bags", banded_or_single(members)), text=BAGS)
+        task.bench.report("Several bags", below("bags", repeated(members)), text=BAGS)
 
 
 def below(head: str, figures: Mapping[str, float]) -> dict[str, float]:

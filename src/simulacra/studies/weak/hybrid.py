@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from simulacra.core import UserError
 from simulacra.core.ranges import Count
+from simulacra.studies.bands import repeated
 from simulacra.studies.weak.curves import below
 from simulacra.studies.weak.learners import Labelled
 from simulacra.studies.weak.samples import by_kind, mix
-from simulacra.studies.weak.task import Part, Task, banded_or_single
+from simulacra.studies.weak.task import Part, Task
 
 
 class Hybrid(Part):
@@ -71,7 +72,7 @@ class Hybrid(Part):
                     f"{place}/{name}", learner, mixed, replica, more=goes_on
                 )  # fmt: skip
             members.append(own.judge(f"{place}/judged", scored, "simulation"))
-        figures = below("hybrid", banded_or_single(members))
+        figures = below("hybrid", repeated(members))
         bench.report("Start from a simulation", figures, text=TEXT)
 
 

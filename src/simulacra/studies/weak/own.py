@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from simulacra.core import UserError
+from simulacra.studies.bands import repeated
 from simulacra.studies.files import together
 from simulacra.studies.weak.curves import below
 from simulacra.studies.weak.samples import KINDS, Mixed, by_kind
-from simulacra.studies.weak.task import Part, Task, banded_or_single
+from simulacra.studies.weak.task import Part, Task
 
 
 class OwnSamples(Part):
@@ -41,7 +42,7 @@ class OwnSamples(Part):
                 for name, learner in task.learners.items()
             }
             members.append(task.judge(f"{place}/judged", scored, task.reference))
-        figures = below("own", banded_or_single(members))
+        figures = below("own", repeated(members))
         for name, fraction in zip(self.samples, mixed.fractions, strict=True):
             figures[f"own/fraction/{name}"] = fraction
         task.bench.report("Samples as they come", figures, text=TEXT)

@@ -19,12 +19,13 @@ from pathlib import Path
 from simulacra.core import UserError
 from simulacra.core.ranges import Count, Share
 from simulacra.plotting.areas import areas_page
+from simulacra.studies.bands import repeated
 from simulacra.studies.bench import Bench
 from simulacra.studies.study import Study
 from simulacra.studies.weak.histograms import Histograms
 from simulacra.studies.weak.learners import Learner
 from simulacra.studies.weak.samples import Labels, sort
-from simulacra.studies.weak.task import Part, Task, banded_or_single
+from simulacra.studies.weak.task import Part, Task
 
 
 class WeakSupervision(Study):
@@ -97,7 +98,7 @@ class WeakSupervision(Study):
                 if self.histograms is not None and name == self.histograms.sight:
                     scored |= self.histograms.score(task, f"{place}/histograms", mixed)
                 members[name].append(task.judge(f"{place}/judged", scored, task.reference))
-        found = {name: banded_or_single(items) for name, items in members.items()}
+        found = {name: repeated(items) for name, items in members.items()}
         figures = {f"{n}/{key}": v for n, item in found.items() for key, v in item.items()}
         page = areas_page({name: _areas(item) for name, item in found.items()}, task.reference)
         task.bench.report("All learners", figures, page, ALL)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from simulacra.core.constructors import role
 from simulacra.metrics.classifiers.delong import areas
-from simulacra.studies.bands import banded
 from simulacra.studies.bench import Bench
 from simulacra.studies.weak.learners import Learner
 from simulacra.studies.weak.samples import Labels, Mixed, Sorted, mix
@@ -165,8 +164,3 @@ class Part(ABC):
     @abstractmethod
     def run(self, task: Task) -> None:
         """Its stages, and its section of the report."""
-
-
-def banded_or_single(members: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Figures of repetitions on the same test events with their bands, or of a single one with its errors."""
-    return banded(members, same_events=True) if len(members) > 1 else dict(members[0])
