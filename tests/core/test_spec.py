@@ -64,6 +64,32 @@ def test_each_broken_promise_is_one_sentence(change: dict, sentence: str) -> Non
         grid_spec().validate(Batch(**parts))
 
 
+def test_a_field_knows_its_nearest_allowed_values() -> None:
+    given = torch.tensor([[-0.7], [0.4], [1.6], [9.0]])
+    nearest = {
+        Field("class", classes=("q", "g")): [0, 0, 1, 1],
+        Field("count", low=1.0, high=4.0, integer=True): [1.0, 1.0, 2.0, 4.0],
+        Field("mass", low=0.0): [0.0, 0.4, 1.6, 9.0],
+    }
+    for field, wanted in nearest.items():
+        torch.testing.assert_close(field.nearest(given), torch.tensor(wanted)[:, None])
+
+
+@pytest.mark.parametrize("value", [0.3, -1, 2, math.nan])
+def test_what_is_no_class_is_refused(value: float) -> None:
+    spec = Spec(
+        name="toy",
+        kind="table",
+        shape=(1,),
+        unit="",
+        features=(Field("x"),),
+        event=(Field("signal", classes=("no", "yes")),),
+    )
+    spec.validate(Batch(torch.zeros(2, 1), {}, {"signal": torch.tensor([[0], [1]])}))
+    with pytest.raises(UserError, match=r"signal|NaN"):
+        spec.validate(Batch(torch.zeros(2, 1), {}, {"signal": torch.full((2, 1), value)}))
+
+
 def test_points_outside_the_mask_must_be_zero() -> None:
     mask = torch.tensor([[True, False]])
     with pytest.raises(UserError, match="outside the mask"):

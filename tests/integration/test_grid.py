@@ -85,8 +85,9 @@ def assert_trains_samples_and_writes(model: dict, events: EventDataModule, folde
     events.format.write(path, generated)
     read = events.format.read(path)
     assert read.x.shape == generated.x.shape
-    columns = slice(None) if len(events.format.spec.features) <= 4 else slice(3)
-    # behind the momenta of a jet's particles come types and charges, which a file holds as whole numbers
+    features = events.format.spec.features
+    columns = [i for i, feature in enumerate(features) if not feature.integer] or slice(None)
+    # types and charges of particles, or of which jet they are, which a file holds as whole numbers
     torch.testing.assert_close(read.x[..., columns], generated.x[..., columns], rtol=1e-5, atol=0)
     events.format.write(path, read)
     assert torch.equal(events.format.read(path).x, read.x)

@@ -197,8 +197,9 @@ def test_a_single_event_that_is_not_finite_is_found_and_drawn_again(fitted, monk
     cond = given(module, events, 6)
     generate = type(module).generate
     whole = generate(module, cond, generator(1)).x
-    stages = [stage for stage, numbers in whole.items() if numbers.numel()]
+    stages = [stage for stage, x in whole.items() if x.numel() and x.is_floating_point()]
     drawn: list[int] = []
+    spoiled: list[bool] = []
 
     def failing(
         self: GenerativeModule, stage: str, cond: Conditions, source: torch.Generator | None = None
@@ -207,7 +208,9 @@ def test_a_single_event_that_is_not_finite_is_found_and_drawn_again(fitted, monk
         if len(drawn) in (0, 1):  # event 3 at first, then again
             x = dict(latent.x)
             x[stage] = x[stage].clone()
-            x[stage][3 if not drawn else 0].flatten()[0] = torch.nan
+            numbers = x[stage][3 if not drawn else 0].flatten()
+            numbers[:1] = torch.nan
+            spoiled.append(len(numbers) > 0)  # a jet may split nowhere
             latent = replace(latent, x=x)
         drawn.append(len(cond))
         return latent
@@ -218,9 +221,10 @@ def test_a_single_event_that_is_not_finite_is_found_and_drawn_again(fitted, monk
         with pytest.raises(NonFiniteEventsError, match="1 of 6 generated"):
             module.sample(cond, generator=generator(1))
         drawn.clear()
+        spoiled.clear()
         redraws = Redraws(rounds=3)
         made = next(module.stream(cond, generator=generator(1), redraws=redraws))
-        assert drawn == [6, 1, 1]
-        assert redraws.events == 2
+        assert drawn == [6] + [1] * sum(spoiled)
+        assert redraws.events == sum(spoiled) >= 1
         assert len(made) == 6
         events.spec.validate(made)

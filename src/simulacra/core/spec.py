@@ -86,6 +86,17 @@ class Field:
             return len(self.classes)
         return 2 * self.dim if self.periodic else self.dim
 
+    def nearest(self, x: Tensor) -> Tensor:
+        """The allowed values that are nearest to real numbers; whole numbers and classes are rounded.
+
+        NaN stays NaN, but for a class, which cannot be one.
+        """
+        if self.classes is not None:
+            return x.round().clamp(0, len(self.classes) - 1).long()
+        low = -torch.inf if self.low is None else self.low
+        high = torch.inf if self.high is None else self.high
+        return (x.round() if self.integer else x).clamp(low, high)
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -262,7 +273,7 @@ class Spec:
 
         Raises:
             UserError: For a wrong shape, a missing field, NaN or infinity, a negative cell, values
-                outside the mask, weights that are none.
+                outside the mask, a class that is none, weights that are none.
         """
         batch.validate(self.signed)
         if tuple(batch.x.shape[1:]) != self.shape:
@@ -285,6 +296,13 @@ class Spec:
                     raise UserError(
                         f"field {field.name!r} of {self.name} has {field.dim} components, "
                         f"got {group[field.name].shape[1]}"
+                    )
+                if field.classes is not None and not torch.equal(
+                    field.nearest(group[field.name]).to(group[field.name]), group[field.name]
+                ):
+                    raise UserError(
+                        f"field {field.name!r} of {self.name} is the number of a class, from 0 to "
+                        f"{len(field.classes) - 1}, and other values are among its events"
                     )
 
     def to_dict(self) -> dict[str, object]:

@@ -83,8 +83,8 @@ def jetclass(classes: Sequence[str] = CLASSES) -> Spec:
             Field(name, "mm", low=low)
             for name, low in (("d0", None), ("d0err", 0.0), ("dz", None), ("dzerr", 0.0))
         ),
-        Field("charge", low=-1.0, high=1.0),
-        *(Field(name, low=0.0, high=1.0) for name in FLAGS),
+        Field("charge", low=-1.0, high=1.0, integer=True),
+        *(Field(name, low=0.0, high=1.0, integer=True) for name in FLAGS),
     ]
     several = len(classes) > 1
     return Spec(

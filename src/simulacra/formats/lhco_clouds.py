@@ -62,7 +62,7 @@ def lhco_clouds() -> Spec:
             Field("etarel"),
             Field("phirel", "rad"),  # within the jet's radius: it never reaches the seam at pi
             Field("ptrel", low=0.0),
-            Field("heavy", low=0.0, high=1.0),
+            Field("heavy", low=0.0, high=1.0, integer=True),
         ),
         conditions=(Field(MASS, "TeV", low=0.0, role="mass"),),
         event=(*jets, count, Field(SIGNAL, classes=LABELS, role="class")),

@@ -115,14 +115,16 @@ class JuniprNet(nn.Module):
         return found
 
     def drawn(self, step: Step, mother: Tensor, generator: torch.Generator | None) -> Tensor:
-        """Splittings ``(R, 3)`` of clusters ``(R,)``."""
+        """Splittings ``(R, 3)`` of clusters ``(R,)``, NaN where the chances are."""
         known = self.known(step, mother)
         values = known.new_zeros(len(known), 0)
         for column, net in enumerate((self.angle, self.share, self.azimuth)):
             chances = net(torch.cat([known, values], -1)).softmax(-1)
             index = draws.categorical(len(known), chances, generator)
             within = draws.uniform((len(known),), known, generator)
-            value = (index + within) / self.bins[column]
+            value = ((index + within) / self.bins[column]).masked_fill(
+                chances.isnan().any(1), torch.nan
+            )
             values = torch.cat([values, value[:, None]], -1)
         return values
 

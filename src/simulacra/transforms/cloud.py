@@ -226,7 +226,7 @@ class CloudTransform(Transform):
         x = self._placed(latent, columns).masked_fill(unknown, torch.nan)
         event, start = {}, self.start
         for field in self.made:
-            event[field.name] = _bounded(columns[:, start : start + field.dim], field)
+            event[field.name] = field.nearest(columns[:, start : start + field.dim])
             start += field.dim
         if self.counted and latent.mask is not None and self.count is not None:
             event[self.count] = latent.mask.sum(1, keepdim=True).to(x.dtype)
@@ -281,11 +281,3 @@ def even(x: Tensor) -> Tensor:
     return (
         torch.arange(len(x), device=x.device, dtype=torch.float64)[:, None] * 0.6180339887498949 % 1
     ).to(x.dtype)
-
-
-def _bounded(x: Tensor, field: Field) -> Tensor:
-    low, high = (
-        (-torch.inf if field.low is None else field.low),
-        (torch.inf if field.high is None else field.high),
-    )
-    return x.clamp(low, high)

@@ -147,9 +147,12 @@ class Junipr(GenerativeModule):
         for t in range(most - 1):
             there = torch.ones(n, t + 1, dtype=torch.bool, device=like.device)
             step = self.net.steps(states[:, : t + 1], read[:, 0], there, last, scaled)
-            stops = draws.uniform((n,), like, generator) < self.net.ends(step).sigmoid()
-            mother = draws.categorical(n, self.net.mothers(step).exp(), generator)
+            end, chances = self.net.ends(step).sigmoid(), self.net.mothers(step).exp()
+            stops = draws.uniform((n,), like, generator) < end
+            mother = draws.categorical(n, chances, generator)
             within = self.net.drawn(step, mother, generator)
+            unknown = (end + chances.sum(1)).isnan()  # which neither stops nor mother tell
+            within = within.masked_fill(unknown[:, None], torch.nan)
             splitting = torch.cat([within[:, :1] * self.reach(last)[:, None], within[:, 1:]], 1)
             alive = alive & ~stops
             if not draws.unrolled() and not bool(alive.any()):
