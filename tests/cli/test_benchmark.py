@@ -177,8 +177,13 @@ def test_an_untrained_model_is_measured_from_start_to_end(
     assert fifty["geant4_over_this"] == pytest.approx(
         geant4["ms"] / fifty["ms_per_event"]["median"]
     )
+    grown = found["growth"]
+    assert grown["between"] == [10, 50]
+    assert grown["power"] < 1.5
+    assert grown["gib"] == 24
     text = capsys.readouterr().out
     assert "untrained weights" in text
+    assert "from 10 to 50 events the time of a batch grows as n^" in text
     assert text.splitlines()[-1].startswith(f"wrote {path}: ")
     (path.parent / "metrics.json").write_text('{"test/w1_mean": 1.0}')
     assert read_run(path.parent, "a").times["cpu", 50].value == outcome["ms/50"]
@@ -202,6 +207,7 @@ def test_a_gan_generates_with_fewer_parameters_than_it_trains() -> None:
         (["checkpoint=a", "batch_sizes=[]"], "batch_sizes must name one size at least"),
         (["checkpoint=a", "repeats=0"], "repeats must be a whole number from 1, got 0"),
         (["checkpoint=a", "events=-1"], "events must be a whole number from 1 or null, got -1"),
+        (["checkpoint=a", "gib=0"], "gib must be a number above 0, got 0"),
         (["checkpoint=a", "seconds=0"], "seconds must be a number above 0, got 0"),
         (["checkpoint=a", "device=tpu"], "device must be cpu, cuda, cuda:NUMBER or mps, got 'tpu'"),
         (["checkpoint=a", "device=cuda:99"], "got 'cuda:99': torch sees [0-9]+ cards"),

@@ -21,6 +21,7 @@ from simulacra.core.units import factor
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import generator_of, load
 from simulacra.evaluation.facts import count, processor
+from simulacra.evaluation.growth import Growth, growth
 from simulacra.evaluation.memory import memory_of
 from simulacra.evaluation.publish import write_json
 from simulacra.evaluation.schema import Benchmark
@@ -56,13 +57,16 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
         stopwatch = Stopwatch(module, protocol, memory_of(device))
         timings = stopwatch(config["batch_sizes"])
         geant4 = geant4_of(module, stopwatch)
-        found = record(module, config, protocol, timings, geant4)
+        grown = growth(stopwatch.trials, config["gib"])
+        found = record(module, config, protocol, timings, geant4, grown)
     name = "benchmark.json" if device.type == "cpu" else f"benchmark_{device.type}.json"
     path = place(config) / name
     with whole_folder(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, found)
     show(found, timings)
+    if grown is not None:
+        print(grown)
     best = min((item.quantiles[2] for item in timings if item.ms), default=None)
     closing = "no batch was run" if best is None else f"{best:.3g} ms per event at best"
     print(f"wrote {path}: {closing}{against(found['geant4'], best)}")
@@ -131,6 +135,7 @@ def record(
     protocol: Protocol,
     timings: Sequence[Timing],
     geant4: Geant4Time | None,
+    grown: Growth | None,
 ) -> dict[str, Any]:
     """What ``benchmark.json`` holds, plain types only."""
     model = module.record.config.get("model", {})
@@ -157,6 +162,7 @@ def record(
         "protocol": {**asdict(protocol), "warm_up": 1, "conditions": drawn(module)},
         "geant4": None if geant4 is None else asdict(geant4),
         "timings": [entry(item, geant4) for item in timings],
+        "growth": None if grown is None else asdict(grown),
         "identity": identity(),
     }
 

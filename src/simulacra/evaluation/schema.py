@@ -264,6 +264,7 @@ class Benchmark(TypedDict):
     repeats: Count
     events: Count | None
     seconds: Positive
+    gib: Positive
     device: Device
     threads: Count | None
     output: PathName | None
