@@ -54,6 +54,8 @@ _EVENT = {
 }
 EXTENT, RINGS = 1.0, 20
 """Size [rad] and rings of the radial profile; the mean image has twice as many rows and columns."""
+BLOCK = 2**15
+"""Particles that are summed at once, so that they stay in the processor's cache."""
 HUGE = 1e6
 """Largest absolute value of a classifier input: a broken generator's overflow stays finite."""
 
@@ -69,6 +71,13 @@ def four_momentum(eta: Tensor, phi: Tensor, pt: Tensor) -> tuple[Tensor, Tensor]
     Returns:
         Two float64 tensors ``(B,)`` in the unit of ``pt``; a negative squared mass (rounding) counts as 0.
     """
+    step = max(1, BLOCK // max(1, eta.shape[1]))
+    parts = [_summed(*part) for part in zip(*(x.split(step) for x in (eta, phi, pt)), strict=True)]
+    mass, momentum = (torch.cat(found) for found in zip(*parts, strict=True))
+    return mass, momentum
+
+
+def _summed(eta: Tensor, phi: Tensor, pt: Tensor) -> tuple[Tensor, Tensor]:
     eta, phi, pt = eta.double(), phi.double(), pt.double()
     plus, minus = (pt * torch.exp(eta)).sum(1), (pt * torch.exp(-eta)).sum(1)
     squared = (pt * torch.cos(phi)).sum(1).square() + (pt * torch.sin(phi)).sum(1).square()

@@ -18,8 +18,10 @@ from simulacra.metrics.distances.emd import (
     emd,
     emds,
     matching_distance,
+    nearest,
 )
 from simulacra.metrics.distances.emd import _transport as solver
+from simulacra.metrics.distances.emd_bound import lower_bounds
 from simulacra.metrics.engine.score import NotRun, judged
 from simulacra.physics.jets import JetObservables
 
@@ -72,6 +74,32 @@ def test_emd_is_symmetric_and_ignores_padding_and_order() -> None:
     order = torch.randperm(30, generator=torch.Generator().manual_seed(0))
     padded = torch.cat([torch.zeros(4, 5, 3), first[:, order]], 1)
     torch.testing.assert_close(emds(padded, second), distances, rtol=1e-9, atol=1e-12)
+
+
+def test_bounds_lie_below_the_distances_and_near_to_them() -> None:
+    first, second = jets(15, 1), jets(12, 2, 1.5)
+    first[0, :3, 0] = torch.tensor([-40.0, 2.0, 0.9])  # beyond the bins
+    second[0, 1:] = 0  # a single particle
+    second[1] = 0  # none
+    second[2] *= torch.tensor([1.0, 1.0, 3.0])  # one of far more momentum
+    distances = emds(first, second)
+    bounds = torch.from_numpy(lower_bounds(first.double().numpy(), second.double().numpy()))
+    assert bool((bounds <= distances).all())
+    assert float((bounds / distances)[1:].mean()) > 0.8
+
+
+@pytest.mark.parametrize(("scale", "least"), [(1.0, 0.5), (1.6, 0.5), (20.0, 0.0)])
+def test_nearest_jets_are_those_of_the_whole_table(scale: float, least: float) -> None:
+    first, second = jets(25, 1), jets(20, 2, scale)
+    first[3], second[7] = first[0], second[1]  # ties
+    second[4] = first[5]
+    distances, found = emds(first, second), nearest(first, second)
+    for axis in (0, 1):
+        assert torch.equal(found.amin(axis), distances.amin(axis))
+        assert torch.equal(found.argmin(axis), distances.argmin(axis))
+    skipped = found.isinf()
+    assert torch.equal(found[~skipped], distances[~skipped])
+    assert float(skipped.double().mean()) >= least
 
 
 def test_coverage_and_matching_distance_of_a_table() -> None:

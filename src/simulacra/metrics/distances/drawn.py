@@ -36,9 +36,3 @@ def scaled(reference: Tensor, generated: Tensor, normalise: bool) -> tuple[Array
 def draw(rng: np.random.Generator, events: int, size: int, shares: Array | None) -> Counts:
     """How often each event is drawn: sums over draws are sums over events with these weights."""
     return np.bincount(rng.choice(events, size=size, p=shares), minlength=events)
-
-
-def drawn(values: Array, counts: Counts) -> tuple[Array, Array]:
-    """The events that were drawn, each once, and how often."""
-    kept = counts.nonzero()[0]
-    return values[kept], counts[kept].astype(np.float64)

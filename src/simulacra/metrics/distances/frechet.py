@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import starmap
 
 import numpy as np
 import torch
@@ -39,13 +40,12 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from simulacra.core.ranges import Count
+from simulacra.metrics.distances.draw_moments import at_once, draw_moments
 from simulacra.metrics.distances.drawn import (
     EVENTS_PER_FEATURE,
     OVERFLOW,
     Array,
-    Counts,
     draw,
-    drawn,
     scaled,
 )
 from simulacra.metrics.distances.jackknife import block_count, blocks, replicas, variance
@@ -101,20 +101,27 @@ def fpd(
     sizes = (1 / np.linspace(1 / min_samples, 1 / max_samples, POINTS)).astype(np.int64)
     rng = np.random.default_rng(seed)
     samples = list(zip((real, fake), map(probabilities, weights), strict=True))
-    means = []
+    drawn_sizes = np.repeat(sizes, PAIRS)
+    together = min(at_once(len(x), x.shape[1]) for x, _ in samples)
+    values = []
     with np.errstate(over="ignore", invalid="ignore"):
-        for size in sizes:
-            values = []
-            for _ in range(PAIRS):
-                pair = [_moments(x, draw(rng, len(x), int(size), p)) for x, p in samples]
-                values.append(frechet(*pair[0], *pair[1]))
-            means.append(np.mean(values))
+        for start in range(0, len(drawn_sizes), together):
+            part = drawn_sizes[start : start + together].tolist()
+            counts = [[draw(rng, len(x), size, p) for x, p in samples] for size in part]
+            first, second = (
+                draw_moments(x, own)
+                for (x, _), own in zip(samples, zip(*counts, strict=True), strict=True)
+            )
+            values += list(starmap(frechet, zip(*first, *second, strict=True)))
+        means = np.reshape(values, (POINTS, PAIRS)).mean(1)
         if not np.isfinite(means).all():
             return Figure(math.inf, note=OVERFLOW)
-        value, fit = _intercept(1 / sizes, np.array(means))
+        value, fit = _intercept(1 / sizes, means)
         count = block_count(len(real), len(fake))
-        first, second = (BlockMoments(x, p, blocks(len(x), count), count) for x, p in samples)
-        sampling = frechet_error(first, second, count)
+        real_blocks, fake_blocks = (
+            BlockMoments(x, p, blocks(len(x), count), count) for x, p in samples
+        )
+        sampling = frechet_error(real_blocks, fake_blocks, count)
     return Figure(
         value,
         math.hypot(fit, sampling),
@@ -260,16 +267,6 @@ def _intercept(x: Array, y: Array) -> tuple[float, float]:
     found, residual = nnls(columns, y / scale)
     covariance = np.linalg.inv(columns.T @ columns) * residual**2 / (len(x) - 2)
     return float(found[0] * scale), float(np.sqrt(covariance[0, 0]) * scale)
-
-
-def _moments(values: Array, counts: Counts) -> tuple[Array, Array]:
-    """Mean and unbiased covariance of the drawn events."""
-    rows, weight = drawn(values, counts)
-    n = weight.sum()
-    mean = weight @ rows / n
-    rows *= np.sqrt(weight)[:, None]
-    # numpy computes the product of a matrix with its own transpose at half the cost
-    return mean, (rows.T @ rows - n * np.outer(mean, mean)) / (n - 1)
 
 
 def _root(covariance: Array) -> Array:

@@ -10,7 +10,11 @@ Replicas for errors reweight whole events (Poisson bootstrap), which keeps value
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra.metrics.engine.score import TwoSampleMetric
@@ -39,28 +43,91 @@ def wasserstein(
             torch.Size(),
         )
         return torch.full(shape, torch.nan, dtype=torch.float64)
-    order, steps = union(reference, generated)
+    shared = Union.of(reference, generated)
     first = _weights(reference, reference_weight)
     second = _weights(generated, generated_weight)
     replicas = torch.broadcast_shapes(first.shape[:-1], second.shape[:-1])
     first = first.expand(*replicas, len(reference)).reshape(-1, len(reference))
     second = second.expand(*replicas, len(generated)).reshape(-1, len(generated))
-    values = [distance(p, q, order, steps) for p, q in zip(first, second, strict=True)]
+    values = [shared.distance(p, q) for p, q in zip(first, second, strict=True)]
     return torch.stack(values).reshape(replicas)
 
 
-def union(reference: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
-    """Order of the sorted union ``(N + M,)`` and its steps ``(N + M - 1,)``, to be shared by replicas."""
-    ordered, order = torch.cat([reference, generated]).double().sort()
-    return order, ordered.diff()
+@dataclass(frozen=True)
+class Union:
+    """The sorted union of two samples of values, sorted once for many sets of event weights.
+
+    Args:
+        owner: Event of each value in order, those of the second sample counted behind all of the first,
+            int32 ``(n,)``.
+        steps: Distances between neighbouring values ``(n - 1,)``, float64.
+        held: How many values each event of the first and of the second sample holds, float64 ``(N,)`` and
+            ``(M,)``; None: each holds one.
+    """
+
+    owner: Tensor
+    steps: Tensor
+    held: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        reference: Tensor,
+        generated: Tensor,
+        events: tuple[Tensor, Tensor] | None = None,
+        sizes: tuple[int, int] = (0, 0),
+    ) -> Union:
+        """The union of finite values ``(n,)`` and ``(m,)``.
+
+        Args:
+            reference: Values of the first sample.
+            generated: Values of the second.
+            events: Event of each value, int64 ``(n,)`` and ``(m,)``; None: each value is one.
+            sizes: Numbers of events, where ``events`` are given.
+        """
+        values = torch.cat([reference, generated])
+        if events is None:
+            return cls(*_in_order(values, torch.arange(len(values))))
+        owner = torch.cat([events[0], events[1] + sizes[0]])
+        first, second = (
+            torch.bincount(event, minlength=size).double()
+            for event, size in zip(events, sizes, strict=True)
+        )
+        return cls(*_in_order(values, owner), (first, second))
+
+    def distance(self, reference_weight: Tensor, generated_weight: Tensor) -> Tensor:
+        """W1 for one set of weights of the events ``(N,)`` and ``(M,)``."""
+        p, q = reference_weight, generated_weight
+        first, second = (
+            (p.sum(), q.sum()) if self.held is None else (p @ self.held[0], q @ self.held[1])
+        )
+        shares = torch.cat([p / first, q / -second]).index_select(0, self.owner)
+        return shares.cumsum(0)[:-1].abs_() @ self.steps
 
 
-def distance(
-    reference_weight: Tensor, generated_weight: Tensor, order: Tensor, steps: Tensor
-) -> Tensor:
-    """W1 for one set of weights ``(N,)`` and ``(M,)`` on a :func:`union`."""
-    p, q = reference_weight / reference_weight.sum(), generated_weight / generated_weight.sum()
-    return torch.cat([p, -q])[order].cumsum(0)[:-1].abs() @ steps
+def _in_order(values: Tensor, owner: Tensor) -> tuple[Tensor, Tensor]:
+    """Owners ``(n,)``, int32, of finite values ``(n,)`` in the order of these, and the steps between them.
+
+    Sorting moves numbers of 64 bits faster than it follows positions: of 32-bit values each stands for value
+    and owner, with the bits of negative values turned so that whole numbers have the order of the values.
+    """
+    found, owners = values.detach().cpu().numpy(), owner.numpy()
+    if found.dtype != np.float32:
+        order = np.argsort(found)
+        ordered, owners = found[order].astype(np.float64), owners[order]
+    else:
+        keys = _turned(found.view(np.int32)).astype(np.int64)
+        keys <<= 32
+        keys |= owners
+        keys.sort()
+        ordered = _turned((keys >> 32).astype(np.int32)).view(np.float32).astype(np.float64)
+        owners = keys & 0xFFFFFFFF
+    return torch.from_numpy(owners.astype(np.int32)), torch.from_numpy(np.diff(ordered))
+
+
+def _turned(bits: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Floating point as whole numbers of the same order, and back."""
+    return bits ^ ((bits >> 31) & np.int32(0x7FFFFFFF))
 
 
 def _weights(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -165,12 +165,12 @@ def _separations(reference: Counts, generated: Counts, *weights: Tensor) -> Tens
 def _distances(reference: Column, generated: Column, *weights: Tensor) -> Tensor:
     if not generated.n:
         return torch.full((1,), torch.nan, dtype=torch.float64)
-    columns = [thin(column) for column in (reference, generated)]
-    order, steps = w1.union(*(values for values, _ in columns))
-    wanted = max(5, BIG_COLUMN // len(order))
+    (first, p_event), (second, q_event) = map(thin, (reference, generated))
+    sizes = len(reference.counts), len(generated.counts)
+    shared = w1.Union.of(first, second, (p_event, q_event), sizes)
+    wanted = max(5, BIG_COLUMN // len(shared.owner))
     rows = zip(*(weight[:wanted] for weight in weights), strict=True)
-    (_, first), (_, second) = columns
-    return torch.stack([w1.distance(p[first], q[second], order, steps) for p, q in rows])
+    return torch.stack([shared.distance(p, q) for p, q in rows])
 
 
 def thin(column: Column) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from simulacra.metrics.distances.wasserstein import distance, union
+from simulacra.metrics.distances.wasserstein import Union
 from simulacra.metrics.engine.binning import Binning
 from simulacra.metrics.engine.columns import poisson_weights, spread, table
 from simulacra.metrics.engine.response import MIN_EVENTS, deviations
@@ -122,9 +122,8 @@ def mean_distance(
         columns = [_thinned(sample, name) for sample in (reference, generated)]
         if all(len(values) for values, _ in columns):
             (p, p_event), (q, q_event) = columns
-            order, steps = union(p, q)
-            rows = zip(weights[0], weights[1], strict=True)
-            found = [distance(a[p_event], b[q_event], order, steps) for a, b in rows]
+            shared = Union.of(p, q, (p_event, q_event), (reference.events, generated.events))
+            found = [shared.distance(a, b) for a, b in zip(*weights, strict=True)]
             draws.append(torch.stack(found) / scale)
     if not draws:
         return Figure(math.nan)

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from simulacra.core.ranges import Count
-from simulacra.metrics.distances.wasserstein import distance, union
+from simulacra.metrics.distances.wasserstein import Union
 from simulacra.metrics.engine.score import (
     Events,
     Figure,
@@ -286,14 +286,15 @@ def _particles_apart(reference: Tensor, generated: Tensor, rows: Rows) -> Tensor
     owners = [mask.nonzero()[:, 0] for mask in masks]
     if any(len(owner) == 0 for owner in owners):
         raise NotRun("W1P needs particles: one of the samples has only empty jets")
-    first, second = (
-        jets[mask].double() for jets, mask in zip((reference, generated), masks, strict=True)
+    sizes = len(reference), len(generated)
+    first, second = (jets[mask] for jets, mask in zip((reference, generated), masks, strict=True))
+    return _apart(
+        [
+            Union.of(first[:, i], second[:, i], (owners[0], owners[1]), sizes)
+            for i in range(len(FEATURES))
+        ],
+        rows,
     )
-    shared = [union(first[:, i], second[:, i]) for i in range(len(FEATURES))]
-    found = [
-        [float(distance(a[owners[0]], b[owners[1]], *pair)) for pair in shared] for a, b in rows
-    ]
-    return torch.tensor(found, dtype=torch.float64)
 
 
 def _of_rows(pair: Sequence[Tensor], draws: Draws) -> Tensor:
@@ -304,8 +305,12 @@ def _of_rows(pair: Sequence[Tensor], draws: Draws) -> Tensor:
 def _of_jets(pair: Sequence[Tensor], rows: Rows) -> Tensor:
     """Distances ``(R, K)`` of columns that hold one value per jet, ``(n, K)`` and ``(m, K)``."""
     first, second = pair
-    shared = [union(first[:, i], second[:, i]) for i in range(first.shape[1])]
-    found = [[float(distance(a, b, *pair)) for pair in shared] for a, b in rows]
+    return _apart([Union.of(first[:, i], second[:, i]) for i in range(first.shape[1])], rows)
+
+
+def _apart(unions: Sequence[Union], rows: Rows) -> Tensor:
+    """Distances ``(R, K)`` of sorted columns."""
+    found = [[float(union.distance(a, b)) for union in unions] for a, b in rows]
     return torch.tensor(found, dtype=torch.float64)
 
 
