@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
 from simulacra.callbacks.ema import EMA
 from simulacra.core import Batch, Conditions, Latent, Spec, UserError
+from simulacra.nn.derived import Derived
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.objective import Objective
 from simulacra.training.optim import Optim
@@ -46,6 +47,8 @@ class Toy(GenerativeModule):
         self.transform = Identity()
         self.weight, self.critic = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.ones(2))
         self.history: list[Tensor] = []
+        self.kept: list[tuple[Tensor, Tensor]] = []
+        self.negative = Derived(torch.neg)
 
     @classmethod
     def accepts(cls, spec: Spec) -> str | None:
@@ -70,8 +73,20 @@ class Toy(GenerativeModule):
     def on_train_batch_end(self, *args: object) -> None:
         self.history.append(self.weight.detach().clone())
 
+    @torch.no_grad()
+    def keep(self) -> None:
+        """What follows from the weights, by the layer that keeps it and by itself."""
+        self.kept.append((self.negative(self.weight).clone(), -self.weight))
+
+    def on_validation_start(self) -> None:
+        self.keep()  # before the average takes the place of the weights
+
+    def on_validation_end(self) -> None:
+        self.keep()  # before or after they are put back
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self.validated = self.weight.detach().clone()
+        self.keep()
 
 
 @pytest.fixture
@@ -109,6 +124,16 @@ def test_the_average_follows_its_formula(fitted: Callable[[EMA], tuple[pl.Traine
         module.weight.detach(), expected
     )  # after training the module holds it
     torch.testing.assert_close(module.validated, expected)  # and so it did in validation
+
+
+def test_what_follows_from_the_weights_follows_the_average_when_it_takes_their_place(
+    fitted: Callable[[EMA], tuple[pl.Trainer, Toy]],
+) -> None:
+    _, module = fitted(EMA(DECAY, WARMUP))
+    module.keep()
+    assert not torch.equal(module.kept[0][1], module.kept[1][1])  # live, then the average
+    for found, expected in module.kept:
+        assert torch.equal(found, expected)
 
 
 def test_other_parameters_and_all_buffers_equal_the_live_ones(

@@ -18,6 +18,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from simulacra.core import UserError
 from simulacra.core.ranges import Dropout, Interval
+from simulacra.nn import derived
 from simulacra.training.module import Module
 
 
@@ -123,6 +124,16 @@ class EMA(WeightAveraging):
         if self._average_model is not None:
             self._settle()
             super().on_save_checkpoint(trainer, pl_module, checkpoint)
+
+    def _swap_models(self, pl_module: pl.LightningModule) -> None:
+        """Lightning writes through ``parameter.data``."""
+        super()._swap_models(pl_module)
+        derived.changed()
+
+    def _copy_average_to_current(self, pl_module: pl.LightningModule) -> None:
+        """As :meth:`_swap_models`."""
+        super()._copy_average_to_current(pl_module)
+        derived.changed()
 
     def _settle(self) -> None:
         """Settle the average, once for each of its values."""

@@ -20,7 +20,9 @@ from simulacra.core.constructors import constructor
 from simulacra.core.ranges import Count, Dropout, Whole
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
+from simulacra.nn.derived import Derived, keeps
 from simulacra.nn.mlp import MLP
+from simulacra.nn.slabs import in_rows, slabs
 from simulacra.nn.variational import Bayesian
 
 Steered = tuple[Tensor, Tensor]
@@ -182,6 +184,7 @@ class Coupling(Step):
         # numbers first, so that each is one contiguous slab (B, D / 2)
         self.weight = nn.Parameter(torch.zeros(spline.numbers, hidden[-1], self.moved))
         self.bias = nn.Parameter(torch.zeros(spline.numbers, 1, self.moved))
+        self.rows = Derived(_same, lay=in_rows)
         self.spread = (
             None if bayesian is None else bayesian.spread(self.weight.shape, self.bias.shape)
         )
@@ -201,8 +204,13 @@ class Coupling(Step):
     def _free(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """Free numbers ``(numbers, B, D / 2)``."""
         hidden = self.last(self.trunk(kept, context))
-        free = torch.baddbmm(self.bias, hidden.expand(self.spline.numbers, -1, -1), self.weight)
+        weight = self.weight if keeps() and len(hidden) > 1 else self.rows(self.weight)
+        free = slabs(hidden, weight, self.bias)
         return free if self.spread is None else free + self.spread(hidden, torch.matmul)
+
+
+def _same(weight: Tensor) -> Tensor:
+    return weight
 
 
 class Flow(Density):

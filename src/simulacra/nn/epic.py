@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from simulacra.core.ranges import Count, Positive
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.parted import Parted
-from simulacra.nn.sets import WeightNormLinear, pool
+from simulacra.nn.sets import WeightNormLinear, pooled, pooling
 
 SLOPE = 0.01
 
@@ -43,27 +43,23 @@ class EPiCLayer(nn.Module):
         latent: Width of the global vector, ``G``.
         global_context: Width of the context of the global layers.
         local_context: Width of the context of the layers of the points.
-        sum_scale: ``s``, factor of the sum pool.
     """
 
-    def __init__(
-        self, hidden: int, latent: int, global_context: int, local_context: int, sum_scale: float
-    ) -> None:
+    def __init__(self, hidden: int, latent: int, global_context: int, local_context: int) -> None:
         super().__init__()
-        self.sum_scale = sum_scale
         self.global1 = WeightNormLinear(2 * hidden, latent + global_context, hidden)
         self.global2 = WeightNormLinear(hidden, global_context, latent)
         self.local1 = WeightNormLinear(hidden, latent + local_context, hidden)
         self.local2 = WeightNormLinear(hidden, local_context, hidden)
 
     def forward(
-        self, x: Tensor, g: Tensor, weight: Tensor, wide: Tensor, near: Tensor
+        self, x: Tensor, g: Tensor, pools: Tensor, wide: Tensor, near: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Points ``(B, N, H)`` and vector ``(B, G)``, given weights ``(B, 1, N)`` and contexts."""
-        pooled = pool(x, weight, self.sum_scale)
-        g = _activate(
-            self.global2(_activate(self.global1(pooled, torch.cat([g, wide], -1))), wide), g
-        )
+        """Points ``(B, N, H)`` and vector ``(B, G)``, given pools ``(B, 2, N)``
+        (:func:`~simulacra.nn.sets.pooling`) and contexts.
+        """
+        seen = _activate(self.global1(pooled(x, pools), torch.cat([g, wide], -1)))
+        g = _activate(self.global2(seen, wide), g)
         inner = _activate(self.local1(x, torch.cat([g, near], -1)))
         return _activate(self.local2(inner, near), x), g
 
@@ -110,9 +106,7 @@ class EPiC(Parted, nn.Module):
         self.local2 = WeightNormLinear(hidden, near, hidden)
         self.global1 = WeightNormLinear(2 * hidden, wide, hidden)
         self.global2 = WeightNormLinear(hidden, wide, latent)
-        self.layers = nn.ModuleList(
-            EPiCLayer(hidden, latent, wide, near, sum_scale) for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(EPiCLayer(hidden, latent, wide, near) for _ in range(layers))
         self.output = WeightNormLinear(hidden, near, features)
 
     def forward(self, x: Tensor, t: Tensor, mask: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -128,10 +122,11 @@ class EPiC(Parted, nn.Module):
         wide = time if cond is None else torch.cat([time, cond], -1)
         near = wide if self.local_cond else time
         weight = mask.to(x.dtype)[:, None]  # (B, 1, N)
+        pools = pooling(weight, self.sum_scale)
         h = _activate(self.local1(x, near))
         h = _activate(self.local2(h, near), h)
-        g = _activate(self.global1(pool(h, weight, self.sum_scale), wide))
+        g = _activate(self.global1(pooled(h, pools), wide))
         g = _activate(self.global2(g, wide))
         for layer in self.layers:
-            h, g = layer(h, g, weight, wide, near)
+            h, g = layer(h, g, pools, wide, near)
         return self.output(h, near) * weight[:, 0, :, None]

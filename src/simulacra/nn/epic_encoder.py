@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from simulacra.core.ranges import Count, Positive
 from simulacra.nn.epic import SLOPE, EPiCLayer
-from simulacra.nn.sets import WeightNormLinear, pool
+from simulacra.nn.sets import WeightNormLinear, pooled, pooling
 
 
 class EPiCEncoder(nn.Module):
@@ -47,9 +47,7 @@ class EPiCEncoder(nn.Module):
         self.local2 = WeightNormLinear(hidden, cond, hidden)
         self.global1 = WeightNormLinear(2 * hidden, cond, hidden)
         self.global2 = WeightNormLinear(hidden, cond, latent)
-        self.layers = nn.ModuleList(
-            EPiCLayer(hidden, latent, cond, cond, sum_scale) for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(EPiCLayer(hidden, latent, cond, cond) for _ in range(layers))
         self.join1 = WeightNormLinear(2 * hidden + latent, cond, hidden)
         self.join2 = WeightNormLinear(hidden, cond, hidden)
         self.output = nn.Linear(hidden, 2 * latent)
@@ -57,14 +55,14 @@ class EPiCEncoder(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Mean and log-variance, each ``(B, Z)``, of points ``(B, N, F)`` with mask ``(B, N)``."""
         given = x.new_zeros(len(x), 0) if cond is None else cond
-        weight = mask.to(x.dtype)[:, None]  # (B, 1, N)
+        pools = pooling(mask.to(x.dtype)[:, None], self.sum_scale)  # (B, 2, N)
         h = F.leaky_relu(self.local1(x, given), SLOPE)
         h = F.leaky_relu(self.local2(h, given) + h, SLOPE)
-        g = F.leaky_relu(self.global1(pool(h, weight, self.sum_scale), given), SLOPE)
+        g = F.leaky_relu(self.global1(pooled(h, pools), given), SLOPE)
         g = F.leaky_relu(self.global2(g, given), SLOPE)
         for layer in self.layers:
-            h, g = layer(h, g, weight, given, given)
-        joined = torch.cat([pool(h, weight, self.sum_scale), g], 1)
+            h, g = layer(h, g, pools, given, given)
+        joined = torch.cat([pooled(h, pools), g], 1)
         joined = F.leaky_relu(self.join1(joined, given), SLOPE)
         joined = F.leaky_relu(self.join2(joined, given) + joined, SLOPE)
         mean, log_variance = self.output(joined).chunk(2, 1)

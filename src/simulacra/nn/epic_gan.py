@@ -29,7 +29,7 @@ from simulacra.nn.cloud_gan import (
     weights,
 )
 from simulacra.nn.epic import SLOPE, EPiCLayer
-from simulacra.nn.sets import WeightNormLinear, pool
+from simulacra.nn.sets import WeightNormLinear, pooled, pooling
 
 
 class EPiCGenerator(CloudGenerator):
@@ -57,12 +57,12 @@ class EPiCGenerator(CloudGenerator):
         sum_scale: Positive,
     ) -> None:
         super().__init__()
-        self.widths = noise, latent
+        self.widths, self.sum_scale = (noise, latent), sum_scale
         self.local = WeightNormLinear(noise, context, hidden)
         self.global1 = WeightNormLinear(latent, context, hidden)
         self.global2 = WeightNormLinear(hidden, context, latent)
         self.layers = nn.ModuleList(
-            EPiCLayer(hidden, latent, context, context, sum_scale) for _ in range(layers)
+            EPiCLayer(hidden, latent, context, context) for _ in range(layers)
         )
         self.output = WeightNormLinear(hidden, context, features)
 
@@ -75,11 +75,12 @@ class EPiCGenerator(CloudGenerator):
         """Points ``(B, N, F)``, exactly 0 where padded."""
         points, event = noise
         weight, c = weights(mask, points), filled(context, points)
+        pools = pooling(weight, self.sum_scale)
         x = first = F.leaky_relu(self.local(points, c), SLOPE)
         g = F.leaky_relu(self.global1(event, c), SLOPE)
         g = start = F.leaky_relu(self.global2(g, c), SLOPE)
         for layer in self.layers:
-            x, g = layer(x, g, weight, c, c)
+            x, g = layer(x, g, pools, c, c)
             x, g = x + first, g + start
         return self.output(x, c) * weight[:, 0, :, None]
 
@@ -113,7 +114,7 @@ class EPiCCritic(CloudCritic):
         self.global1 = WeightNormLinear(2 * hidden, context, hidden)
         self.global2 = WeightNormLinear(hidden, context, latent)
         self.layers = nn.ModuleList(
-            EPiCLayer(hidden, latent, context, context, sum_scale) for _ in range(layers)
+            EPiCLayer(hidden, latent, context, context) for _ in range(layers)
         )
         self.score1 = WeightNormLinear(2 * hidden + latent, context, hidden)
         self.score2 = WeightNormLinear(hidden, context, hidden)
@@ -122,13 +123,14 @@ class EPiCCritic(CloudCritic):
     def forward(self, x: Tensor, mask: Tensor, context: Tensor | None) -> Tensor:
         """Scores ``(B, 1)``."""
         weight, c = weights(mask, x), filled(context, x)
+        pools = pooling(weight, self.sum_scale)
         h = F.leaky_relu(self.local1(x, c), SLOPE)
         h = F.leaky_relu(self.local2(h, c) + h, SLOPE)
-        g = F.leaky_relu(self.global1(pool(h, weight, self.sum_scale), c), SLOPE)
+        g = F.leaky_relu(self.global1(pooled(h, pools), c), SLOPE)
         g = F.leaky_relu(self.global2(g, c), SLOPE)
         for layer in self.layers:
-            h, g = layer(h, g, weight, c, c)
-        s = torch.cat([pool(h, weight, self.sum_scale), g], -1)
+            h, g = layer(h, g, pools, c, c)
+        s = torch.cat([pooled(h, pools), g], -1)
         s = F.leaky_relu(self.score1(s, c), SLOPE)
         s = F.leaky_relu(self.score2(s, c) + s, SLOPE)
         score: Tensor = self.score3(s, c)

@@ -23,6 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.nn.derived import Derived
+from simulacra.nn.slabs import in_rows, slabs
+
 SEEN = 1e4  # larger inputs look like this one, so that no finite input overflows
 
 
@@ -49,12 +52,13 @@ class MaskedLinear(nn.Linear):
     def __init__(self, mask: Tensor) -> None:
         super().__init__(mask.shape[1], mask.shape[0])
         self.register_buffer("mask", mask, persistent=False)
+        self.seen = Derived(torch.mul)
         with torch.no_grad():  # as if the unseen inputs were not there
             self.weight.mul_((mask.shape[1] / mask.sum(1, keepdim=True).clamp(min=1)).sqrt())
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, inputs)`` to ``(B, outputs)``."""
-        return F.linear(x, self.weight * self.mask, self.bias)
+        return F.linear(x, self.seen(self.weight, constants=(self.mask,)), self.bias)
 
 
 class MaskedNet(nn.Module):
@@ -98,6 +102,7 @@ class MaskedNet(nn.Module):
         self.weight = nn.Parameter(torch.zeros(numbers, features, hidden[-1]))
         self.bias = nn.Parameter(torch.zeros(numbers, 1, features))
         self.register_buffer("mask", (inputs[:, None] >= rows[-1]).float(), persistent=False)
+        self.seen = Derived(_masked, lay=in_rows)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``x`` ``(B, D)`` and ``context`` ``(B, C)`` to ``(numbers, B, D)``."""
@@ -105,8 +110,7 @@ class MaskedNet(nn.Module):
         for layer in self.linears():
             hidden = layer(hidden) if shift is None else layer(hidden) + shift
             hidden, shift = self.dropout(self.activation(hidden)), None
-        weight = (self.weight * self.mask).transpose(1, 2)
-        return torch.baddbmm(self.bias, hidden.expand(weight.shape[0], -1, -1), weight)
+        return slabs(hidden, self.seen(self.weight, constants=(self.mask,)), self.bias)
 
     def shift(self, context: Tensor | None) -> Tensor | None:
         """What a context ``(B, C)`` adds to the units of the first layer, ``(B, H)``; None without one."""
@@ -119,3 +123,8 @@ class MaskedNet(nn.Module):
     def linears(self) -> list[MaskedLinear]:
         """The hidden layers, in order."""
         return [layer for layer in self.layers if isinstance(layer, MaskedLinear)]
+
+
+def _masked(weight: Tensor, mask: Tensor) -> Tensor:
+    """Weights ``(numbers, D, H)``, of which masked ones count as zero, as ``(numbers, H, D)``."""
+    return (weight * mask).transpose(1, 2)

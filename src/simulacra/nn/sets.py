@@ -9,10 +9,13 @@ computed once per event.
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from simulacra.nn.derived import Derived
 
 
 class WeightNormLinear(nn.Module):
@@ -38,11 +41,17 @@ class WeightNormLinear(nn.Module):
         nn.init.uniform_(self.direction, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
         self.length = nn.Parameter(self.direction.detach().norm(dim=1, keepdim=True))
+        self.weight: Derived[tuple[Tensor, Tensor]] = Derived(partial(_normed, inputs))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """``(B, [N,] I)`` and ``(B, C)`` to ``(B, [N,] O)``."""
-        weight = self.direction * (self.length / self.direction.norm(dim=1, keepdim=True))
-        return split_linear(x, context, weight, self.bias)
+        return split_linear(x, context, *self.weight(self.direction, self.length), self.bias)
+
+
+def _normed(inputs: int, direction: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Weights ``(O, I)`` and ``(O, C)`` of which the rows together have the given lengths ``(O, 1)``."""
+    weight = direction * (length / direction.norm(dim=1, keepdim=True))
+    return weight[:, :inputs], weight[:, inputs:]
 
 
 class SplitLinear(nn.Module):
@@ -60,18 +69,16 @@ class SplitLinear(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """``(B, [N,] I)`` and ``(B, C)`` to ``(B, [N,] O)``."""
-        return split_linear(x, context, self.linear.weight, self.linear.bias)
+        weight, inputs = self.linear.weight, x.shape[-1]
+        return split_linear(x, context, weight[:, :inputs], weight[:, inputs:], self.linear.bias)
 
 
-def split_linear(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``(B, [N,] I)`` and ``(B, C)`` with weights ``(O, I + C)`` to ``(B, [N,] O)``."""
-    inputs = x.shape[-1]
-    shift = F.linear(context, weight[:, inputs:], bias)  # (B, O)
+def split_linear(x: Tensor, context: Tensor, weight: Tensor, steer: Tensor, bias: Tensor) -> Tensor:
+    """``(B, [N,] I)`` and ``(B, C)`` with weights ``(O, I)`` and ``(O, C)`` to ``(B, [N,] O)``."""
+    shift = F.linear(context, steer, bias)  # (B, O)
     if x.ndim == 2:
-        return torch.addmm(shift, x, weight[:, :inputs].T)
-    return F.linear(x, weight[:, :inputs]).add_(
-        shift[:, None]
-    )  # in place on the fresh product: memory-bound
+        return torch.addmm(shift, x, weight.T)
+    return F.linear(x, weight).add_(shift[:, None])  # in place on the fresh product: memory-bound
 
 
 def pool(x: Tensor, weight: Tensor, scale: float) -> Tensor:
@@ -80,9 +87,20 @@ def pool(x: Tensor, weight: Tensor, scale: float) -> Tensor:
 
     An event with no real point has mean 0.
     """
-    total = torch.bmm(weight, x)[:, 0]  # (B, H)
-    count = weight.sum(-1).clamp_min(1)  # (B, 1)
-    return torch.cat([total / count, scale * total], dim=-1)
+    return pooled(x, pooling(weight, scale))
+
+
+def pooling(weight: Tensor, scale: float) -> Tensor:
+    """How much each point counts in mean and scaled sum: ``(B, 1, N)`` to ``(B, 2, N)``, for all pools of
+    points with one mask.
+    """
+    mean = weight / weight.sum(-1, keepdim=True).clamp_min(1)
+    return torch.cat([mean, scale * weight], dim=1)
+
+
+def pooled(x: Tensor, pooling: Tensor) -> Tensor:
+    """Mean and scaled sum ``(B, 2 H)`` of ``(B, N, H)``, see :func:`pooling`."""
+    return torch.bmm(pooling, x).flatten(1)
 
 
 def trim(x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

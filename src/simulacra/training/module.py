@@ -209,6 +209,9 @@ class Module(Stepping, ABC):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode for the duration of a block."""
+        if not any(part.training for part in self.modules()):  # quicker than to set all modes twice
+            yield
+            return
         before = self.training
         self.eval()
         try:
