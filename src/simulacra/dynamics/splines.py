@@ -32,6 +32,7 @@ from torch.autograd.function import once_differentiable
 from simulacra.core import draws
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Count, Positive
+from simulacra.nn.derived import keeps
 
 FEW = 4096
 """Elements up to which few operations are faster than operations slab by slab."""
@@ -251,8 +252,8 @@ class RationalQuadratic(Spline):
         value, free = value.to(dtype), free.to(dtype)
         inside = (value.detach().abs() < self.bound).to(dtype)
         unit = (value / (2 * self.bound) + 0.5).clamp(0, 1)
-        few = not torch.is_grad_enabled() and unit.numel() <= FEW
-        choose = _gathered if few or draws.unrolled() else _Bin.apply
+        few = draws.unrolled() or (keeps() and unit.numel() <= FEW)
+        choose = _gathered if few else _Bin.apply
         *box, left, right = choose(unit, free, self.bins, self.min_bin, axis)
         d0, d1 = (torch.exp(self.limit * torch.tanh(raw / self.limit)) for raw in (left, right))
         return value, unit, inside, *box, d0, d1

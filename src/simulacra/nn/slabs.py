@@ -14,7 +14,7 @@ from torch import Tensor
 def slabs(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """``(B, H)`` with weights ``(N, H, D)`` and biases ``(N, 1, D)`` to ``(N, B, D)``."""
     rows = weight.permute(1, 0, 2)  # (H, N, D)
-    if len(hidden) == 1 and rows.is_contiguous():
+    if rows.is_contiguous() and len(hidden) == 1:  # in this order: a graph is of any batch
         flat = torch.addmm(bias.view(1, -1), hidden, rows.flatten(1))
         return flat.view(bias.shape)
     return torch.baddbmm(bias, hidden.expand(len(weight), -1, -1), weight)
