@@ -37,7 +37,16 @@ from simulacra.training.zoo import located
 
 MEAN_OF = 10_000
 """Conditions over which the incident energy is averaged."""
-COLUMNS = ("batch", "repeats", "ms/event", "quartiles", "min, max", "peak GiB", "x Geant4")
+COLUMNS = (
+    "batch",
+    "repeats",
+    "ms/event",
+    "quartiles",
+    "min, max",
+    "peak GiB",
+    "outside",
+    "x Geant4",
+)
 
 
 def benchmark(cfg: DictConfig) -> dict[str, Any]:
@@ -55,7 +64,7 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     with expected_warnings(), interruptible(), threads(config["threads"]):
         module = measured(config).to(device)
         stopwatch = Stopwatch(module, protocol, memory_of(device))
-        timings = stopwatch(config["batch_sizes"])
+        timings = [stopwatch.outside(item) for item in stopwatch(config["batch_sizes"])]
         geant4 = geant4_of(module, stopwatch)
         grown = growth(stopwatch.trials, config["gib"])
         found = record(module, config, protocol, timings, geant4, grown)
@@ -187,6 +196,7 @@ def entry(timing: Timing, geant4: Geant4Time | None) -> dict[str, Any]:
         found["ms_of_each_repeat"] = list(timing.ms)
         assert timing.peak is not None
         found["peak_memory_gib"] = timing.peak / GIB
+        found["share_outside_networks"] = timing.outside
         found["geant4_over_this"] = None if geant4 is None else geant4.ms / timing.quantiles[2]
     return found
 
@@ -231,6 +241,7 @@ def show(found: dict[str, Any], timings: Sequence[Timing]) -> None:
             f"{first}, {third}",
             f"{low}, {high}",
             f"{item['peak_memory_gib']:.2f}",
+            f"{100 * item['share_outside_networks']:.0f} %",
             "" if ratio is None else f"{ratio:.3g}",
         )
     Console().print(table)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from simulacra.core import Conditions
 from simulacra.evaluation.memory import Memory
+from simulacra.evaluation.networks import Stay
 from simulacra.training.generative import GenerativeModule
 
 SHARE = 0.6
@@ -56,6 +57,8 @@ class Timing:
         ms: Time per event of each repeat [ms]; none where the batch was not run.
         peak: Highest memory [bytes], None where the batch was not run.
         note: Why repeats are missing, empty where none is.
+        outside: Share of the time of a further batch that passes outside the networks
+            (:mod:`~simulacra.evaluation.networks`), None where it was not asked for.
     """
 
     batch_size: int
@@ -63,6 +66,7 @@ class Timing:
     ms: tuple[float, ...]
     peak: int | None
     note: str
+    outside: float | None = None
 
     @property
     def quantiles(self) -> tuple[float, float, float, float, float]:
@@ -118,6 +122,15 @@ class Stopwatch:
         )
         note = early if len(seconds) < repeats else ""
         return Timing(size, events, tuple(1e3 * value / events for value in seconds), peak, note)
+
+    def outside(self, timing: Timing) -> Timing:
+        """The same with the share of the time that passes outside the networks, where it was run."""
+        if not timing.ms:
+            return timing
+        stay = Stay(self._wait)
+        with stay.measured(self.module):
+            whole = self._run(self.conditions(timing.batch_size), timing.batch_size)
+        return replace(timing, outside=1 - stay.seconds / whole)
 
     def conditions(self, n: int) -> Conditions:
         """Conditions as in training, the same at each call."""
