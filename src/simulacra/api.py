@@ -26,10 +26,10 @@ from simulacra.evaluation import anomaly, build, saved, schema
 from simulacra.evaluation import config as tree
 from simulacra.evaluation.composing import in_one_sentence
 from simulacra.evaluation.cut import Cut
-from simulacra.evaluation.files import Opened, checked, open_events
+from simulacra.evaluation.files import Opened, checked, open_judged
 from simulacra.evaluation.judge_files import differing, enough, remarks
 from simulacra.metrics import EvaluationResult
-from simulacra.metrics.engine.score import judged
+from simulacra.metrics.engine.score import Judged
 from simulacra.tasks import folds
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
@@ -149,19 +149,18 @@ def evaluate(
     }
     if "reference" not in events or "generated" not in events:
         raise UserError("judging needs reference and generated events, one of them is None")
-    first, second = events["reference"], events["generated"]
+    (first, true), (second, made) = events["reference"], events["generated"]
     enough([first, second], config)
-    others = {name: item.events for name, item in events.items()}
+    others = {name: item for name, (_, item) in events.items()}
     judge = build.build_evaluator(
         config,
-        first.events,
+        true,
         datamodule.observables,
         truth=others.get("truth", others.get("training")),
         training=others.get("training"),
     )
-    sample = judged(second.events, datamodule.observables)
-    result = judge(sample)
-    result.notes.update(differing(datamodule.format.spec, judge.reference, sample))
+    result = judge(made)
+    result.notes.update(differing(datamodule.format.spec, judge.reference, made))
     result.notes.update(remarks(first, second))
     result.metrics.update(second.cut.figures())
     return result
@@ -233,10 +232,11 @@ def _evaluation_config(
 
 def _events(
     sample: Sample, datamodule: EventDataModule, name: str, most: int | None, clean: bool
-) -> Opened:
+) -> tuple[Opened, Judged]:
     """The first ``most`` events of a sample (None: all), cleaned as far as is allowed, and checked."""
+    seen = datamodule.observables
     if isinstance(sample, (str, os.PathLike)):
-        return open_events(datamodule.format, os.fspath(sample), most, clean)
+        return open_judged(datamodule.format, os.fspath(sample), most, seen, clean)
     spec = datamodule.native_spec
     batch = sample if isinstance(sample, Batch) else _batch(sample, spec, name)
     if not len(batch):
@@ -244,7 +244,7 @@ def _events(
     cut = Cut(spec, clean)
     chosen = cut.cleaning.batch(name, (batch if most is None else batch[:most]).to("cpu"))
     try:
-        return checked(name, chosen, cut)
+        return checked(name, chosen, cut, seen)
     except UserError as error:
         raise UserError(f"{name}: {error}") from error
 

@@ -15,7 +15,8 @@ import torch
 import simulacra
 from simulacra.cli.main import main
 from simulacra.core import Batch, FormatError, UserError
-from simulacra.evaluation.files import Opened, open_events
+from simulacra.evaluation import files
+from simulacra.evaluation.files import Opened, open_judged
 from simulacra.formats.base import Format
 from simulacra.formats.calo_cloud import CaloCloud, ild_cloud
 from simulacra.formats.calochallenge import CaloChallenge, ds1_photons, ds2
@@ -27,6 +28,8 @@ from simulacra.formats.jetnet import JetNetFormat, jetnet
 from simulacra.formats.lemurs import Lemurs, lemurs
 from simulacra.formats.pxd import PxdFormat, pxd
 from simulacra.formats.showerdata import ShowerData, showerdata
+from simulacra.metrics.engine import sample
+from simulacra.physics.base import Axis, ObservableSet
 
 SHOWERS: dict[str, tuple[Format, str]] = {
     "ds1_photons": (CaloChallenge(ds1_photons()), "showers"),
@@ -38,6 +41,19 @@ SHOWERS: dict[str, tuple[Format, str]] = {
     "calogan": (CaloGan(calogan()), "layer_0"),
 }
 JETS = JetNetFormat(jetnet(30, ["t"]), ["t"])
+
+
+class Totals(ObservableSet):
+    """The sum of all values of an event."""
+
+    def __call__(self, batch: Batch) -> dict[str, torch.Tensor]:
+        return {"total": batch.x.flatten(1).sum(1)}
+
+    def axes(self) -> dict[str, Axis]:
+        return {"total": Axis("total")}
+
+    def features(self, batch: Batch) -> torch.Tensor:
+        return batch.x.flatten(1).sum(1)[:, None]
 
 
 def set_cell(path: Path, key: str, event: int, value: float) -> None:
@@ -59,7 +75,7 @@ def made(form: Format, path: Path, n: int = 8) -> Path:
 
 
 def opened(form: Format, path: Path, clean: bool = False) -> Opened:
-    return open_events(form, str(path), None, clean)
+    return open_judged(form, str(path), None, Totals(form.spec), clean)[0]
 
 
 @pytest.mark.parametrize("name", SHOWERS)
@@ -405,3 +421,30 @@ def test_particles_of_negative_energy_of_a_root_tree_are_none(tmp_path: Path) ->
     assert not batch.mask[3, 1]
     assert (batch.x[3, 1] == 0).all()
     assert found.cut.cleaning.changed["negative values set to 0"] == 2
+
+
+def test_a_file_that_does_not_fit_is_read_once_and_a_fault_at_its_end_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    form, key = SHOWERS["ds1_photons"]
+    path = made(form, tmp_path / "raw.hdf5")
+    whole = open_judged(form, str(path), None, Totals(form.spec))
+    monkeypatch.setattr(files, "IN_MEMORY", 0)
+    monkeypatch.setattr(sample, "CHUNK_VALUES", 3 * form.spec.n_voxels)
+    read, parts = CaloChallenge.read, []
+
+    def counted(self: CaloChallenge, path: str, start: int = 0, stop: int | None = None) -> Batch:
+        parts.append((start, stop))
+        return read(self, path, start, stop)
+
+    monkeypatch.setattr(CaloChallenge, "read", counted)
+    opened_again, reduced = open_judged(form, str(path), None, Totals(form.spec))
+    assert parts == [(0, 3), (3, 6), (6, 8)]
+    assert (opened_again.cut.n, opened_again.cut.below) == (8, whole[0].cut.below)
+    assert torch.equal(reduced.sample.features, whole[1].sample.features)
+    assert torch.equal(
+        reduced.sample.cond["incident_energy"], form.read(path).cond["incident_energy"]
+    )
+    set_cell(path, key, 7, float("nan"))
+    with pytest.raises(FormatError, match="NaN or infinite values, first in event 7"):
+        open_judged(form, str(path), None, Totals(form.spec))

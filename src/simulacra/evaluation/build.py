@@ -15,7 +15,7 @@ from simulacra.data.base import EventDataModule
 from simulacra.evaluation.fitting import data_for, models_for
 from simulacra.metrics.classifiers.posterior import Posterior
 from simulacra.metrics.engine.events import Events
-from simulacra.metrics.engine.score import Score
+from simulacra.metrics.engine.score import Judged, Score
 from simulacra.metrics.engine.suite import Evaluator
 from simulacra.physics.base import ObservableSet
 from simulacra.training import checkpoint
@@ -60,18 +60,18 @@ def build_scores(config: Config, trust: Trust = TRUSTED) -> dict[str, Score]:
 
 def build_evaluator(
     config: Config,
-    reference: Events,
+    reference: Events | Judged,
     observables: ObservableSet,
     *,
-    truth: Events | None = None,
-    training: Events | None = None,
+    truth: Events | Judged | None = None,
+    training: Events | Judged | None = None,
     trust: Trust = TRUSTED,
 ) -> Evaluator:
     """The judge that an evaluation asks for.
 
     Args:
         config: Configuration with ``evaluation``, ``data`` and ``seed``.
-        reference: True events.
+        reference: True events; they and others may have been reduced before.
         observables: What is compared.
         truth: Independent true events for the floors, or None: halves of the reference.
         training: Events that the generator was trained on, where they are known.

@@ -14,9 +14,10 @@ from simulacra.core import Batch, Spec, UserError
 from simulacra.core.plausible import Plausibility
 from simulacra.evaluation.cut import Cut
 from simulacra.formats.base import Format
-from simulacra.metrics.engine.events import Events, chunks, conditions
-from simulacra.metrics.engine.score import Judged
+from simulacra.metrics.engine.events import Events
+from simulacra.metrics.engine.score import Judged, judged
 from simulacra.metrics.engine.weighted import Weight, probabilities, worth
+from simulacra.physics.base import ObservableSet
 
 IN_MEMORY = 2**28
 """Bytes of dense float32 events above which a file is read in chunks, again for every pass."""
@@ -74,8 +75,11 @@ class Opened:
             log.warning("%s: %s", self.path, remark)
 
 
-def open_events(form: Format, path: str, most: int | None, clean: bool = False) -> Opened:
-    """The first ``most`` events of a file (None: all), every value of them checked.
+def open_judged(
+    form: Format, path: str, most: int | None, observables: ObservableSet, clean: bool = False
+) -> tuple[Opened, Judged]:
+    """The first ``most`` events of a file (None: all), every value of them checked, and what they are reduced
+    to in the same pass.
 
     Negative values that are rounding are zero, and with ``clean`` all that public evaluations cut.
 
@@ -92,37 +96,42 @@ def open_events(form: Format, path: str, most: int | None, clean: bool = False) 
     events: Events = FileEvents(form, path, n)
     if 4 * n * form.spec.n_voxels <= IN_MEMORY:
         events = events[range(n)]
-    return checked(path, events, cut)
+    return checked(path, events, cut, observables)
 
 
-def checked(name: str, events: Events, cut: Cut) -> Opened:
-    """Events after every value of them was checked and looked at.
+def checked(
+    name: str, events: Events, cut: Cut, observables: ObservableSet
+) -> tuple[Opened, Judged]:
+    """Events whose every value is looked at before anything is made of it, and what they are reduced to.
 
     Args:
         name: What messages call them.
-        events: The events.
+        events: The events, each of which is read once.
         cut: Counts what does not count of them.
+        observables: What is made of them.
 
     Raises:
         UserError: If they are not what the data set promises.
     """
-    spec, look = cut.spec, Plausibility(cut.spec)
-    for batch in chunks(events, max(1, IN_MEMORY // (16 * spec.n_voxels))):
-        spec.validate(batch)
+    look = Plausibility(cut.spec)
+
+    def check(batch: Batch) -> None:
+        cut.spec.validate(batch)
         look.add(batch)
         cut.add(batch)
+
+    reduced = judged(events, observables, check)
     cut.cleaning.counting = False  # what is read again is not counted again
     found = Opened(name, events, look.remarks(), cut)
     found.tell()
-    return found
+    return found, reduced
 
 
 def different_conditions(spec: Spec, reference: Judged, generated: Judged) -> dict[str, float]:
     """Significance [standard deviations] by which each condition is distributed differently in two weighted
     samples: Kolmogorov and Smirnov's test, for classes the chi-squared test of their counts.
     """
-    size = max(1, IN_MEMORY // (16 * spec.n_voxels))
-    asked = [conditions(sample.events, size).values for sample in (reference, generated)]
+    asked = [item.sample.cond for item in (reference, generated)]
     weights = reference.weight, generated.weight
     found = {}
     for field in spec.conditions:

@@ -17,12 +17,11 @@ from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.checkpoints import data_of, draw_paths, load
 from simulacra.evaluation.facts import of_evaluation
-from simulacra.evaluation.files import WARN, Opened, different_conditions, open_events
+from simulacra.evaluation.files import WARN, Opened, different_conditions, open_judged
 from simulacra.evaluation.publish import publish
 from simulacra.evaluation.scans import Generator, drawings, matching, regions, scans
 from simulacra.metrics import EvaluationResult, Evaluator
-from simulacra.metrics.engine.events import Events
-from simulacra.metrics.engine.score import Figure, Judged, NotRun, judged
+from simulacra.metrics.engine.score import Figure, Judged, NotRun
 from simulacra.metrics.engine.suite import flat
 from simulacra.tracking.identity import identity
 
@@ -73,15 +72,14 @@ def judge_files(config: dict[str, Any]) -> list[Judgement]:
     folders = places(output, paths)
     form, most = datamodule.format, config["evaluation"]["events"]
     clean = config["evaluation"]["clean"]
-    reference = open_events(form, config["reference"], most, clean)
-    opened = {
-        path: open_events(form, path, most, clean) for path in dict.fromkeys([*paths, *members])
-    }
+    reference, true = open_judged(form, config["reference"], most, datamodule.observables, clean)
+    opened, samples = dict[str, Opened](), dict[str, Judged]()
+    for path in dict.fromkeys([*paths, *members]):
+        opened[path], samples[path] = open_judged(form, path, most, datamodule.observables, clean)
     enough([reference, *opened.values()], config)
-    judge = evaluator(reference.events, datamodule, config)
+    judge = evaluator(true, datamodule, config)
     if generator is not None:
         judge.scores |= regions(generator, judge)
-    samples = {path: judged(item.events, datamodule.observables) for path, item in opened.items()}
     ranked = rank(judge, {path: samples[path] for path in paths}, config)
     found: dict[str, Judgement] = {}
     for path, folder in zip(paths, folders, strict=True):
@@ -249,17 +247,16 @@ def enough(samples: Sequence[Opened], config: Mapping[str, Any]) -> None:
 
 
 def evaluator(
-    reference: Events, datamodule: EventDataModule, config: Mapping[str, Any]
+    reference: Judged, datamodule: EventDataModule, config: Mapping[str, Any]
 ) -> Evaluator:
     """The judge of an evaluation; floors come from ``truth``, else from ``training``."""
     form = datamodule.format
     clean = config["evaluation"]["clean"]
     given = {key: config[key] for key in ("training", "truth") if config[key]}
-    opened = {key: open_events(form, path, None, clean).events for key, path in given.items()}
-    training, truth = opened.get("training"), opened.get("truth", opened.get("training"))
-    return build.build_evaluator(
-        config, reference, datamodule.observables, truth=truth, training=training
-    )
+    seen = datamodule.observables
+    known = {key: open_judged(form, path, None, seen, clean)[1] for key, path in given.items()}
+    training, truth = known.get("training"), known.get("truth", known.get("training"))
+    return build.build_evaluator(config, reference, seen, truth=truth, training=training)
 
 
 def write(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -83,6 +83,7 @@ class Sample:
         images: Images summed over the weighted events by name.
         response: Asked and seen value ``(N,)`` each, or None.
         position: Place of each event ``(N,)`` among all that were read, int64; None: none was left out.
+        cond: Conditions of the events ``(N, dim)`` by name.
     """
 
     events: int
@@ -93,6 +94,7 @@ class Sample:
     images: dict[str, Image]
     response: tuple[Tensor, Tensor] | None
     position: Tensor | None = None
+    cond: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.events
@@ -133,11 +135,19 @@ class Sample:
             self.images,
             response,
             None if self.position is None else self.position[index],
+            {name: values[index] for name, values in self.cond.items()},
         )
 
 
-def reduce(events: Events, observables: ObservableSet) -> Sample:
+def reduce(
+    events: Events, observables: ObservableSet, watch: Callable[[Batch], None] | None = None
+) -> Sample:
     """Compute everything in chunks of events; those of weight 0 are left out.
+
+    Args:
+        events: The events; each is asked for once, in order.
+        observables: What is computed.
+        watch: Sees each chunk before anything is computed from it.
 
     Raises:
         UserError: If there are no events, weights are not finite, or their sum is not above 0.
@@ -149,6 +159,8 @@ def reduce(events: Events, observables: ObservableSet) -> Sample:
     images: dict[str, Image] = {}
     kept: list[Tensor] = []
     for number, batch in enumerate(chunks(events, step)):
+        if watch is not None:
+            watch(batch)
         weight = batch.weight_or_one().cpu()
         check_weight(weight, len(batch), signed=True)
         present = weight.nonzero()[:, 0]
@@ -188,6 +200,7 @@ class _Part:
     features: Tensor
     profiles: dict[str, Profile]
     response: tuple[Tensor, Tensor] | None
+    cond: Mapping[str, Tensor]
 
 
 def _chunk(batch: Batch, observables: ObservableSet) -> _Part:
@@ -202,6 +215,7 @@ def _chunk(batch: Batch, observables: ObservableSet) -> _Part:
             observables.features(batch),
             observables.profiles(batch),
             observables.response(batch),
+            dict(batch.cond),
         )
 
 
@@ -227,7 +241,10 @@ def _join(parts: list[_Part], images: dict[str, Image], position: Tensor | None)
         else None
     )
     features = torch.cat([part.features for part in parts]).double()
-    return Sample(len(weight), weight, columns, features, profiles, images, response, position)
+    cond = {name: torch.cat([part.cond[name] for part in parts]) for name in first.cond}
+    return Sample(
+        len(weight), weight, columns, features, profiles, images, response, position, cond
+    )
 
 
 def _column(parts: list[Tensor | Ragged]) -> Column:

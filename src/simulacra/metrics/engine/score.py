@@ -17,7 +17,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from simulacra.core import UserError
+from simulacra.core import Batch, UserError
 from simulacra.core.constructors import constructor_of
 from simulacra.metrics.engine.curve import Curve
 from simulacra.metrics.engine.events import Events, Kept, Window, chunks
@@ -96,13 +96,15 @@ class Judged:
         return replace(self, events=Kept(self.events, index), sample=self.sample.take(index))
 
 
-def judged(events: Events, observables: ObservableSet) -> Judged:
-    """Reduce events, chunk by chunk; those of weight 0 are left out.
+def judged(
+    events: Events, observables: ObservableSet, watch: Callable[[Batch], None] | None = None
+) -> Judged:
+    """Reduce events, chunk by chunk, which ``watch`` sees first; those of weight 0 are left out.
 
     Raises:
         UserError: If there are none, or their weights are none.
     """
-    sample = reduce(events, observables)
+    sample = reduce(events, observables, watch)
     kept = events if sample.position is None else Kept(events, sample.position)
     return Judged(kept, sample, observables)
 

@@ -42,7 +42,7 @@ class Evaluator:
     """Judges samples against one truth.
 
     Args:
-        reference: True events; they, and the truth, may have been reduced before.
+        reference: True events; they, truth and training events may have been reduced before.
         observables: What is compared.
         truth: Independent true events for the floors (the training part if need be), or None:
             halves of the reference.
@@ -59,7 +59,7 @@ class Evaluator:
         observables: ObservableSet,
         *,
         truth: Events | Judged | None = None,
-        training: Events | None = None,
+        training: Events | Judged | None = None,
         scores: Mapping[str, Score] = DEFAULT,
         conditional: bool = False,
         replicas: int = REPLICAS,
@@ -69,7 +69,7 @@ class Evaluator:
         self.truth = None if truth is None else self._judged(truth)
         trained = self.truth if training is truth else None
         if training is not None and trained is None:
-            trained = judged(training, observables)
+            trained = self._judged(training)
         known = _several(self._judged(reference), "reference")
         self.reference = replace(known, training=trained, truth=self.truth)
         self.binning = Binning.of(self.reference.sample, observables)
