@@ -16,6 +16,7 @@ from simulacra.running.signals import interruptible, starting
 COMMANDS = {
     "train": "fit a model to a data set, then test it",
     "sample": "generate events from a checkpoint into a public file format",
+    "merge": "the shards of a file (sample shard=3/16) as that file",
     "apply": "weights, or changed events, for a file by a checkpoint that weighs or changes events",
     "evaluate": "compare a generated file with a reference, or check one file",
     "study": "a chain of trainings with its closure and null tests, resumable by stage",

@@ -20,15 +20,17 @@ def sample(cfg: DictConfig) -> dict[str, Any]:
         Number of events of each file and the file, or with ``posterior_draws`` the files, one per network.
 
     Raises:
-        UserError: For a number of events or a batch size below 1, a checkpoint or a file of conditions
-            that cannot be used, an output that is there already, a disk that is full; then no part of the
-            output is left behind.
+        UserError: For a number of events or a batch size below 1, more shards than batches, a checkpoint or
+            a file of conditions that cannot be used, an output that is there already, a disk that is full;
+            then no part of the output is left behind.
     """
     config = saved.resolve(cfg, Sample)
     if config["output"] is None or config["checkpoint"] is None:
         raise UserError("sampling needs checkpoint=FILE and output=FILE")
     if config["n"] is None and config["conditions"] in (None, PRIOR):
         raise UserError("sampling needs n=NUMBER or conditions=FILE")
+    if config["n"] is None and config["shard"] is not None:
+        raise UserError("a shard needs n=NUMBER, that of the events of all shards")
     done = []
     for file in sample_resolved(config):
         print(f"wrote {file.output}: {file.events:,} events of {file.data}")

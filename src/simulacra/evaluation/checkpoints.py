@@ -21,7 +21,7 @@ from simulacra.training.module import Module
 
 log = logging.getLogger(__name__)
 
-ASKED = ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw")
+ASKED = ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw", "shard")
 
 
 def draw_paths(output: str, draws: int) -> list[str]:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from simulacra.core import Conditions, Field, FormatError, UserError
 from simulacra.data.base import EventDataModule
-from simulacra.evaluation.conditions import BLOCK
 from simulacra.formats.base import Format
 from simulacra.formats.hdf5 import Hdf5Format
 from simulacra.formats.table_columns import Column
@@ -32,9 +31,15 @@ Rows = Iterator[tuple[Conditions, Tensor | None]]
 
 
 def of_file(
-    module: GenerativeModule, datamodule: EventDataModule, path: str, n: int | None, size: int
+    module: GenerativeModule,
+    datamodule: EventDataModule,
+    path: str,
+    n: int | None,
+    size: int,
+    first: int = 0,
 ) -> Rows:
-    """Conditions and weights of the first ``n`` events of a file (None: all), ``size`` at a time.
+    """Conditions and weights of the first ``n`` events of a file (None: all), ``size`` at a time, without the
+    first ``first``, which are whole chunks.
 
     Raises:
         UserError: If there is no such file, it holds neither events nor the conditions, or fewer than ``n``.
@@ -42,9 +47,10 @@ def of_file(
     if not Path(path).exists():
         raise UserError(f"there is no file {path}")
     left = n
-    for cond, weight in _rows(module, datamodule, path, size):
+    for number, (cond, weight) in enumerate(_rows(module, datamodule, path, size)):
         most = len(cond) if left is None else min(left, len(cond))
-        yield cond[:most], None if weight is None else weight[:most]
+        if number * size >= first:
+            yield cond[:most], None if weight is None else weight[:most]
         left = None if left is None else left - most
         if left == 0:
             return
@@ -127,9 +133,8 @@ def _of_arrays(module: GenerativeModule, path: Path, size: int) -> Rows:
     n = lengths.pop() if lengths else 0
     if not n:
         raise FormatError(f"{path}: the file holds no events")
-    step = max(1, min(size, BLOCK))
-    for start in range(0, n, step):
-        part = {name: column[start : start + step] for name, column in columns.items()}
+    for start in range(0, n, size):
+        part = {name: column[start : start + size] for name, column in columns.items()}
         yield _checked(module, part, str(path)), None
 
 

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from simulacra.core import Conditions, Field, UserError
 from simulacra.core.typed import coerce
+from simulacra.evaluation.shards import CONDITIONS, stream
 from simulacra.training import asked
 from simulacra.training.generative import GenerativeModule
 
@@ -90,6 +92,7 @@ def drawn(
     given: Mapping[str, object] | str | None,
     n: int | None,
     seed: int,
+    part: range | None = None,
 ) -> Iterator[Conditions]:
     """Conditions of ``n`` events in blocks.
 
@@ -98,7 +101,8 @@ def drawn(
         given: What is said of some fields, by name; None: nothing, all are drawn as in training; ``prior``:
             all are drawn from the public prior.
         n: Number of events; None: as many as the longest list has values.
-        seed: Seed of what is drawn.
+        seed: Seed of what is drawn, in one stream.
+        part: Which of the events, in a stream for each block; None: all, in one stream.
 
     Raises:
         UserError: For a field that the model is not given, what is no value of it, or no number of events.
@@ -108,7 +112,11 @@ def drawn(
     total = n or max((len(f.values) for f in fields.values() if isinstance(f, Fixed)), default=0)
     if n is None and not any(isinstance(item, Sequence) for item in _listed(said)):
         raise UserError("sampling needs n=NUMBER, a list of conditions or conditions=FILE")
-    return _blocks(module, fields, given == PRIOR, total, seed)
+    if part is not None:
+        apart = partial(stream, seed, CONDITIONS)
+        return _blocks(module, fields, given == PRIOR, total, apart, part)
+    one = torch.Generator().manual_seed(seed)
+    return _blocks(module, fields, given == PRIOR, total, lambda block: one, range(total))
 
 
 def value_of(module: GenerativeModule, name: str, said: object) -> Fixed | Spread:
@@ -161,15 +169,18 @@ def _blocks(
     fields: Mapping[str, Fixed | Spread],
     prior: bool,
     total: int,
-    seed: int,
+    source: Callable[[int], torch.Generator],
+    part: range,
 ) -> Iterator[Conditions]:
-    generator = torch.Generator().manual_seed(seed)
+    """A block is drawn whole, whatever part of it is wanted."""
     left = [name for name in module.given if name not in fields]
-    for start in range(0, total, BLOCK):
+    for block in range(part.start // BLOCK, -(-part.stop // BLOCK)):
+        start, generator = block * BLOCK, source(block)
         n = min(BLOCK, total - start)
         rest = module.draw_conditions(n, generator, left, prior) if left else Conditions(n)
         known = {name: item.draw(start, n, generator) for name, item in fields.items()}
-        yield Conditions(n, {**known, **rest.values})
+        whole = Conditions(n, {**known, **rest.values})
+        yield whole[max(0, part.start - start) : min(n, part.stop - start)]
 
 
 def _spread(field: Field, key: str, call: re.Match[str]) -> Spread:

@@ -13,8 +13,9 @@ from scipy import stats
 from simulacra.core import Batch, Spec, UserError
 from simulacra.core.plausible import Plausibility
 from simulacra.evaluation.cut import Cut
+from simulacra.evaluation.shards import pieces
 from simulacra.formats.base import Format
-from simulacra.metrics.engine.events import Events
+from simulacra.metrics.engine.events import Events, Joined, Window
 from simulacra.metrics.engine.score import Judged, judged
 from simulacra.metrics.engine.weighted import Weight, probabilities, worth
 from simulacra.physics.base import ObservableSet
@@ -79,7 +80,8 @@ def open_judged(
     form: Format, path: str, most: int | None, observables: ObservableSet, clean: bool = False
 ) -> tuple[Opened, Judged]:
     """The first ``most`` events of a file (None: all), every value of them checked, and what they are reduced
-    to in the same pass.
+    to in the same pass; a name may stand for several files that are one sample, see
+    :func:`~simulacra.evaluation.shards.pieces`.
 
     Negative values that are rounding are zero, and with ``clean`` all that public evaluations cut.
 
@@ -89,11 +91,12 @@ def open_judged(
     """
     cut = Cut(form.spec, clean)
     form = form.lenient(cut.cleaning)
-    info = form.header(path)
-    n = info.n if most is None else min(most, info.n)
+    files = [FileEvents(form, str(file), form.header(file).n) for file in pieces(path)]
+    whole: Events = files[0] if len(files) == 1 else Joined(files)
+    n = len(whole) if most is None else min(most, len(whole))
     if not n:
         raise UserError(f"{path} holds no events")
-    events: Events = FileEvents(form, path, n)
+    events: Events = Window(whole, 0, n)
     if 4 * n * form.spec.n_voxels <= IN_MEMORY:
         events = events[range(n)]
     return checked(path, events, cut, observables)

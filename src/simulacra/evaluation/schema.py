@@ -24,6 +24,7 @@ from simulacra.core.ranges import (
     Whole,
 )
 from simulacra.core.typed import LARGEST
+from simulacra.evaluation.shards import Shard
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,22 @@ class OnDevice:
         if value == "mps" and not torch.backends.mps.is_available():
             raise MisfitError("torch sees no such device")
         return value
+
+
+@dataclass(frozen=True)
+class AsShard:
+    """A part of a file."""
+
+    def text(self, noun: str, plural: bool) -> str:
+        """How it is written."""
+        return "NUMBER/OF, e.g. 3/16, the third of sixteen"
+
+    def __call__(self, value: str) -> str:
+        """The text, if there is such a part."""
+        try:
+            return str(Shard.read(value))
+        except ValueError as error:
+            raise MisfitError from error
 
 
 def _cards() -> int:
@@ -180,10 +197,20 @@ class Sample(TypedDict):
     overwrite: bool
     batch_size: Count | None
     posterior_draws: Count | None
+    shard: Annotated[str, AsShard()] | None
     redraw: Whole
     seed: Seed
     device: Device
     allow: Names
+
+
+class Merge(TypedDict):
+    """``conf/merge.yaml``."""
+
+    output: PathName | None
+    overwrite: bool
+    remove: bool
+    seed: Seed
 
 
 class Produce(TypedDict):

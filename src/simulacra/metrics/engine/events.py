@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,29 @@ class Kept:
             if len(inside):
                 parts.append(self.events[range(start, end)][inside - start])
         return Batch.cat(parts)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The events of several samples, one behind the other."""
+
+    parts: Sequence[Events]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: range, /) -> Batch:
+        found, start = [], 0
+        for part in self.parts:
+            first, end = (
+                min(len(index), max(0, -(-(place - index.start) // index.step)))
+                for place in (start, start + len(part))
+            )
+            if first < end:
+                wanted = index[first:end]
+                found.append(part[range(wanted.start - start, wanted.stop - start, wanted.step)])
+            start += len(part)
+        return Batch.cat(found) if found else self.parts[0][range(0)]
 
 
 def origin(events: Events) -> tuple[Events, Tensor]:
