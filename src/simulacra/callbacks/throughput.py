@@ -9,11 +9,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from simulacra.callbacks.exchange import exchange
 from simulacra.core.ranges import Count
 
 
 class Throughput(pl.Callback):
-    """Logs events per second over all ranks, time per step, waiting for the loader, learning rates.
+    """Logs events per second over all ranks, time per step, waiting for the loader, learning rates, and what
+    the ranks exchange (:func:`~simulacra.callbacks.exchange.exchange`).
 
     ``perf/loader_fraction`` is the time between two steps (next batch, device copy) over the whole; the
     pause in which an epoch begins or is validated is left out.
@@ -75,6 +77,7 @@ class Throughput(pl.Callback):
             "perf/step_ms": 1e3 * self._work / self._batches,
             "perf/loader_fraction": self._wait / total,
             "perf/peak_memory_gib": peak_memory_gib(),
+            **exchange(trainer),
         }
         for number, optimizer in enumerate(trainer.optimizers):
             name = "perf/lr" if len(trainer.optimizers) == 1 else f"perf/lr/{number}"
