@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from matplotlib.figure import Figure
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from simulacra.cli import sweep as module
 from simulacra.cli.main import main
@@ -228,6 +228,26 @@ def test_a_storage_that_cannot_work_is_one_sentence(
         start(sweep, *SEARCH, f"hydra.sweeper.storage={storage}", "n=choice(2,3)")
     assert stopped.value.code == 1
     assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_storage_that_another_process_is_making_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optuna = pytest.importorskip("optuna")
+    from sqlalchemy.exc import OperationalError
+
+    from simulacra.cli.sweep import check_storage
+
+    opened = []
+
+    def get_storage(storage: str) -> None:
+        opened.append(storage)
+        if len(opened) == 1:
+            raise OperationalError("CREATE TABLE", {}, Exception("table already exists"))
+
+    monkeypatch.setattr(optuna.storages, "get_storage", get_storage)
+    check_storage(OmegaConf.create({"hydra": {"sweeper": {"storage": "sqlite:///search.db"}}}))
+    assert len(opened) == 2
 
 
 @pytest.mark.faults

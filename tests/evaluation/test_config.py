@@ -123,6 +123,11 @@ def test_the_batch_system_takes_nodes_and_cards_from_the_trainer() -> None:
     assert config.hydra.launcher.tasks_per_node == config.hydra.launcher.gpus_per_node == 2
 
 
+def test_strategies_that_do_not_work_here_are_refused() -> None:
+    with pytest.raises(UserError, match=r"trainer\.strategy must be one of auto, ddp"):
+        resolve(compose("train", ["trainer.strategy=fsdp", "paths.run=/x"]), Train)
+
+
 def test_the_current_folder_adds_configurations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

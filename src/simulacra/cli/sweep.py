@@ -8,7 +8,9 @@ import logging
 import math
 import os
 import statistics
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -80,6 +82,10 @@ class SweepTable(Callback):
                 draw(folder, rows, str(config.curve))
 
 
+PAUSES = (0.3, 1.0)
+"""Seconds until a storage is opened again, which another process may be making at the same moment."""
+
+
 def check_storage(config: DictConfig) -> None:
     """The storage of a search can be opened.
 
@@ -91,7 +97,7 @@ def check_storage(config: DictConfig) -> None:
         return
     os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")  # of what the extra has pinned
     import optuna.storages
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     found = {name: version(name) for name in ("optuna", "SQLAlchemy")}
     old = int(found["optuna"].partition(".")[0]) < 3
@@ -101,6 +107,11 @@ def check_storage(config: DictConfig) -> None:
                 f"Optuna {found['optuna']} cannot use a storage with SQLAlchemy {found['SQLAlchemy']}: "
                 "install simulacra[sweep], which asks for an older one"
             )
+        for pause in PAUSES:
+            with suppress(DBAPIError):
+                optuna.storages.get_storage(storage)
+                return
+            time.sleep(pause)
         optuna.storages.get_storage(storage)
     except UserError as error:
         raise stopped(error) from None
