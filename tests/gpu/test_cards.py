@@ -105,7 +105,7 @@ def recorded(call: Callable[[], Batch], device: str) -> tuple[Callable[[], objec
     return graph.replay, place
 
 
-@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.smoke), CARD])
 def test_bfloat16_gives_the_losses_and_events_of_float32(
     device: str, toy: Toy, record_property: Record
 ) -> None:
