@@ -112,15 +112,17 @@ def shards(whole: str | Path) -> list[Path]:
 
 
 def pieces(path: str | Path) -> list[Path]:
-    """The files that a name stands for as one sample: itself, the files that match where it holds ``*``,
-    sorted, or its shards where there is no such file.
+    """The files that a name stands for as one sample: itself, or where there is no such file those that match
+    where it holds ``*``, sorted, or its shards.
 
     Raises:
         UserError: If nothing matches; see also :func:`shards`.
     """
+    if Path(path).exists():
+        return [Path(path)]
     if "*" in str(path):
         matched = sorted(map(Path, glob.glob(str(path))))
         if not matched:
             raise UserError(f"there is no file {path}")
         return matched
-    return [Path(path)] if Path(path).exists() else shards(path) or [Path(path)]
+    return shards(path) or [Path(path)]

@@ -106,7 +106,7 @@ COUNTS: dict[str, tuple[Start, tuple[str, ...]]] = {
 PER_KEY = {"sample": 17, "evaluate": 6, "train": 6, "benchmark": 6, "apply": 6}
 """Values per key, in turn; of the one command that costs least, all."""
 TEXTS: dict[str, tuple[Start, tuple[str, ...]]] = {
-    "sample": (_sample, ("device", "solver", "allow")),
+    "sample": (_sample, ("device", "solver", "allow", "shard")),
     "evaluate": (_evaluate, ("data", "evaluation", "evaluation.level", "device")),
     "train": (
         _train,
