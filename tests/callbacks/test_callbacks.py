@@ -16,7 +16,12 @@ from simulacra.core import Batch, UserError
 
 def trainer(epoch: int = 0, rank: int = 0) -> types.SimpleNamespace:
     return types.SimpleNamespace(
-        current_epoch=epoch, global_rank=rank, world_size=2, optimizers=[], sanity_checking=False
+        current_epoch=epoch,
+        global_rank=rank,
+        world_size=2,
+        optimizers=[],
+        sanity_checking=False,
+        strategy=types.SimpleNamespace(model=None),
     )
 
 
