@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from simulacra.core import Batch, FormatError, Spec, UserError
-from simulacra.evaluation.checkpoints import check_output
+from simulacra.evaluation.outputs import check_output
 from simulacra.formats.table_columns import columns_of
 from simulacra.formats.table_files import TableFiles
 from table_toys import COLUMNS, form, rows

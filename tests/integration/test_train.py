@@ -22,7 +22,7 @@ from simulacra.training import checkpoint
 Run = Callable[..., tuple[Path, dict[str, float]]]
 
 
-def one_figure(result: EvaluationResult, *how: str | None) -> dict[str, Figure]:
+def one_figure(result: EvaluationResult, *how: object, **pages: object) -> dict[str, Figure]:
     """An empty page: the real ones are drawn in the tests of plotting."""
     assert result.profiles
     return {"profiles": Figure()}
@@ -35,7 +35,7 @@ def test_a_run_leaves_and_says_what_it_promises(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level("INFO")
-    for module in ("callbacks.draw.figures", "callbacks.physics.figures"):
+    for module in ("tracking.draw.figures", "callbacks.physics.figures"):
         monkeypatch.setattr(f"simulacra.{module}", one_figure)
     run, figures = run_toy(
         "whole", "callbacks.physics.draw=true", "evaluation.draw=true", "trainer.max_epochs=1"

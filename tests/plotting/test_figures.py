@@ -47,6 +47,8 @@ def test_every_figure_is_drawn_and_pyplot_stays_empty(name: str, wanted: set[str
     found = figures(result, "my model")
     assert wanted | {"observables_1"} <= set(found)
     assert all(caption(page)[1] for page in found), "a figure without a caption"
+    few = figures(result, "my model", chosen_pages=lambda page: page == "images")
+    assert list(few) == ["images"]
     texts = [text.get_text() for text in found["observables_1"].legends[0].get_texts()]
     assert texts[0].startswith(f"{module.spec.simulator}, {name} (")
     assert texts[1].startswith("my model (")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytorch_lightning as pl
 
-from simulacra.callbacks.draw import save
 from simulacra.callbacks.judge import ValidationJudge
 from simulacra.callbacks.look import Pair, data_of, with_networks
 from simulacra.core.constructors import writes
@@ -16,7 +15,11 @@ from simulacra.metrics import EvaluationResult, Evaluator
 from simulacra.metrics.engine.score import Score
 from simulacra.plotting import figures
 from simulacra.tracking.base import trackers
+from simulacra.tracking.draw import save
 from simulacra.training.module import Module
+
+AT_LOOKS = frozenset({"observables_1", "response"})
+"""Figures that are drawn at every look; the others, which take most of its time, only of the last one."""
 
 
 @writes("folder")
@@ -52,6 +55,7 @@ class PhysicsValidation(ValidationJudge):
         self.folder, self.draw = Path(folder), draw
         self.scores = scores or {}
         self._evaluator: Evaluator | None = None
+        self._shown: tuple[EvaluationResult, int] | None = None
 
     def look(self, trainer: pl.Trainer, module: Module) -> Pair | None:
         """Validation events, also of networks drawn from a posterior."""
@@ -68,9 +72,8 @@ class PhysicsValidation(ValidationJudge):
             )
         result = self._evaluator(found.generated, "val/", found.networks)
         if self.draw:
-            assert isinstance(trainer.lightning_module, Module)
-            model = trainer.lightning_module.record.config.get("model", {})
-            self._draw(trainer, result, str(model.get("name", "generated")))
+            self._shown = result, trainer.global_step
+            self._draw(trainer, AT_LOOKS.__contains__)
         return {key: value for key, value in result.metrics.items() if self._logged(key)}
 
     def _logged(self, key: str) -> bool:
@@ -79,7 +82,22 @@ class PhysicsValidation(ValidationJudge):
             return False
         return not key.endswith("/floor") or key.split("/")[1] in self.scores
 
-    def _draw(self, trainer: pl.Trainer, result: EvaluationResult, model: str) -> None:
-        for name, path in save(figures(result, model), self.folder, "val_").items():
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the other figures of the last look."""
+        self._draw(trainer, lambda name: name not in AT_LOOKS)
+        self._shown = None
+
+    def _draw(self, trainer: pl.Trainer, pages: Callable[[str], bool]) -> None:
+        """Draw figures of the latest look on this rank, if there was one."""
+        if self._shown is None:
+            return
+        assert isinstance(trainer.lightning_module, Module)
+        result, step = self._shown
+        model = str(
+            trainer.lightning_module.record.config.get("model", {}).get("name", "generated")
+        )
+        for name, path in save(
+            figures(result, model, chosen_pages=pages), self.folder, "val_"
+        ).items():
             for tracker in trackers(trainer.loggers):
-                tracker.image(f"figures/val/{name}", path, trainer.global_step)
+                tracker.image(f"figures/val/{name}", path, step)

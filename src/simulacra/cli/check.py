@@ -9,14 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from simulacra.callbacks.draw import save
 from simulacra.core import FormatError, UserError
 from simulacra.deploy.export import sidecar
 from simulacra.evaluation import build, card, saved
-from simulacra.evaluation.checkpoints import free
 from simulacra.evaluation.fitting import data_for, models_for
 from simulacra.evaluation.inspection import Inspection, inspect_file
 from simulacra.evaluation.inspection_pages import pages
+from simulacra.evaluation.outputs import free
 from simulacra.evaluation.recognition import Known, named, recognise
 from simulacra.evaluation.schema import Check
 from simulacra.formats.census import NOT_FINITE
@@ -24,6 +23,7 @@ from simulacra.formats.cleaning import HINT
 from simulacra.formats.hdf5_contents import contents
 from simulacra.running.signals import interruptible
 from simulacra.tasks import folds
+from simulacra.tracking.draw import save
 from simulacra.training import checkpoint, served, zoo
 
 log = logging.getLogger(__name__)

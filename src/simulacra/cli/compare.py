@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simulacra.callbacks.draw import Files
 from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import saved
@@ -25,6 +24,7 @@ from simulacra.tracking.compare import Group
 from simulacra.tracking.compare_page import plots, write_compare
 from simulacra.tracking.compare_published import published_runs
 from simulacra.tracking.compare_runs import FILE, Figure, Run, read_run, told_apart
+from simulacra.tracking.draw import Files
 from simulacra.tracking.identity import identity
 from simulacra.tracking.page import count, short, with_error
 

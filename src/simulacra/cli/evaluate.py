@@ -13,8 +13,8 @@ from simulacra.cli.check import events
 from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.evaluation import build, saved
-from simulacra.evaluation.checkpoints import free
 from simulacra.evaluation.judge_files import Judgement, judge_files, listed, places
+from simulacra.evaluation.outputs import free
 from simulacra.evaluation.publish import headline, headlines
 from simulacra.evaluation.recognition import named
 from simulacra.evaluation.schema import Evaluate

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from simulacra import __version__
+from simulacra.core.collecting import settled, uncollected
 from simulacra.running.ranks import First
 from simulacra.running.signals import interruptible, starting
 
@@ -81,8 +82,9 @@ class Task:
             failures.as_failed_job() if several else errors.job_errors(self.full_error),
             distributed.job(self.command, self.flags),
         ):
-            outcome = command(self.command)(cfg)
-            return sweep.objective(cfg, outcome)
+            asked = command(self.command)
+            settled()
+            return sweep.objective(cfg, asked(cfg))
         return None
 
 
@@ -118,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     first = First.of_this_process()
     if first is not None:
         first.watch()
-    with starting():
+    with starting(), uncollected():
         _main(list(sys.argv[1:] if argv is None else argv))
 
 

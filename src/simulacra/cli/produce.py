@@ -15,7 +15,7 @@ from simulacra.core.signals import Interrupted
 from simulacra.deploy.production import Plan, Simulator
 from simulacra.deploy.production import produce as make
 from simulacra.evaluation import saved
-from simulacra.evaluation.checkpoints import check_output
+from simulacra.evaluation.outputs import check_output
 from simulacra.evaluation.schema import Produce
 from simulacra.running.signals import interruptible
 

@@ -12,7 +12,7 @@ from simulacra.core import UserError
 from simulacra.core.files import whole, write_text
 from simulacra.evaluation import saved, sharing
 from simulacra.evaluation.card import card
-from simulacra.evaluation.checkpoints import free
+from simulacra.evaluation.outputs import free
 from simulacra.evaluation.schema import Publish
 from simulacra.running.signals import interruptible
 from simulacra.training import zoo

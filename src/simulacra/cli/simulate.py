@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from simulacra.callbacks.draw import Files
 from simulacra.cli.machine import whole_folder
 from simulacra.core import Batch, UserError
 from simulacra.core.detector import Detector, Gun
@@ -22,13 +21,14 @@ from simulacra.deploy.geant4.fast import Request, both
 from simulacra.deploy.geant4.simulation import Physics
 from simulacra.deploy.primaries import Primaries, of_table, shot
 from simulacra.evaluation import saved
-from simulacra.evaluation.checkpoints import free
+from simulacra.evaluation.outputs import free
 from simulacra.evaluation.publish import overrides, write_json
 from simulacra.evaluation.schema import Simulate
 from simulacra.formats.calochallenge import ENERGY
 from simulacra.formats.produced import ProducedShowers, produced
 from simulacra.plotting.histogram import histogram_pages
 from simulacra.running.signals import interruptible
+from simulacra.tracking.draw import Files
 from simulacra.tracking.identity import command_line, identity
 from simulacra.tracking.report import write_report
 

@@ -223,8 +223,8 @@ def draw(folder: Path, rows: Sequence[dict[str, Any]], over: str) -> None:
     """Draw figures of a sweep over a number that it varies to ``curve.png``, a line per setting of the rest;
     nothing where jobs do not differ in it yet.
     """
-    from simulacra.callbacks.draw import save  # what draws takes seconds to be imported
     from simulacra.plotting.curves import curves
+    from simulacra.tracking.draw import save  # what draws takes seconds to be imported
 
     shown = [name for name in CURVES if any(name in row["figures"] for row in rows)]
     lines: dict[str, dict[float, list[Level | None]]] = {}

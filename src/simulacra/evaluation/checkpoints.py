@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,11 @@ from typing import Any
 from simulacra import data
 from simulacra.core import UserError
 from simulacra.data.base import EventDataModule
-from simulacra.formats.base import Format
 from simulacra.tasks import folds
 from simulacra.tracking.identity import identity
 from simulacra.training import generator_set, served, zoo
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
-
-log = logging.getLogger(__name__)
 
 ASKED = ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw", "shard")
 
@@ -28,34 +24,6 @@ def draw_paths(output: str, draws: int) -> list[str]:
     """One file per network: ``showers.hdf5`` becomes ``showers_draw0.hdf5``, ``showers_draw1.hdf5`` ..."""
     whole = Path(output)
     return [str(whole.with_stem(f"{whole.stem}_draw{number}")) for number in range(draws)]
-
-
-def free(path: Path | str, overwrite: bool) -> None:
-    """Make sure that nothing of a user's is replaced by what a command writes.
-
-    Raises:
-        UserError: If something is there and may not be replaced.
-    """
-    if not overwrite and Path(path).exists():
-        raise UserError(f"{path} is there already: name another output, or set overwrite=true")
-
-
-def check_output(path: str, form: Format, overwrite: bool) -> None:
-    """As :func:`free` for all files that a format makes of a path, whose name should say the format.
-
-    Raises:
-        UserError: See :func:`free`.
-    """
-    for file in form.files(path):
-        free(file, overwrite)
-    ends = form.suffixes
-    if ends and Path(path).suffix.lower() not in ends:
-        log.warning(
-            "%s will be a file of %s, though its name does not end in %s",
-            path,
-            type(form).__name__,
-            " or ".join(ends),
-        )
 
 
 def load(config: dict[str, Any]) -> GenerativeModule:

@@ -10,11 +10,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from matplotlib.figure import Figure
 
-from simulacra.callbacks.draw import Files
 from simulacra.core.files import write_text
 from simulacra.metrics import EvaluationResult
 from simulacra.metrics.engine.result import is_twin
 from simulacra.tracking.compare import LABELS
+from simulacra.tracking.draw import Files
 from simulacra.tracking.report import write_report
 
 AUC, W1 = "test/classifier/boosted/auc", "test/w1_mean"

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from simulacra.core import UserError
@@ -44,6 +43,8 @@ def spearman(values: Tensor, weight: Tensor | None = None) -> Tensor:
         raise UserError(f"ranks need finite values, {missing} of {table.numel()} are not")
     numbers = table.numpy()
     if weight is None:
+        from scipy.stats import rankdata  # takes longer to import than all else here
+
         ranks = rankdata(numbers, axis=0)
         centred = ranks - ranks.mean(0)
     else:

@@ -5,21 +5,25 @@ curves of scores.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from simulacra.metrics.engine.agreement import Agreement
-from simulacra.metrics.engine.band import Band
-from simulacra.metrics.engine.result import EvaluationResult, Histogram, ProfilePair
 from simulacra.plotting.correlation import correlation_page
 from simulacra.plotting.curve_page import curve_page
-from simulacra.plotting.histogram import Panel, counted, histogram_page, histogram_pages
+from simulacra.plotting.histogram import Panel, counted, histogram_page, split
 from simulacra.plotting.image import image_page, paired
 from simulacra.plotting.response import Curve, response_page
 from simulacra.plotting.style import spaced, styled, with_unit
+
+if TYPE_CHECKING:
+    from simulacra.metrics.engine.agreement import Agreement
+    from simulacra.metrics.engine.band import Band
+    from simulacra.metrics.engine.result import EvaluationResult, Histogram, ProfilePair
 
 Array = NDArray[np.float64]
 PER_FAMILY = 6
@@ -33,6 +37,7 @@ def figures(
     model: str = "generated",
     style: str = "plain",
     label: str | None = None,
+    chosen_pages: Callable[[str], bool] | None = None,
 ) -> dict[str, Figure]:
     r"""Every figure by name, in pages; nothing stays open in pyplot.
 
@@ -45,34 +50,45 @@ def figures(
         model: Name of the generated events in legends; that of the truth is ``result.truth``.
         style: ``plain``, ``cms`` or ``atlas``.
         label: Words behind the experiment's name above the axes; None: neither.
+        chosen_pages: Whether a figure is drawn, by its name; None: all are.
     """
-    found: dict[str, Figure] = {}
-    labels, events, networks = (result.truth, model), result.events, result.networks
     with styled(style, label):
-        chosen_panels = [_panel(result, name) for name in chosen(list(result.histograms))]
-        for number, page in enumerate(
-            histogram_pages(chosen_panels, labels, events, networks), start=1
-        ):
-            found[f"observables_{number}"] = page
-        if result.profiles:
-            profiles = [_profile(pair) for pair in result.profiles.values()]
-            found["profiles"] = histogram_page(profiles, labels, events, networks)
-        if result.images:
-            found["images"] = image_page([paired(*pair) for pair in result.images.values()], labels)
-        if result.response:
-            found["response"] = _response(result, labels)
-            shapes = [_shape(point.name, point.histogram) for point in result.response]
-            for number, page in enumerate(histogram_pages(shapes, labels, events), start=1):
-                found["response_shapes" if number == 1 else f"response_shapes_{number}"] = page
-        if result.correlation is not None:
-            c = result.correlation
-            found["correlation"] = correlation_page(
-                c.label, c.names, c.reference, c.generated, labels, c.kind, _apart(result, c.key)
-            )
-        if result.misfits:
-            found["misfit"] = _misfit(result, labels)
-        for name, curves in result.curves.items():
-            found[name] = curve_page(curves, labels, events)
+        return {
+            name: draw()
+            for name, draw in _pages(result, model).items()
+            if chosen_pages is None or chosen_pages(name)
+        }
+
+
+def _pages(result: EvaluationResult, model: str) -> dict[str, Callable[[], Figure]]:
+    """What draws each page, by name."""
+    labels, events, networks = (result.truth, model), result.events, result.networks
+    found: dict[str, Callable[[], Figure]] = {}
+    observables = [_panel(result, name) for name in chosen(list(result.histograms))]
+    for number, page in enumerate(split(observables), start=1):
+        found[f"observables_{number}"] = partial(histogram_page, page, labels, events, networks)
+    if result.profiles:
+        profiles = [_profile(pair) for pair in result.profiles.values()]
+        found["profiles"] = partial(histogram_page, profiles, labels, events, networks)
+    if result.images:
+        images = [paired(*pair) for pair in result.images.values()]
+        found["images"] = partial(image_page, images, labels)
+    if result.response:
+        found["response"] = partial(_response, result, labels)
+        shapes = [_shape(point.name, point.histogram) for point in result.response]
+        for number, page in enumerate(split(shapes), start=1):
+            name = "response_shapes" if number == 1 else f"response_shapes_{number}"
+            found[name] = partial(histogram_page, page, labels, events)
+    if result.correlation is not None:
+        c = result.correlation
+        found["correlation"] = partial(
+            correlation_page,
+            c.label, c.names, c.reference, c.generated, labels, c.kind, _apart(result, c.key),
+        )  # fmt: skip
+    if result.misfits:
+        found["misfit"] = partial(_misfit, result, labels)
+    for name, curves in result.curves.items():
+        found[name] = partial(curve_page, curves, labels, events)
     return found
 
 

@@ -245,11 +245,13 @@ def histogram_pages(
     networks: int = 0,
 ) -> list[Figure]:
     """Pages of nine panels each, every panel with a ratio below, of one range on a page."""
+    return [histogram_page(page, labels, events, networks) for page in split(panels)]
+
+
+def split(panels: Sequence[Panel]) -> list[Sequence[Panel]]:
+    """Panels of each page."""
     size = ROWS * COLUMNS
-    return [
-        histogram_page(panels[start : start + size], labels, events, networks)
-        for start in range(0, len(panels), size)
-    ]
+    return [panels[start : start + size] for start in range(0, len(panels), size)]
 
 
 def histogram_page(

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from simulacra.core import UserError
-from simulacra.evaluation.checkpoints import check_output, chunk, data_of, provenance
+from simulacra.evaluation.checkpoints import chunk, data_of, provenance
+from simulacra.evaluation.outputs import check_output
 from simulacra.running.signals import interruptible
 from simulacra.tasks import folds
 from simulacra.training.module import Module

@@ -14,7 +14,6 @@ from torch import Tensor
 from simulacra.core import Conditions
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.checkpoints import (
-    check_output,
     chunk,
     data_of,
     draw_paths,
@@ -23,6 +22,7 @@ from simulacra.evaluation.checkpoints import (
 )
 from simulacra.evaluation.condition_files import of_file
 from simulacra.evaluation.conditions import PRIOR, drawn, in_chunks
+from simulacra.evaluation.outputs import check_output
 from simulacra.evaluation.shards import NETWORK, NOISE, Shard, stream
 from simulacra.running.signals import interruptible
 from simulacra.training.generative import GenerativeModule, Redraws

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from simulacra.callbacks.draw import Files
 from simulacra.core.instantiate import TRUSTED, Trust
 from simulacra.evaluation import saved
 from simulacra.evaluation.composing import Composer, differences
 from simulacra.evaluation.schema import Study
+from simulacra.tracking.draw import Files
 
 FILES = ("root", "files", "split_seed", "validation", "total", "window", "limit")
 """Settings of a data set that say which events of which files are its parts."""

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulacra.core import UserError
-from simulacra.metrics.engine.agreement import Agreement
-from simulacra.metrics.engine.band import Band
-from simulacra.metrics.engine.curve import Curve
-from simulacra.metrics.engine.response import Moments
 from simulacra.physics.base import ASKED, RATIO, Axis, Image
 
 if TYPE_CHECKING:
     from hist import Hist
+
+    from simulacra.metrics.engine.agreement import Agreement
+    from simulacra.metrics.engine.band import Band
+    from simulacra.metrics.engine.curve import Curve
+    from simulacra.metrics.engine.response import Moments
 
 Array = NDArray[np.float64]
 SAMPLES = ("reference", "generated")

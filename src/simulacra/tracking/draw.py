@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from matplotlib.figure import Figure
 
 from simulacra.core.files import whole
-from simulacra.metrics import EvaluationResult
 from simulacra.plotting import figures, panels
-from simulacra.plotting.style import styled
+from simulacra.plotting.style import plain_numbers, styled
+
+if TYPE_CHECKING:
+    from simulacra.metrics import EvaluationResult
 
 Format = Literal["pdf", "png", "svg"]
 UNDATED: Mapping[str, Mapping[str, None]] = {
@@ -49,6 +51,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name.replace('/', '_')}.{kind}" for kind in formats]
     with styled():
+        plain_numbers(figure)
         for kind, path in zip(formats, paths, strict=True):
             with whole(path) as part:
                 figure.savefig(part, format=kind, dpi=dpi, metadata=dict(UNDATED[kind]))

@@ -11,9 +11,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from simulacra.callbacks.draw import Files
 from simulacra.core import Batch
 from simulacra.metrics import EvaluationResult, Evaluator
+from simulacra.tracking.draw import Files, write
 
 SETTINGS = {"formats": ["png"], "panels": False, "style": "plain", "label": None, "dpi": 50}
 
@@ -86,3 +86,18 @@ def test_pages_are_png_in_any_case_and_panels_only_what_is_asked_for(
 def test_without_panels_there_are_pages_alone(result: EvaluationResult, tmp_path: Path) -> None:
     pages = Files.of({**SETTINGS, "dpi": 30}).publish(result, "model", [], tmp_path)
     assert names(tmp_path) == {f"{name}.png" for name in pages}
+
+
+def test_numbers_are_plain_text_and_powers_of_ten_before_an_axis_formulas(tmp_path: Path) -> None:
+    made = Figure(figsize=(4, 3))
+    flat, steep = made.subplots(1, 2)
+    flat.plot([-2.0, 3.0], [1e6, 9e6])
+    steep.semilogx([1, 1e4], [0, 1])
+    power = steep.xaxis.get_major_formatter()
+    write(made, tmp_path, "a", ("png",), 50)
+    texts = [label.get_text() for label in flat.get_xticklabels()]
+    assert "2" in texts
+    assert "\N{MINUS SIGN}2" in texts
+    assert "4" in [label.get_text() for label in flat.get_yticklabels()]
+    assert flat.yaxis.get_offset_text().get_text() == r"$\times\mathdefault{10^{6}}\mathdefault{}$"
+    assert steep.xaxis.get_major_formatter() is power
