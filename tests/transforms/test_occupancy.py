@@ -128,3 +128,20 @@ def test_without_cells_or_events_nothing_is_calibrated() -> None:
         assert calibrated.events == 0
         calibrated.fit_true([showers(NUMBERS, 300, 0)])
         assert torch.equal(calibrated(NUMBERS), NUMBERS)
+
+
+def test_a_first_round_of_few_events_leads_to_the_same_numbers_of_hits() -> None:
+    true, chosen = showers(NUMBERS, 300, 0), torch.linspace(150, 700, 200).round()
+    wanted = calibration().counts(showers(chosen, 300, 9))[1].double().mean()
+    means = []
+    for rounds in (OccupancyCalibration.rounds, (1.0, 1.0)):
+        calibrated = calibration()
+        calibrated.fit_true([true])
+        for number, share in enumerate(rounds, start=1):
+            few = NUMBERS[torch.randperm(300, generator=torch.Generator().manual_seed(number))]
+            few = few[: int(share * len(few))]
+            calibrated.fit_generated(showers(calibrated(few).round(), 900, number))
+        made = calibrated.counts(showers(calibrated(chosen).round(), 900, 8))[1].double().mean()
+        means.append(float(made / wanted - 1))
+    assert max(map(abs, means)) < 0.01
+    assert abs(means[0] - means[1]) < 0.005

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import replace
 
@@ -26,11 +27,12 @@ class Calibrated(GenerativeModule):
         """Fit the calibration to events of the present weights, uncalibrated ones first."""
         self.calibration.forget()
         cond, weight = self.calibration.conditions().to("cpu"), self.calibration.weights
-        for _ in range(self.calibration.rounds):
+        for share in self.calibration.rounds:
+            n = math.ceil(share * len(cond))
             generator = torch.Generator(device=self.device).manual_seed(0)
-            made = self.sample(cond, generator=generator, redraw=REDRAWS)
+            made = self.sample(cond[:n], generator=generator, redraw=REDRAWS)
             self.calibration.fit_generated(
-                replace(made, weight=None if weight is None else weight.cpu())
+                replace(made, weight=None if weight is None else weight[:n].cpu())
             )
 
     def on_validation_epoch_start(self) -> None:

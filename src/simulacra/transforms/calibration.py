@@ -27,8 +27,10 @@ class Calibration(nn.Module, ABC):
         events: True events that are remembered, 0 for no calibration.
     """
 
-    rounds: ClassVar[int] = 1
-    """How often the generated side is taken, from the second time on of events calibrated with the last."""
+    rounds: ClassVar[tuple[float, ...]] = (1.0,)
+    """Share of the events of which the generated side is taken, round by round; from the second on they are
+    calibrated with the last.
+    """
     known: Tensor
     asked: Tensor
     weight: Tensor

@@ -41,7 +41,7 @@ class OccupancyCalibration(Calibration):
         events: True events that are remembered, 0 for no calibration.
     """
 
-    rounds = 2  # near the numbers of points that are used in the end
+    rounds = (0.25, 1.0)  # the first only leads near the numbers of points that are used in the end
     curves: Tensor
     spans: Tensor
 
