@@ -11,7 +11,7 @@ import h5py
 
 from simulacra.core import UserError
 from simulacra.evaluation import build
-from simulacra.evaluation.checkpoints import check_output
+from simulacra.evaluation.outputs import check_output
 from simulacra.evaluation.recognition import named, recognise
 from simulacra.evaluation.shards import shards
 from simulacra.formats.hdf5_data import attribute, open_hdf5
