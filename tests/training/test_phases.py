@@ -71,6 +71,19 @@ def test_a_single_objective_is_stepped_by_lightning_and_its_hook_after_each_step
     assert runner.global_step == len(module.calls) == 6
 
 
+@pytest.mark.parametrize("make", [single(), two_phases(0.5)])
+def test_objectives_are_made_once_for_a_training(make: Make, tmp_path: Path) -> None:
+    def counted(module: Line) -> dict[str, Objective]:
+        made[-1] += 1
+        return make(module)
+
+    made = []
+    for epochs in (1, 3):
+        made.append(0)
+        fit(Line(counted), tmp_path, max_epochs=epochs)
+    assert made[0] == made[1]
+
+
 def test_a_single_objective_may_take_several_steps_on_some_turns(tmp_path: Path) -> None:
     make = single(every=3, steps=2)
     module = Line(make)

@@ -32,6 +32,11 @@ class Density(nn.Module, ABC):
     exact: ClassVar[bool] = True
     """Whether what is minimised is the negative log-likelihood."""
 
+    @property
+    def learns(self) -> bool:
+        """Whether it has parameters; else its loss moves nothing and need not be computed in training."""
+        return next(self.parameters(), None) is not None
+
     @abstractmethod
     def sample(
         self, n: int, context: Tensor | None = None, generator: torch.Generator | None = None

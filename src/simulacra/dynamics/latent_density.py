@@ -68,8 +68,8 @@ class LatentDensity(Density):
 
     @property
     def learns(self) -> bool:
-        """Whether the density of what passes has parameters."""
-        return any(True for _ in self.latent.parameters())
+        """Whether the density of what passes does."""
+        return self.latent.learns
 
     def fit(self, rows: Iterable[Rows]) -> None:
         """Start the density of what an encoder makes that has not learnt."""

@@ -9,8 +9,16 @@ Reference: Vaswani et al. 2017, arXiv:1706.03762.
 
 from __future__ import annotations
 
+import math
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from simulacra.nn.groups import recorded
+
+SHORT = 64
+"""Keys up to which a processor is faster without torch's fused kernel, where no gradient is asked for."""
 
 
 class Attention(nn.Module):
@@ -40,7 +48,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(B, M, W)``; ``mask`` ``(B, N)`` marks the real keys (None: all)."""
         pair = self.project(keys)
-        if mask is None:
+        if mask is None or (not recorded(mask) and bool(mask.all())):
             return self.attend(x, pair)
         some = mask.any(1)
         allowed = (mask | ~some[:, None])[:, None, None]  # (B, 1, 1, N), at least one key
@@ -68,15 +76,42 @@ class Attention(nn.Module):
             allowed: Which keys a query sees, bool, broadcast to ``(B, heads, M, N)`` (None: all).
             causal: Whether query ``m`` sees the first ``m + 1`` keys alone.
         """
-        found = F.scaled_dot_product_attention(
-            self._split(self.query(x)), *pair, allowed, is_causal=causal
-        )
+        found = attended(self._split(self.query(x)), *pair, allowed, causal)
         made: Tensor = self.output(found.transpose(1, 2).flatten(2))
         return made
 
     def _split(self, x: Tensor) -> Tensor:
         """``(B, M, W)`` to ``(B, heads, M, W / heads)``."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def attended(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    allowed: Tensor | None = None,
+    causal: bool = False,
+) -> Tensor:
+    """Attention of all heads, ``(B, heads, M, D)`` to ``(B, heads, N, D)``.
+
+    Few keys are met by two products and a softmax, more by a fused kernel, which keeps nothing of the size
+    ``M N``.
+
+    Args:
+        query: Queries.
+        key: Keys.
+        value: Values.
+        allowed: Which keys a query sees, bool, broadcast to ``(B, heads, M, N)`` (None: all).
+        causal: Whether query ``m`` sees the first ``m + 1`` keys alone.
+    """
+    few = key.shape[-2] <= SHORT and not (causal or torch.is_grad_enabled() or recorded(query))
+    if not few:
+        return F.scaled_dot_product_attention(query, key, value, allowed, is_causal=causal)
+    q, k, v = (part.flatten(0, 1) for part in (query * query.shape[-1] ** -0.5, key, value))
+    scores = torch.bmm(q, k.transpose(1, 2)).unflatten(0, query.shape[:2])
+    if allowed is not None:
+        scores.masked_fill_(~allowed, -math.inf)
+    return torch.bmm(scores.softmax(-1).flatten(0, 1), v).unflatten(0, query.shape[:2])
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

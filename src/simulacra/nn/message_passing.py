@@ -7,7 +7,7 @@ One layer, with fully connected networks :math:`f_e, f_n`, context :math:`c` and
     A_i = s \sum_j f_e(h_i, h_j, c), \qquad h_i' = f_n(A_i, h_i, c).
 
 The first linear layer of :math:`f_e` is a sum over its inputs, so it is evaluated once per point, and only
-its activation and what follows once per pair.
+its activation and what follows once per pair, for as many pairs at once as fit the cache of a processor.
 
 Reference: Kansal et al. 2021, arXiv:2106.11535, section 4.
 """
@@ -29,6 +29,7 @@ from simulacra.nn.cloud_gan import (
     point_noise,
     weights,
 )
+from simulacra.nn.groups import at_once
 from simulacra.nn.sets import SplitLinear
 
 SLOPE = 0.2
@@ -58,7 +59,7 @@ class MessagePassing(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.sum_scale = sum_scale
+        self.sum_scale, self.dropout, self.widest = sum_scale, dropout, max(edges)
         self.receiver = SplitLinear(inputs, context, edges[0])
         self.sender = nn.Linear(inputs, edges[0], bias=False)
         self.message = _activated(edges, dropout)
@@ -67,18 +68,40 @@ class MessagePassing(nn.Module):
 
     def forward(self, h: Tensor, weight: Tensor, context: Tensor) -> Tensor:
         """``(B, N, I)`` with weights ``(B, 1, N)`` and context ``(B, C)`` to ``(B, N, O)``."""
-        pairs = self.receiver(h, context)[:, :, None] + self.sender(h)[:, None]  # (B, N, N, E)
-        received = weight[:, None] @ self.message(pairs)  # (B, N, 1, E)
-        both = torch.cat([self.sum_scale * received[:, :, 0], h], -1)
+        received = self._received(self.receiver(h, context), self.sender(h), weight)
+        both = torch.cat([self.sum_scale * received, h], -1)
         result: Tensor = self.update(self.node(both, context))
         return result
 
+    def _received(self, receiver: Tensor, sender: Tensor, weight: Tensor) -> Tensor:
+        """Sums of messages ``(B, N, E)``, for some receivers of some events after the other."""
+        batch, points = sender.shape[:2]
+        rows = at_once(points * self.widest, sender)
+        dropped = self.training and self.dropout > 0  # and drawn at once
+        if rows is None or dropped or batch * points <= rows:
+            return self._summed(receiver, sender, weight)
+        events = max(1, rows // points)
+        parts = (part.split(events) for part in (receiver, sender, weight))
+        return torch.cat(
+            [
+                torch.cat([self._summed(some, from_, w) for some in to.split(rows, 1)], 1)
+                for to, from_, w in zip(*parts, strict=True)
+            ]
+        )
+
+    def _summed(self, receiver: Tensor, sender: Tensor, weight: Tensor) -> Tensor:
+        """The same of receivers ``(B, M, E)`` and senders ``(B, N, E)``."""
+        pairs = receiver[:, :, None] + sender[:, None]  # (B, M, N, E)
+        return (weight[:, None] @ self.message(pairs))[:, :, 0]
+
 
 def _activated(widths: Sequence[int], dropout: float) -> nn.Sequential:
-    """Linear layers between the widths, with an activation before the first and after each of them."""
+    """Linear layers between the widths, with an activation before the first and after each of them, in the
+    place of what it is called with.
+    """
 
     def activation() -> list[nn.Module]:
-        return [nn.LeakyReLU(SLOPE), *([nn.Dropout(dropout)] if dropout > 0 else [])]
+        return [nn.LeakyReLU(SLOPE, inplace=True), *([nn.Dropout(dropout)] if dropout > 0 else [])]
 
     layers = activation()
     for a, b in pairwise(widths):

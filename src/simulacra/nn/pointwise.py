@@ -4,7 +4,9 @@ A ConcatSquash layer is gated and moved by the context :math:`c` of the event,
 
 .. math:: y_i = \sigma(W_g c + b_g) \odot (W x_i + b) + W_b c,
 
-so that gate and shift are computed once per event and the cost is linear in the number of points.
+so that gate and shift are computed once per event and the cost is linear in the number of points. The gate
+is taken into the matrix, :math:`y_i = (\sigma(W_g c + b_g) \odot W)\, x_i + \dots`: one of an event's own, so
+that points are passed over once.
 
 Reference: Luo and Hu 2021, arXiv:2103.01458, as in CaloClouds, arXiv:2305.04847, and CaloClouds II,
 arXiv:2309.05704.
@@ -45,7 +47,8 @@ class ConcatSquash(nn.Module):
         """Points ``(B, N, I)`` and context ``(B, C)`` to ``(B, N, O)``."""
         gate = torch.sigmoid(self.gate(context))
         shift = gate * self.point.bias + self.shift(context)
-        return torch.addcmul(shift[:, None], F.linear(x, self.point.weight), gate[:, None])
+        own = gate[:, :, None] * self.point.weight  # (B, O, I)
+        return torch.baddbmm(shift[:, None], x, own.transpose(1, 2))
 
 
 class GaussianFourier(TimeFeatures):

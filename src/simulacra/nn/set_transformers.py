@@ -24,6 +24,7 @@ from simulacra.nn.cloud_gan import (
     point_noise,
     weights,
 )
+from simulacra.nn.groups import in_groups
 from simulacra.nn.set_attention import IPAB, MAB, PMA, SLOPE
 from simulacra.nn.sets import SplitLinear, pool
 
@@ -58,7 +59,7 @@ class AttentionGenerator(CloudGenerator):
         bound: Positive,
     ) -> None:
         super().__init__()
-        self.noise_width = noise
+        self.noise_width, self.width = noise, width
         self.embedding = SplitLinear(noise, context, width)
         self.blocks = nn.ModuleList(
             MAB(width, width, context, heads, norm, 0.0) for _ in range(blocks)
@@ -72,10 +73,12 @@ class AttentionGenerator(CloudGenerator):
     def forward(self, noise: tuple[Tensor, ...], mask: Tensor, context: Tensor | None) -> Tensor:
         """Points ``(B, N, F)``, exactly 0 where padded."""
         (z,) = noise
-        c = filled(context, z)
-        x = F.leaky_relu(self.embedding(z, c), SLOPE)
+        return in_groups(self._of_group, 3 * self.width, z, mask, (filled(context, z),))
+
+    def _of_group(self, z: Tensor, mask: Tensor, context: Tensor) -> Tensor:
+        x = F.leaky_relu(self.embedding(z, context), SLOPE)
         for block in self.blocks:
-            x = block(x, x, mask, c)
+            x = block(x, x, mask, context)
         return self.output(x) * mask[..., None]
 
 
@@ -164,11 +167,14 @@ class InducedGenerator(CloudGenerator):
     def forward(self, noise: tuple[Tensor, ...], mask: Tensor, context: Tensor | None) -> Tensor:
         """Points ``(B, N, F)``, exactly 0 where padded."""
         points, event = noise
-        c = filled(context, points)
-        x = F.leaky_relu(self.embedding(points, c), SLOPE)
-        z = self.start(event, c)[:, None]
+        given = event, filled(context, points)
+        return in_groups(self._of_group, 3 * self.widths[0], points, mask, given)
+
+    def _of_group(self, points: Tensor, mask: Tensor, event: Tensor, context: Tensor) -> Tensor:
+        x = F.leaky_relu(self.embedding(points, context), SLOPE)
+        z = self.start(event, context)[:, None]
         for block in self.blocks:
-            x, z = block(x, z, mask, c)
+            x, z = block(x, z, mask, context)
         return self.output(x) * mask[..., None]
 
 

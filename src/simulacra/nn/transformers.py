@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from simulacra.core.ranges import Count, Dropout
 from simulacra.nn.attention import Attention, masked_mean
 from simulacra.nn.fourier import FourierFeatures
+from simulacra.nn.groups import in_groups
 from simulacra.nn.mlp import MLP
 from simulacra.nn.parted import Parted
 from simulacra.nn.sets import SplitLinear
@@ -83,6 +84,7 @@ class NormFormer(Parted, nn.Module):
         frequencies: Count,
     ) -> None:
         super().__init__()
+        self.widest = max(3 * width, hidden)
         self.time = FourierFeatures(frequencies)
         self.context = MLP(self.time.width + cond, context, [hidden], _leaky)
         self.embed = _Local(features, context, width, hidden, _leaky())
@@ -93,7 +95,9 @@ class NormFormer(Parted, nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, mask: Tensor, cond: Tensor | None = None) -> Tensor:
         """``(B, N, F)``, given numbers ``(B,)`` in [0, 1], mask ``(B, N)`` and conditions ``(B, C)``."""
-        context = self.context(self.time(t), cond)
+        return in_groups(self._of_group, self.widest, x, mask, (self.context(self.time(t), cond),))
+
+    def _of_group(self, x: Tensor, mask: Tensor, context: Tensor) -> Tensor:
         h = self.embed(x, context)
         for layer in self.layers:
             h = layer(h, mask, context)
@@ -150,6 +154,7 @@ class PreNorm(Parted, nn.Module):
         super().__init__()
         self.time = FourierFeatures(frequencies)
         self.context = MLP(self.time.width + cond, width, [embedding, embedding], _leaky)
+        self.widest, self.dropout = max(3 * width, hidden), dropout
         self.embed = nn.Linear(features, width)
         self.layers = nn.ModuleList(
             _PreNormLayer(width, heads, hidden, dropout) for _ in range(layers)
@@ -160,6 +165,11 @@ class PreNorm(Parted, nn.Module):
     def forward(self, x: Tensor, t: Tensor, mask: Tensor, cond: Tensor | None = None) -> Tensor:
         """``(B, N, F)``, given numbers ``(B,)`` in [0, 1], mask ``(B, N)`` and conditions ``(B, C)``."""
         context = self.context(self.time(t), cond)
+        if self.training and self.dropout > 0:  # what is dropped is drawn at once
+            return self._of_group(x, mask, context)
+        return in_groups(self._of_group, self.widest, x, mask, (context,))
+
+    def _of_group(self, x: Tensor, mask: Tensor, context: Tensor) -> Tensor:
         embedded = nn.functional.leaky_relu(self.embed(x), 0.01) + context[:, None]
         h = embedded
         for layer in self.layers:
@@ -216,6 +226,7 @@ class CrossAttention(Parted, nn.Module):
     ) -> None:
         super().__init__()
         self.time = FourierFeatures(frequencies)
+        self.widest = max(3 * width, hidden)
         self.context = MLP(self.time.width + cond, context, [hidden])
         self.embed = _Local(features, context, width, hidden, nn.SiLU())
         self.tokens = nn.Parameter(torch.randn(tokens, width) / width**0.5)
@@ -227,7 +238,9 @@ class CrossAttention(Parted, nn.Module):
 
     def forward(self, x: Tensor, t: Tensor, mask: Tensor, cond: Tensor | None = None) -> Tensor:
         """``(B, N, F)``, given numbers ``(B,)`` in [0, 1], mask ``(B, N)`` and conditions ``(B, C)``."""
-        context = self.context(self.time(t), cond)
+        return in_groups(self._of_group, self.widest, x, mask, (self.context(self.time(t), cond),))
+
+    def _of_group(self, x: Tensor, mask: Tensor, context: Tensor) -> Tensor:
         h = self.embed(x, context)
         tokens = self.tokens.expand(x.shape[0], -1, -1)
         for layer in self.layers:

@@ -48,6 +48,7 @@ class Stepping(pl.LightningModule):
     moved: bool = True
     """Whether weights have moved in the latest turn."""
     _turns: int = 0
+    _made: dict[str, Objective] | None = None
     _held: list[Latent]
     _losses: list[Tensor]
     _before: Buffers | None = None
@@ -65,6 +66,14 @@ class Stepping(pl.LightningModule):
         """Losses by name."""
         raise NotImplementedError
 
+    def objectives_of_run(self) -> dict[str, Objective]:
+        """As :meth:`objectives`, made once for a training: lists of all parameters take their time."""
+        if not self.in_training:
+            return self.objectives()
+        if self._made is None:
+            self._made = self.objectives()
+        return self._made
+
     def encode(self, batch: Batch, generator: torch.Generator | None = None) -> Latent:
         """Normalise a batch."""
         raise NotImplementedError
@@ -72,7 +81,7 @@ class Stepping(pl.LightningModule):
     @property  # type: ignore[misc]  # read-only here
     def automatic_optimization(self) -> bool:
         """Whether Lightning steps the single optimizer."""
-        objectives = list(self.objectives().values())
+        objectives = list(self.objectives_of_run().values())
         first = objectives[0]
         return len(objectives) == 1 and first.every == first.steps == 1 and first.renewal is None
 
@@ -97,7 +106,7 @@ class Stepping(pl.LightningModule):
 
     def current_objectives(self) -> dict[str, Objective]:
         """Objectives in whose phase the latest turn was; outside of a training those of the last phase."""
-        objectives = self.objectives()
+        objectives = self.objectives_of_run()
         if not self.in_training:
             return {name: item for name, item in objectives.items() if item.end == 1}
         turn = max(0, self._turn()[0] - 1)
@@ -135,7 +144,7 @@ class Stepping(pl.LightningModule):
         if self.skips.allowed and self.automatic_optimization and not self._losses:
             self._before = Buffers(self)
         latent = self.encode(batch)
-        objectives = self.objectives()
+        objectives = self.objectives_of_run()
         if self.automatic_optimization:
             values = next(iter(objectives.values())).loss(latent, None)
             self._losses.append(values["loss"].detach())
@@ -164,7 +173,7 @@ class Stepping(pl.LightningModule):
     def _by_hand(
         self, name: str, objective: Objective, optimizer: LightningOptimizer, scheduler: Any
     ) -> None:
-        prefix = "train" if len(self.objectives()) == 1 else f"train/{name}"
+        prefix = "train" if len(self.objectives_of_run()) == 1 else f"train/{name}"
         for _ in range(objective.steps):
             if self.skips.allowed:
                 self._before = Buffers(self)
@@ -199,16 +208,15 @@ class Stepping(pl.LightningModule):
         if not gradients:
             return True
         scale = self._scale(optimizer)
-        norm = torch.stack([gradient.norm() for gradient in gradients]).norm() / scale
+        total = torch.nn.utils.get_total_norm(gradients)
+        norm = total / scale
         self._note({f"{prefix}/grad_norm": norm})
         sound = finite(norm, losses.sum())
         if self.trainer.world_size > 1:
             sound = self.trainer.strategy.reduce_boolean_decision(sound, all=True)
         if sound:
-            if (
-                self.clip is not None
-            ):  # Lightning's own refuses fused optimizers under mixed precision
-                torch.nn.utils.clip_grad_norm_(objective.parameters, self.clip * scale)
+            if self.clip is not None:  # Lightning's own refuses fused optimizers in mixed precision
+                torch.nn.utils.clip_grads_with_norm_(objective.parameters, self.clip * scale, total)
             return True
         if self._before is not None:
             self._before.restore()
@@ -242,7 +250,7 @@ class Stepping(pl.LightningModule):
     ) -> None:
         """Lightning's step of the automatic objective, and what comes after it."""
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
-        after = next(iter(self.objectives().values())).after
+        after = next(iter(self.objectives_of_run().values())).after
         if after is not None and self.moved:
             after()
 
@@ -253,6 +261,7 @@ class Stepping(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Optimizers and schedules of all objectives, each schedule as long as its objective's phase."""
+        self._made = None
         check_phases(self.objectives().values())
         self._turns = self._count_turns()
         self._plan = {"rates": [], "totals": []}
@@ -324,7 +333,7 @@ class Stepping(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip to :attr:`clip` and log the norm before clipping."""
-        name, objective = next(iter(self.objectives().items()))
+        name, objective = next(iter(self.objectives_of_run().items()))
         self.moved = self._prepare_step("train", name, objective, optimizer)
 
     def _count_turns(self) -> int:
@@ -364,7 +373,7 @@ class Stepping(pl.LightningModule):
     def _schedulers(self) -> list[Any]:
         """One entry per objective, None where it has no schedule."""
         made = iter([config.scheduler for config in self.trainer.lr_scheduler_configs])
-        objectives = self.objectives().values()
+        objectives = self.objectives_of_run().values()
         return [None if o.optim.scheduler is None else next(made) for o in objectives]
 
     def _note(self, values: dict[str, Tensor], n: int | None = None) -> None:

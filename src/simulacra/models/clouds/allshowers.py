@@ -97,6 +97,8 @@ class AllShowers(LayeredCloud):
         real, counts = mask[..., None].to(data), counted(mask, latent.weight, data)
         network = Bound(self.net, mask, layer, self.context(latent.x["event"], latent.cond))
         points = self.process.loss(network, data * real, noise * real, counts, generator)
+        if not self.event_flow.learns:
+            return {"loss": points, "points": points}
         numbers = self.event_flow.loss(latent.x["event"], latent.cond, latent.weight, generator)
         return {"loss": points + numbers, "points": points, "numbers": numbers}
 

@@ -97,11 +97,11 @@ class CaloClouds(LayeredCloud, CloudDiffusion):
             ),
             "divergence": latent.mean(divergence(mean, log_variance)),
             "latent_nll": self.latent_flow.loss(z.detach(), context, latent.weight),
-            "event_nll": self.event_nll(latent),
         }
+        numbers = self.learnt_numbers(latent)
         weighted = self.kl * parts["divergence"].clamp_min(1)
-        total = parts["points"] + weighted + parts["latent_nll"] + parts["event_nll"]
-        return {"loss": total, **parts}
+        total = sum(numbers.values(), parts["points"] + weighted + parts["latent_nll"])
+        return {"loss": total, **parts, **numbers}
 
     def draw_points(
         self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None

@@ -86,8 +86,9 @@ class CaloPointFlow(LayeredCloud):
         parts = {
             "points": -latent.mean(log_prob.sum(1) / mask.sum(1).clamp_min(1)) / self.features,
             "latent_nll": self.latent_flow.loss(z, context, latent.weight),
-            "event_nll": self.event_nll(latent) / self.transform.width,
         }
+        numbers = self.learnt_numbers(latent)
+        parts |= {name: value / self.transform.width for name, value in numbers.items()}
         return {"loss": torch.stack(list(parts.values())).sum() - entropy, **parts}
 
     def draw_points(

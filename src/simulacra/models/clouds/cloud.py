@@ -127,6 +127,10 @@ class CloudModel(GenerativeModule):
     ) -> Tensor:
         """Normalised points ``(B, N, F)``, exactly 0 where the mask ``(B, N)`` is False."""
 
+    def learnt_numbers(self, latent: Latent) -> dict[str, Tensor]:
+        """:meth:`event_nll` under its name, where the density of the numbers learns by it."""
+        return {"event_nll": self.event_nll(latent)} if self.event_flow.learns else {}
+
     def event_nll(self, latent: Latent) -> Tensor:
         """Negative log-likelihood of the event's numbers, a scalar."""
         loss = self.event_flow.loss(latent.x["event"], latent.cond, latent.weight)

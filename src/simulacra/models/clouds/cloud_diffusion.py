@@ -64,7 +64,9 @@ class CloudDiffusion(CloudModel):
         self.optim = optim
 
     def objectives(self) -> dict[str, Objective]:
-        """Distance of the points plus negative log-likelihood of the event's numbers."""
+        """Distance of the points plus, where their density learns, negative log-likelihood of the event's
+        numbers.
+        """
         return {"cloud": Objective(self.loss, list(self.parameters()), self.optim)}
 
     def loss(self, latent: Latent, generator: torch.Generator | None = None) -> dict[str, Tensor]:
@@ -74,8 +76,8 @@ class CloudDiffusion(CloudModel):
         distance = cloud_loss(
             network, points, mask, self.process, self.ranked, latent.weight, generator
         )
-        likelihood = self.event_nll(latent)
-        return {"loss": distance + likelihood, "points": distance, "event_nll": likelihood}
+        numbers = self.learnt_numbers(latent)
+        return {"loss": sum(numbers.values(), distance), "points": distance, **numbers}
 
     def draw_points(
         self, mask: Tensor, context: Tensor | None, generator: torch.Generator | None

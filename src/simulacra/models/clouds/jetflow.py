@@ -91,9 +91,9 @@ class JetFlow(CloudModel):
         vector = torch.where(mask[..., None], points, noise).flatten(1)
         parts = {
             "points": self.point_flow.loss(vector, context, latent.weight, generator),
-            "event_nll": self.event_nll(latent),
+            **self.learnt_numbers(latent),
         }
-        total = parts["points"] + parts["event_nll"]
+        total = torch.stack(list(parts.values())).sum()
         if self.constraint > 0:
             parts["mass"] = self._mass_distance(points, mask, context, latent, generator)
             total = total + self.constraint * parts["mass"]
