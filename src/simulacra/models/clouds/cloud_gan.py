@@ -122,5 +122,6 @@ class CloudGAN(CloudModel):
         for chosen, longest in by_length(mask):
             real = mask[chosen, :longest]
             seen = None if context is None else context[chosen]
-            points[chosen, :longest] = self.net(self.net.noise(real, generator), real, seen)
+            made = self.net(self.net.noise(real, generator), real, seen)
+            points[chosen, :longest] = made.to(points.dtype)  # of half as many bits under autocast
         return points
