@@ -166,3 +166,10 @@ def test_attention_without_gradients_is_a_softmax_of_products(keys: int, form: s
         with torch.set_grad_enabled(grad):
             found = attended(query, key, value, allowed, causal=form == "causal")
         torch.testing.assert_close(found, plain)
+
+
+def test_attention_of_half_as_many_bits_is_computed_in_single_precision() -> None:
+    parts = [random(2, 2, 9, 4, seed=k).bfloat16() for k in range(3)]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attended(*parts)
+    assert torch.equal(found, attended(*(part.float() for part in parts)).bfloat16())

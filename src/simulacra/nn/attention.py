@@ -95,7 +95,7 @@ def attended(
     """Attention of all heads, ``(B, heads, M, D)`` to ``(B, heads, N, D)``.
 
     Few keys are met by two products and a softmax, more by a fused kernel, which keeps nothing of the size
-    ``M N``.
+    ``M N``. Of half as many bits, a processor computes it in single precision, in which its kernel is faster.
 
     Args:
         query: Queries.
@@ -104,6 +104,10 @@ def attended(
         allowed: Which keys a query sees, bool, broadcast to ``(B, heads, M, N)`` (None: all).
         causal: Whether query ``m`` sees the first ``m + 1`` keys alone.
     """
+    if query.dtype == torch.bfloat16 and not recorded(query):
+        with torch.autocast(query.device.type, enabled=False):
+            single = attended(query.float(), key.float(), value.float(), allowed, causal)
+        return single.to(query.dtype)
     few = key.shape[-2] <= SHORT and not (causal or torch.is_grad_enabled() or recorded(query))
     if not few:
         return F.scaled_dot_product_attention(query, key, value, allowed, is_causal=causal)
