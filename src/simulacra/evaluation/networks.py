@@ -1,6 +1,6 @@
 """How much of the time of a generator passes in its networks.
 
-A network is whatever module, outside of the transform, is called forward or backward (``inverse``, as of a
+A network is whatever module, outside of a transform, is called forward or backward (``inverse``, as of a
 flow); a call within another one belongs to that. What is left are draws, solvers, conditions, decoding and
 checks.
 """
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from torch import nn
 
 from simulacra.training.generative import GenerativeModule
+from simulacra.transforms.base import Transform
 
 WAYS = ("forward", "inverse")
 
@@ -35,8 +36,9 @@ class Stay:
     @contextmanager
     def measured(self, module: GenerativeModule) -> Iterator[None]:
         """Count the calls of a generator's networks for the duration of a block."""
-        inner = set(module.transform.modules())
-        networks = [part for part in module.modules() if part is not module and part not in inner]
+        transforms = [part for part in module.modules() if isinstance(part, Transform)]
+        inner = {module, *(part for transform in transforms for part in transform.modules())}
+        networks = [part for part in module.modules() if part not in inner]
         places = [(part, way) for part in networks for way in WAYS if _has(part, way)]
         for part, way in places:
             part.__dict__[way] = self._timed(getattr(part, way))
