@@ -37,6 +37,25 @@ def test_spec_survives_plain_data_and_a_checkpoint(tmp_path) -> None:
     assert Spec.from_dict(torch.load(tmp_path / "spec.pt", weights_only=True)) == spec
 
 
+@pytest.mark.parametrize(
+    ("values", "wrong"),
+    [
+        ((3.0e38, 3.0e38), 0),  # their sum is infinite
+        ((math.inf, -math.inf), 2),
+        ((math.nan, 1.0), 1),
+        ((-math.inf, 1.0), 1),
+    ],
+)
+def test_values_are_finite_whatever_their_sum_is(values: tuple[float, float], wrong: int) -> None:
+    batch = replace(grid_batch(), event={"overflow": torch.zeros(4, 3)})
+    batch.event["overflow"][0, :2] = torch.tensor(values)
+    if not wrong:
+        return batch.validate()
+    with pytest.raises(UserError, match=f"'overflow' holds {wrong} NaN or infinite values"):
+        batch.validate()
+    return None
+
+
 def test_a_valid_batch_passes() -> None:
     grid_spec().validate(grid_batch())
 

@@ -7,6 +7,7 @@ never leaves a module.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -272,7 +273,7 @@ class Batch:
                 raise UserError(
                     f"field {name!r} has {value.shape[0]} entries for {len(self)} events"
                 )
-            if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            if value.is_floating_point() and not _finite(value):
                 raise UserError(
                     f"field {name!r} holds {int((~torch.isfinite(value)).sum())} NaN or infinite values"
                 )
@@ -358,3 +359,10 @@ class Latent:
     def mean(self, values: Tensor) -> Tensor:
         """Mean of ``(B, *)`` over the weighted events and all other axes, a scalar."""
         return weighted_mean(values, self.weight)
+
+
+def _finite(values: Tensor) -> bool:
+    """Whether all values are: then their sum is, and it takes a tenth of the time; one that overflows says
+    nothing.
+    """
+    return math.isfinite(float(values.sum())) or bool(torch.isfinite(values).all())
