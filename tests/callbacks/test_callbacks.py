@@ -6,12 +6,16 @@ import types
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from simulacra.callbacks.checkpoint import AtomicCheckpointIO
 from simulacra.callbacks.determinism import Determinism
 from simulacra.callbacks.look import due
+from simulacra.callbacks.physics import PhysicsValidation
 from simulacra.callbacks.throughput import Throughput, peak_memory_gib
 from simulacra.core import Batch, UserError
+from simulacra.models.showers.caloinn import CaloINN
+from simulacra.training.record import Record
 
 
 def trainer(epoch: int = 0, rank: int = 0) -> types.SimpleNamespace:
@@ -103,3 +107,24 @@ def test_infinity_may_mark_what_a_transform_does_not_use(tmp_path) -> None:
     for wrong in ({"transform.depths": torch.tensor(torch.nan)}, {"net": torch.tensor(torch.inf)}):
         with pytest.raises(UserError, match="not finite"):
             plugin.save_checkpoint({"state_dict": {**marked, **wrong}}, path)
+
+
+def test_looks_draw_two_pages_and_the_end_of_a_training_the_others(tmp_path, monkeypatch) -> None:
+    def few(result, model, *, chosen_pages):  # type: ignore[no-untyped-def]
+        names = "observables_1", "observables_2", "response", "images"
+        return {name: Figure() for name in names if chosen_pages(name)}
+
+    monkeypatch.setattr("simulacra.callbacks.physics.figures", few)
+    looking, module = trainer(), CaloINN.__new__(CaloINN)
+    object.__setattr__(module, "record", Record())
+    looking.lightning_module, looking.loggers, looking.global_step = module, [], 7
+    callback = PhysicsValidation(1, 10, 0, str(tmp_path), draw=True)
+    callback._evaluator = lambda *_: types.SimpleNamespace(metrics={"val/w1_mean": 0.5})
+    found = types.SimpleNamespace(generated=None, networks=())
+    drawn = lambda: {path.stem for path in tmp_path.iterdir()}  # noqa: E731
+    callback.on_train_end(looking, module)
+    assert drawn() == set()  # nothing was looked at
+    assert callback.judge(looking, found) == {"val/w1_mean": 0.5}
+    assert drawn() == {"val_observables_1", "val_response"}
+    callback.on_train_end(looking, module)
+    assert drawn() == {"val_observables_1", "val_observables_2", "val_response", "val_images"}

@@ -26,7 +26,8 @@ AT_LOOKS = frozenset({"observables_1", "response"})
 class PhysicsValidation(ValidationJudge):
     """Logs ``val/w1_mean``, ``val/w1/<observable>``, ``val/separation/<observable>`` and draws the figures.
 
-    Scores log what they are called, e.g. ``val/chi2``, and their floors beside it.
+    At a look these are the first page of observables and the response; the others show the last look when
+    training ends. Scores log what they are called, e.g. ``val/chi2``, and their floors beside it.
 
     Args:
         every: Validations between two looks.
