@@ -90,6 +90,8 @@ RESOLVERS: dict[str, Callable[..., str]] = {
 """What configurations of the package may compute, beside what Hydra and OmegaConf offer."""
 PARTS = ("first", "second", "of")
 """Entries of ``data=pair`` and ``data=bags`` that are data sets themselves."""
+TOGETHER = 8
+"""Choices that are composed together: the cost of each grows with their number."""
 LONGEST = 60
 """Characters of the name of a job's folder."""
 _varied: set[str] = set()
@@ -281,13 +283,16 @@ def place() -> Place:
 def load_choices(
     group: str, names: Sequence[str], at: Place | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Some choices by name, composed together, which takes little longer than one of them."""
+    """Some choices by name, composed a few at a time."""
     return _choices(group, tuple(names), at or place())
 
 
 @cache
 def _choices(group: str, names: tuple[str, ...], at: Place) -> dict[str, dict[str, Any]]:
     """Composed once for all folders without configurations of their own."""
-    asked = [f"+{group}@all.{name}={name}" for name in names]
-    chosen = compose("choices", [*asked, "+model/size=small", *searched(at[1])]).get("all", {})
-    return cast(dict[str, dict[str, Any]], OmegaConf.to_container(chosen, resolve=True))
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(names), TOGETHER):
+        asked = [f"+{group}@all.{name}={name}" for name in names[start : start + TOGETHER]]
+        chosen = compose("choices", [*asked, "+model/size=small", *searched(at[1])]).get("all", {})
+        found |= cast(dict[str, dict[str, Any]], OmegaConf.to_container(chosen, resolve=True))
+    return found
