@@ -40,8 +40,8 @@ BRING_YOUR_OWN = {"fpnd"}
 """Scores that need a file of the user; they have tests of their own."""
 OWN_TESTS = {"images"}
 """Scores that toy events tell too little, tested with other events in ``engine/test_weighted.py``."""
-GROWING = {"nplm", "reconstruction/sigma"}
-"""Figures that grow with the number of events, so that samples of other sizes have others."""
+GROWING = ("nplm", "reconstruction/sigma", "chi2")
+"""Figures in units of what chance does, which is less for more events: samples of other sizes have others."""
 INSENSITIVE = {"reconstruction"}
 """Scores of which what is drawn hardly depends on the weights of toys; they have tests of their own."""
 SMALL = {
@@ -190,13 +190,17 @@ def _distance(key: str, figure: Figure) -> tuple[str, Figure]:
 
 
 def differ(first: Mapping[str, Figure], second: Mapping[str, Figure]) -> set[str]:
-    """Keys of figures that are not equal."""
+    """Keys of figures that are not equal, up to rounding: products in float32 may cost a thousandth of the
+    error.
+    """
     assert first.keys() == second.keys()
-    return {
-        key
-        for key, figure in first.items()
-        if figure.value != pytest.approx(second[key].value, rel=1e-6, abs=1e-11, nan_ok=True)
-    }
+    return {key for key in first if not _equal(first[key], second[key])}
+
+
+def _equal(first: Figure, second: Figure) -> bool:
+    error = first.error if first.error is not None and math.isfinite(first.error) else 0.0
+    rounding = max(1e-11, 1e-3 * error)
+    return first.value == pytest.approx(second.value, rel=1e-6, abs=rounding, nan_ok=True)
 
 
 SCORES = [(name, key) for name, key in entries() if key not in OWN_TESTS]
@@ -236,16 +240,17 @@ def test_a_score_weighs_its_events_or_takes_no_weights(name: str, key: str, pool
         assert not differ(figures(with_nothing(mine, rest)), left_out)
         doubled, repeated = twice(mine, observables)
         first, second = figures(doubled), figures(repeated)
-        inexact |= differ(first, second)
+        second = {key: second[key] for key in first}  # more events may be enough for more figures
+        inexact |= {key for key in differ(first, second) if not key.startswith(GROWING)}
         moved |= bool(differ(first, plain))
         for figure in first.values():
             assert figure.error is None or figure.error >= 0
             assert not math.isnan(figure.value) or "takes no weights" in str(figure.note)
     assert moved, "weights change nothing"
     assert inexact <= drawn
-    if inexact - GROWING:
+    if inexact:
         for swapped in (False, True):
-            seen = _in_proportion(score, batch, observables, inexact - GROWING, swapped)
+            seen = _in_proportion(score, batch, observables, inexact, swapped)
             assert seen or key in INSENSITIVE, "weights are ignored"
 
 
