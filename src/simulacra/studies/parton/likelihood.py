@@ -1,7 +1,8 @@
 r"""How close the likelihood of jets comes to the known one, and what the ratio of two of them is worth.
 
 A model with a likelihood of splittings (arXiv:1804.09720) is trained on jets of a shower whose kernel is
-known, and another one on jets of another coupling. On jets that neither has seen:
+known, and another one, which starts from its weights, on jets of another coupling. On jets that neither has
+seen:
 
 - *excess*: how much of :math:`\ln p` per splitting is missing,
   :math:`\langle \ln p_{true} - \ln p \rangle` over the mean number of splittings, at least 0 in the mean;
@@ -66,15 +67,12 @@ class ShowerLikelihood(Study):
             AGAIN: replace(toy, seed=toy.seed + 1),
         }
         files = {name: self.drawn(bench, name, item) for name, item in toys.items()}
-        models = {
-            name: bench.train(
-                f"trainings/{name}",
-                f"data.files.train=[{learn}]",
-                f"data.files.test=[{judge}]",
-                *self.training,
-            ).checkpoint
-            for name, (learn, judge) in files.items()
-        }
+        models: dict[str, Path] = {}
+        for name, (learn, judge) in files.items():
+            extra = [f"data.files.train=[{learn}]", f"data.files.test=[{judge}]"]
+            if FIRST in models:  # what both densities lack alike leaves their ratio
+                extra.append(f"init.checkpoint={models[FIRST]}")
+            models[name] = bench.train(f"trainings/{name}", *extra, *self.training).checkpoint
         judged = {name: judge for name, (_, judge) in files.items()}
         work = partial(self.measure, bench, toys, judged, models)
         found = bench.compute("densities", work, judged, models, repr(toys))
