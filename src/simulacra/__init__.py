@@ -6,9 +6,10 @@ In a notebook: :func:`dataset`, :func:`load`, :func:`evaluate`, :mod:`simulacra.
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from simulacra.core.lazy import lazily
 
 if TYPE_CHECKING:
     from simulacra import metrics
@@ -29,24 +30,15 @@ __all__ = [
 
 __version__ = version("simulacra")
 
-_PLACES = {
-    "Batch": "simulacra.core",
-    "Conditions": "simulacra.core",
-    "UserError": "simulacra.core",
-    "anomaly_score": "simulacra.api",
-    "dataset": "simulacra.api",
-    "evaluate": "simulacra.api",
-    "load": "simulacra.api",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for: torch takes a second, and the package itself should not."""
-    if name == "metrics":
-        return import_module("simulacra.metrics")
-    if name not in _PLACES:
-        raise AttributeError(f"module 'simulacra' has no attribute {name!r}")
-    return getattr(import_module(_PLACES[name]), name)
+# torch takes a second, and the package itself should not
+__getattr__ = lazily(
+    __name__,
+    {
+        "core": "Batch Conditions UserError",
+        "api": "anomaly_score dataset evaluate load",
+        "metrics": "",
+    },
+)
 
 
 def __dir__() -> list[str]:

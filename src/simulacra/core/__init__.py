@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from simulacra.core.lazy import lazily
 
 if TYPE_CHECKING:
     from simulacra.core.batch import Batch, Conditions, Latent
@@ -45,26 +46,19 @@ __all__ = [
     "weighted_mean",
 ]
 
-_PLACES = {
-    "batch": "Batch Conditions Latent",
-    "errors": "FormatError IncompatibleError UserError",
-    "geometry": "Geometry Layer regular_grid",
-    "layout": "Layout Levels",
-    "momenta": "Particle Resonance",
-    "spec": "Field Prior Role Spec",
-    "weights": "check_weight counted_mean event_mean refuse_weights weighted_mean",
-}
-"""Modules with their public names."""
-_MODULE = {name: module for module, names in _PLACES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for: errors, ranges and files need no torch, and the command line neither."""
-    if name not in _MODULE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
-    globals()[name] = found
-    return found
+# errors, ranges and files need no torch, and the command line neither
+__getattr__ = lazily(
+    __name__,
+    {
+        "batch": "Batch Conditions Latent",
+        "errors": "FormatError IncompatibleError UserError",
+        "geometry": "Geometry Layer regular_grid",
+        "layout": "Layout Levels",
+        "momenta": "Particle Resonance",
+        "spec": "Field Prior Role Spec",
+        "weights": "check_weight counted_mean event_mean refuse_weights weighted_mean",
+    },
+)
 
 
 def __dir__() -> list[str]:

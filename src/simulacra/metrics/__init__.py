@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from simulacra.core.lazy import lazily
 
 if TYPE_CHECKING:
     from simulacra.metrics.engine.result import EvaluationResult
@@ -23,22 +24,15 @@ __all__ = [
     "w1",
 ]
 
-_PLACES = {
-    "engine.result": "EvaluationResult",
-    "engine.suite": "Evaluator evaluate",
-    "samples": "Measurement boosted fpd kpd prdc separation w1",
-}
-"""Modules with their public names."""
-_MODULE = {name: module for module, names in _PLACES.items() for name in names.split()}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is asked for: tables and pages of figures need no judge, which takes a second."""
-    if name not in _MODULE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(f"{__name__}.{_MODULE[name]}"), name)
-    globals()[name] = found
-    return found
+# tables and pages of figures need no judge, which takes a second
+__getattr__ = lazily(
+    __name__,
+    {
+        "engine.result": "EvaluationResult",
+        "engine.suite": "Evaluator evaluate",
+        "samples": "Measurement boosted fpd kpd prdc separation w1",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import sqrtm
-from scipy.optimize import curve_fit
 
+from plain_frechet import plain_fpd
 from simulacra.metrics.distances import frechet, kernel
 from simulacra.metrics.distances.draw_moments import draw_moments, multiplied, picked
 from simulacra.metrics.distances.frechet import FPD, KPD, fpd
@@ -70,25 +70,6 @@ def test_constants_have_the_known_distances(
     found = fpd(twos, zeros, min_samples=20, max_samples=80, normalise=normalise)
     assert found.value == pytest.approx(distance, rel=1e-3)
     assert kpd(twos, zeros, batch_size=50, normalise=normalise).value == pytest.approx(kernel)
-
-
-def plain_fpd(x: np.ndarray, y: np.ndarray, low: int, high: int, seed: int) -> tuple[float, float]:
-    scale = np.abs(x).max(0)
-    x, y = x / scale, y / scale
-    sizes = (1 / np.linspace(1 / low, 1 / high, 10)).astype(int)
-    rng, means = RNG(seed), []
-    for size in sizes:
-        found = []
-        for _ in range(20):
-            a, b = x[rng.choice(len(x), size=size)], y[rng.choice(len(y), size=size)]
-            s, t = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-            shift = a.mean(0) - b.mean(0)
-            found.append(shift @ shift + np.trace(s + t) - 2 * np.trace(sqrtm(s @ t)).real)
-        means.append(np.mean(found))
-    value, error = curve_fit(
-        lambda z, a, b: a + b * z, 1 / sizes, means, bounds=([0, 0], [np.inf, np.inf])
-    )
-    return value[0], np.sqrt(error[0, 0])
 
 
 def plain_mmd(x: np.ndarray, y: np.ndarray) -> float:
