@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -12,70 +11,27 @@ import numpy as np
 import pytest
 import torch
 
-import simulacra
+from raw_files import (
+    JETS,
+    SHOWERS,
+    Totals,
+    centred,
+    everything,
+    made,
+    noisy,
+    opened,
+    raw_jets,
+    set_cell,
+    soft,
+)
 from simulacra.cli.main import main
-from simulacra.core import Batch, FormatError, UserError
+from simulacra.core import Batch, FormatError
 from simulacra.evaluation import files
-from simulacra.evaluation.files import Opened, open_judged
-from simulacra.formats.base import Format
-from simulacra.formats.calo_cloud import CaloCloud, ild_cloud
-from simulacra.formats.calochallenge import CaloChallenge, ds1_photons, ds2
-from simulacra.formats.calogan import CaloGan, calogan
-from simulacra.formats.cleaning import Cleaning
-from simulacra.formats.ild import IldGrid, ild_10x10
+from simulacra.evaluation.files import open_judged
+from simulacra.formats.calochallenge import CaloChallenge, ds1_photons
 from simulacra.formats.jetclass import JetClassFormat, jetclass
-from simulacra.formats.jetnet import JetNetFormat, jetnet
-from simulacra.formats.lemurs import Lemurs, lemurs
 from simulacra.formats.pxd import PxdFormat, pxd
-from simulacra.formats.showerdata import ShowerData, showerdata
 from simulacra.metrics.engine import sample
-from simulacra.physics.base import Axis, ObservableSet
-
-SHOWERS: dict[str, tuple[Format, str]] = {
-    "ds1_photons": (CaloChallenge(ds1_photons()), "showers"),
-    "ds2": (CaloChallenge(ds2()), "showers"),
-    "ild_10x10": (IldGrid(ild_10x10(), "10x10"), "10x10/layers"),
-    "ild_cloud": (CaloCloud(ild_cloud()), "events"),
-    "lemurs": (Lemurs(lemurs()), "events"),
-    "showerdata": (ShowerData(showerdata()), "showers"),
-    "calogan": (CaloGan(calogan()), "layer_0"),
-}
-JETS = JetNetFormat(jetnet(30, ["t"]), ["t"])
-
-
-class Totals(ObservableSet):
-    """The sum of all values of an event."""
-
-    def __call__(self, batch: Batch) -> dict[str, torch.Tensor]:
-        return {"total": batch.x.flatten(1).sum(1)}
-
-    def axes(self) -> dict[str, Axis]:
-        return {"total": Axis("total")}
-
-    def features(self, batch: Batch) -> torch.Tensor:
-        return batch.x.flatten(1).sum(1)[:, None]
-
-
-def set_cell(path: Path, key: str, event: int, value: float) -> None:
-    """Give one cell (of a cloud the energy of one point) of an event a value."""
-    with h5py.File(path, "a") as file:
-        data, whole = file[key], file[key][event]
-        if data.dtype.names:
-            whole["showers"][1, 2, 3] = value
-        elif key == "events":
-            whole[3, -1] = value
-        else:
-            whole.reshape(-1)[3] = value
-        data[event] = whole
-
-
-def made(form: Format, path: Path, n: int = 8) -> Path:
-    form.toy(path, n, seed=5)
-    return path
-
-
-def opened(form: Format, path: Path, clean: bool = False) -> Opened:
-    return open_judged(form, str(path), None, Totals(form.spec), clean)[0]
 
 
 @pytest.mark.parametrize("name", SHOWERS)
@@ -144,32 +100,6 @@ def test_cells_below_the_cut_are_counted_and_stay_what_they_are(tmp_path: Path) 
     assert "2 values below the cut of 1 MeV count as zero" in (found.cut.text() or "")
     assert np.array_equal(found.events[range(3)].x.numpy(), showers)
     assert not found.cut.changed
-
-
-def raw_jets(path: Path, change: Callable[[np.ndarray], None]) -> Path:
-    JETS.toy(path, 6)
-    with h5py.File(path, "a") as file:
-        particles = file["particle_features"][:]
-        change(particles)
-        file["particle_features"][:] = particles
-    return path
-
-
-def soft(particles: np.ndarray) -> None:
-    particles[..., 3] = np.where(particles[..., 3] > 0, 0.98, 0.01)
-
-
-def centred(particles: np.ndarray) -> None:
-    particles[..., 3] -= 0.5
-
-
-def noisy(particles: np.ndarray) -> None:
-    particles[..., :3] += np.where(particles[..., 3:] > 0, 0, 1e-4)
-
-
-def everything(particles: np.ndarray) -> None:
-    noisy(particles)
-    soft(particles)
 
 
 @pytest.mark.parametrize(
@@ -280,117 +210,6 @@ def test_evaluate_judges_raw_output_after_saying_what_it_cut(
     said = capsys.readouterr()
     assert "1 negative values set to 0 (down to -0.001), in 1 of 60 events" in said.err
     assert "60 events" in said.out
-
-
-def in_memory(form: Format, batch: Batch, clean: bool) -> tuple[Batch, Cleaning]:
-    cleaning = Cleaning(form.spec, clean)
-    return cleaning.batch("mine", batch), cleaning
-
-
-@pytest.mark.parametrize("name", [name for name, (form, _) in SHOWERS.items()])
-def test_events_in_memory_are_cut_as_those_of_a_file(name: str, tmp_path: Path) -> None:
-    form, _ = SHOWERS[name]
-    whole = form.read(made(form, tmp_path / "raw.hdf5"))
-    x = whole.x.clone()
-    cloud = whole.mask is not None
-    places = [(2, (0, -1)), (5, (1, -1))] if cloud else [(2, (3,)), (5, (4,))]
-    for event, place in places:
-        (x[event] if cloud else x[event].view(-1))[place] = -event / 1000
-    raw = replace(whole, x=x)
-    before = x.clone()
-    with pytest.raises(FormatError, match=r"^mine: .*negative.*first in event 2.*clean=true"):
-        in_memory(form, raw, False)
-    found, cleaning = in_memory(form, raw, True)
-    assert torch.equal(raw.x, before)
-    form.spec.validate(found)
-    meant = x.clone()
-    for event, place in places:
-        if cloud:
-            assert found.mask is not None
-            assert not found.mask[event, place[0]]
-            meant[event, place[0]] = 0
-        else:
-            meant[event].view(-1)[place] = 0
-    assert torch.equal(found.x, meant)
-    assert cleaning.changed == {"negative values set to 0": 2}
-    assert {event for _, event in cleaning.events} == {2, 5}
-    assert cleaning.lowest == pytest.approx(-0.005)
-    same, nothing = in_memory(form, whole, False)
-    assert torch.equal(same.x, whole.x)
-    assert not nothing.changed
-
-
-@pytest.mark.parametrize("change", [soft, noisy, everything])
-def test_soft_masks_and_padding_in_memory_are_cut_as_those_of_a_file(
-    change: Callable[[np.ndarray], None], tmp_path: Path
-) -> None:
-    path = raw_jets(tmp_path / "raw_t.hdf5", change)
-    from_file = opened(JETS, path, clean=True)
-    with h5py.File(path) as file:
-        values = torch.from_numpy(file["particle_features"][:])
-    jets = from_file.events[range(6)]
-    raw = replace(jets, x=values[..., :3], mask=values[..., 3])
-    with pytest.raises(FormatError, match=r"^mine: .*clean=true"):
-        in_memory(JETS, raw, False)
-    found, cleaning = in_memory(JETS, raw, True)
-    JETS.spec.validate(found)
-    assert torch.equal(found.x, jets.x)
-    assert found.mask is not None
-    assert jets.mask is not None
-    assert torch.equal(found.mask, jets.mask)
-    assert cleaning.changed == from_file.cut.cleaning.changed
-
-
-def test_a_jet_in_memory_keeps_a_particle_of_negative_momentum(tmp_path: Path) -> None:
-    JETS.toy(tmp_path / "t.hdf5", 6)
-    raw = JETS.read(tmp_path / "t.hdf5")
-    raw.x[4, 1, 2] = -1e-6
-    found, _ = in_memory(JETS, raw, True)
-    assert found.mask is not None
-    assert found.mask[4, 1]
-    assert found.x[4, 1, 2] == 0
-    assert torch.equal(found.x[4, 1, :2], raw.x[4, 1, :2])
-
-
-def test_charges_in_memory_end_where_the_converter_ends(tmp_path: Path) -> None:
-    form = PxdFormat(pxd(["1.1.1"]))
-    raw = form.read(made(form, tmp_path / "raw.hdf5", 2))
-    raw.x[1, 0, 5, 6] = 300
-    with pytest.raises(FormatError, match=r"'x' holds 300.*255.*evaluation\.clean=true"):
-        in_memory(form, raw, False)
-    found, cleaning = in_memory(form, raw, True)
-    assert float(found.x[1, 0, 5, 6]) == 255
-    assert {event for _, event in cleaning.events} == {1}
-
-
-def test_what_is_no_event_in_memory_is_never_cleaned() -> None:
-    data = simulacra.dataset("ds1_photons", limit=80)
-    good, asked = data.batch(60), ["evaluation.clean=true"]
-    shapes, x = good.x.new_zeros(60, 7), good.x.clone()
-    x[3, 4] = torch.nan
-    with pytest.raises(UserError, match="NaN or infinite"):
-        simulacra.evaluate(good, replace(good, x=x), data, overrides=asked)
-    with pytest.raises(UserError, match=r"shape \(368,\), got \(7,\)"):
-        simulacra.evaluate(good, replace(good, x=shapes), data, overrides=asked)
-
-
-def test_arrays_are_judged_after_what_was_cut_is_counted() -> None:
-    data = simulacra.dataset("ds1_photons", limit=120)
-    truth, arrays = data.batch(60), data.batch(60).numpy()
-    arrays["x"] = arrays["x"].copy()
-    arrays["x"][7, :3] = -2e-13, -1e-3, 0.25
-    small = ["evaluation.replicas=2", "evaluation.draw=false"]
-
-    def judge(*asked: str) -> dict[str, float]:
-        found = simulacra.evaluate(
-            truth, arrays, data, evaluation="quick", overrides=[*small, *asked]
-        )
-        return found.metrics
-
-    with pytest.raises(FormatError, match=r"^generated: .*in event 7.*evaluation\.clean=true"):
-        judge()
-    below = int(((arrays["x"] > 0) & (arrays["x"] < 1)).sum())
-    assert judge("evaluation.clean=true")["test/cut/values"] == below + 2
 
 
 def test_particles_of_negative_energy_of_a_root_tree_are_none(tmp_path: Path) -> None:
