@@ -172,6 +172,7 @@ def test_an_untrained_model_is_measured_from_start_to_end(
     assert fifty["ms_per_event"]["median"] < one["ms_per_event"]["median"]
     assert 0.05 < one["peak_memory_gib"] < 8
     assert 0 < one["share_outside_networks"] < 1
+    assert one["values_per_event"] == 368
     geant4 = found["geant4"]
     energies = spec_of("ds1_photons", None).field("incident_energy")
     assert factor(energies.unit, "GeV") * energies.low <= geant4["energy"]

@@ -64,7 +64,7 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     with expected_warnings(), interruptible(), threads(config["threads"]):
         module = measured(config).to(device)
         stopwatch = Stopwatch(module, protocol, memory_of(device))
-        timings = [stopwatch.outside(item) for item in stopwatch(config["batch_sizes"])]
+        timings = [stopwatch.looked_at(item) for item in stopwatch(config["batch_sizes"])]
         geant4 = geant4_of(module, stopwatch)
         grown = growth(stopwatch.trials, config["gib"])
         found = record(module, config, protocol, timings, geant4, grown)
@@ -197,6 +197,7 @@ def entry(timing: Timing, geant4: Geant4Time | None) -> dict[str, Any]:
         assert timing.peak is not None
         found["peak_memory_gib"] = timing.peak / GIB
         found["share_outside_networks"] = timing.outside
+        found["values_per_event"] = timing.values
         found["geant4_over_this"] = None if geant4 is None else geant4.ms / timing.quantiles[2]
     return found
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from simulacra.core import Conditions
+from simulacra.core import Batch, Conditions
 from simulacra.evaluation.memory import Memory
 from simulacra.evaluation.networks import Stay
 from simulacra.training.generative import GenerativeModule
@@ -59,6 +59,7 @@ class Timing:
         note: Why repeats are missing, empty where none is.
         outside: Share of the time of a further batch that passes outside the networks
             (:mod:`~simulacra.evaluation.networks`), None where it was not asked for.
+        values: Mean number of cells, pixels or columns of its events, of real points for clouds.
     """
 
     batch_size: int
@@ -67,6 +68,7 @@ class Timing:
     peak: int | None
     note: str
     outside: float | None = None
+    values: float | None = None
 
     @property
     def quantiles(self) -> tuple[float, float, float, float, float]:
@@ -123,14 +125,15 @@ class Stopwatch:
         note = early if len(seconds) < repeats else ""
         return Timing(size, events, tuple(1e3 * value / events for value in seconds), peak, note)
 
-    def outside(self, timing: Timing) -> Timing:
-        """The same with the share of the time that passes outside the networks, where it was run."""
+    def looked_at(self, timing: Timing) -> Timing:
+        """The same with what a further batch tells of its time and its events, where it was run."""
         if not timing.ms:
             return timing
-        stay = Stay(self._wait)
+        stay, seen = Stay(self._wait), list[Batch]()
         with stay.measured(self.module):
-            whole = self._run(self.conditions(timing.batch_size), timing.batch_size)
-        return replace(timing, outside=1 - stay.seconds / whole)
+            whole = self._run(self.conditions(timing.batch_size), timing.batch_size, seen.append)
+        values = sum(map(values_of, seen)) / timing.batch_size
+        return replace(timing, outside=1 - stay.seconds / whole, values=values)
 
     def conditions(self, n: int) -> Conditions:
         """Conditions as in training, the same at each call."""
@@ -165,18 +168,25 @@ class Stopwatch:
             return f"not run: one batch would take some {needed}"
         return None
 
-    def _run(self, cond: Conditions, size: int) -> float:
+    def _run(
+        self, cond: Conditions, size: int, see: Callable[[Batch], object] = lambda _: None
+    ) -> float:
         """Generate and drop the events; returns the time [s]."""
         self._wait()
         start = time.perf_counter()
-        for _ in self.module.stream(cond, batch_size=size, generator=self.noise):
-            pass
+        for batch in self.module.stream(cond, batch_size=size, generator=self.noise):
+            see(batch)
         self._wait()
         return time.perf_counter() - start
 
     def _wait(self) -> None:
         if self.module.device.type == "cuda":
             torch.cuda.synchronize(self.module.device)
+
+
+def values_of(batch: Batch) -> int:
+    """Number of cells, pixels or columns of all events, of real points for clouds."""
+    return batch.x.numel() if batch.mask is None else int(batch.mask.sum())
 
 
 def predict(points: Sequence[tuple[int, float]], size: int) -> float:
