@@ -58,22 +58,27 @@ hide: [navigation]
 
 # Costs
 
-What each model costs in its small size on one core, with untrained weights, from conditions to physical units:
+What each model costs in its small size on one core, with untrained weights, from conditions to physical
+units:
 
 - *values per event*: cells or pixels, for clouds the real points of an event on average;
-- *ms*: per event, in batches of 1 and of 100 (the largest that was tried, where a number in brackets says so);
+- *ms*: per event, in batches of 1 and of 100 (or of fewer, in brackets, where 100 take longer than 4 s);
 - *outside*: share of the time outside the networks at batch 1;
-- *with events*: power of the number of events with which the time of a batch grows, 1 where each costs the same, below
-  where part of the cost is that of the call;
-- *MiB per event* in memory at once, and the largest batch in 24 GiB; a dash where memory was not seen to grow;
-- *with values*: power of the number of values with which the time of an event grows, from the first data set of a model to
-  its second: 1 is linear, 2 quadratic. The two differ in more than their size, and part of the cost does not depend on it.
+- *with events*: power of the number of events with which the time of a batch grows, 1 where each costs the
+  same, below where part of the cost is that of the call;
+- *MiB per event* in memory at once, and the largest batch in 24 GiB; a dash where memory was not seen to
+  grow;
+- *with values*: power of the number of values with which the time of an event grows, from the first data
+  set of a model to its second: 1 is linear, 2 quadratic. The two differ in more than their size, and part
+  of the cost does not depend on it.
 
-Times are of one run and one machine (CPU_NAME): compare them with each other. Memory of training is not here; time does not
-depend on the length of a run, and neither does memory, since events are made, written and read in batches. With ranks and
-jobs the cost of generation is divided, see [large productions](guides/production.md).
+Times are of one run on one machine (CPU_NAME) that other work shared: some 20 % mean nothing. Memory of
+training is not here. The number of events of a request changes neither time nor memory of an event, since
+events are made, written and read in batches. Ranks and jobs divide the cost of generation, see [large
+productions](guides/production.md).
 
-`simulacra benchmark` measures any checkpoint like this, `docs/tools/costs.py` wrote the figures of this page.
+`simulacra benchmark` measures any checkpoint like this, `docs/tools/costs.py` wrote the figures of this
+page.
 """
 
 
@@ -135,8 +140,8 @@ def store(folder: Path) -> None:
 
 
 def power(items: Sequence[dict[str, Any]]) -> str:
-    """Power of the number of values with which the time of an event grows."""
-    if len(items) < 2:
+    """Power of the number of values with which the time of an event grows, from twice as many on."""
+    if len(items) < 2 or items[1]["values"] < 2 * items[0]["values"]:
         return ""
     few, many = items
     batch = max(set(few["ms"]) & set(many["ms"]), key=int)

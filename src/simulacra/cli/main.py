@@ -11,6 +11,7 @@ from typing import Any
 
 from simulacra import __version__
 from simulacra.core.collecting import settled, uncollected
+from simulacra.core.pages import keep_pages
 from simulacra.running.ranks import First
 from simulacra.running.signals import interruptible, starting
 
@@ -84,6 +85,7 @@ class Task:
         ):
             asked = command(self.command)
             settled()
+            keep_pages()
             return sweep.objective(cfg, asked(cfg))
         return None
 

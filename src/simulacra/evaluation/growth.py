@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from simulacra.evaluation.timing import GIB, Trial
 
 MIB = 2**20
+SEEN = 8 * MIB
+"""Bytes below which more memory is none: allocators keep some in reserve."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,8 @@ def growth(trials: Sequence[Trial], gib: float) -> Growth | None:
     small, large = few[-1], run[-1]
     more = large.size - small.size
     power = math.log(large.seconds / small.seconds) / math.log(large.size / small.size)
-    each = max(0.0, large.peak - small.peak) / more
+    grown = large.peak - small.peak
+    each = grown / more if grown > SEEN else 0.0
     room = gib * GIB - large.peak
     largest = max(0, large.size + math.floor(room / each)) if each > 0 else None
     return Growth((small.size, large.size), power, each / MIB, gib, largest)
