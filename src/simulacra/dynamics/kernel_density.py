@@ -23,9 +23,10 @@ from torch import Tensor
 from simulacra.core import Layout, UserError, draws
 from simulacra.core.ranges import Count, Positive
 from simulacra.dynamics.density import Density, Rows
+from simulacra.nn.gathering import Gathering
 
 
-class KernelDensity(Density):
+class KernelDensity(Gathering, Density):
     """Stands where :class:`~simulacra.dynamics.jet_level.JetLevelFlow` does, without parameters.
 
     Args:

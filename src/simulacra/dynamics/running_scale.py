@@ -11,16 +11,17 @@ They are buffers, and stay as they are when the encoder does.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from simulacra.core.weights import event_mean
+from simulacra.nn.gathering import Gathering
 
 WINDOW = 100
 LEAST = 1e-6
 """Smallest width that is taken for one."""
 
 
-class RunningScale(nn.Module):
+class RunningScale(Gathering):
     """``(z - mean) / width`` of each channel of ``(B, C, *)``.
 
     Args:

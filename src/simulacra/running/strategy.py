@@ -14,7 +14,10 @@ from lightning_fabric.utilities.distributed import _set_num_threads_if_needed
 from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from simulacra.nn.gathering import gathered
 from simulacra.running.ranks import Family
 
 
@@ -70,6 +73,14 @@ class WatchedDDP(DDPStrategy):
 
     def _configure_launcher(self) -> None:
         self._launcher = Launcher(self, self._family)
+
+    def _setup_model(self, model: nn.Module) -> DistributedDataParallel:
+        """As of the base class, which sends all buffers once; later ones only where they change."""
+        made = super()._setup_model(model)
+        fixed = {name for name, _ in model.named_buffers()} - gathered(model)
+        made.parameters_to_ignore |= fixed
+        made._assign_modules_buffers()
+        return made
 
 
 class CommandSignals(_SignalConnector):
