@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from simulacra.core import Batch, Spec, UserError
 from simulacra.core.pair import labelled
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.config import load_choices, register, target
+from simulacra.nn.gathering import gathered
 from simulacra.training.checkpoint import build, load
 from simulacra.training.module import Module
+from simulacra.training.replay import Made
 from simulacra.training.teacher import Student
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -146,6 +148,7 @@ def grid() -> list[tuple[str, str, str | None]]:
 
 def assert_losses_reach_their_own_parameters(module: Module, batch: Batch) -> None:
     """Each loss is finite, and its gradient reaches all of its objective's parameters and no others."""
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     latent = module.encode(batch, torch.Generator().manual_seed(0))
     objectives = module.objectives()
     owned = [p for objective in objectives.values() for p in objective.parameters]
@@ -157,6 +160,8 @@ def assert_losses_reach_their_own_parameters(module: Module, batch: Batch) -> No
         reached = {id(p) for p in module.parameters() if p.grad is not None}
         assert reached == {id(p) for p in objective.parameters}, name
         module.zero_grad(set_to_none=True)
+    changed = {name for name, now in module.named_buffers() if not torch.equal(now, buffers[name])}
+    assert changed <= gathered(module)  # what else changed would differ between processes
 
 
 def refused_checkpoint(path: Path, match: str | None = None) -> str:
@@ -168,3 +173,19 @@ def refused_checkpoint(path: Path, match: str | None = None) -> str:
     assert "\n" not in text
     assert len(text) < 900
     return text
+
+
+def called_again(call: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
+    """A recording without a card: the call is made again, and its results are left in the same place."""
+    place, sound = call()
+
+    def again() -> None:
+        fresh, fine = call()
+        for name, value in fresh.event.items():
+            place.event[name].copy_(value)
+        if place.mask is not None:
+            place.mask.copy_(fresh.mask)
+        place.x.copy_(fresh.x)
+        sound.copy_(fine)
+
+    return again, (place, sound)

@@ -17,7 +17,9 @@ from simulacra.evaluation.timing import Protocol, Stopwatch, Timing, predict
 from simulacra.tracking.compare_runs import read_run
 from simulacra.tracking.geant4 import geant4_time
 from simulacra.training import checkpoint
-from support import spec_of, tiny
+from simulacra.training.generative import GenerativeModule
+from simulacra.training.replay import Replays
+from support import called_again, spec_of, tiny
 
 MIB = 2**20
 
@@ -149,12 +151,33 @@ def asked(tmp_path: Path, *overrides: str) -> dict:
     return benchmark(compose("benchmark", [*common, *overrides]))
 
 
+TINY = ("model=caloinn", "model/size=tiny", "data=ds1_photons")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_compiled_networks_and_recorded_samplers_are_measured_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_for = []
+
+    def use_graphs(self: GenerativeModule) -> None:
+        asked_for.append("graph")
+        self._replays = Replays(called_again)
+
+    monkeypatch.setattr(GenerativeModule, "use_graphs", use_graphs)
+    monkeypatch.setattr(GenerativeModule, "compile_nets", lambda _: asked_for.append("compile"))
+    asked(tmp_path, *TINY, "batch_sizes=[1]", "compile=true", "graph=true")
+    assert asked_for == ["compile", "graph"]
+    found = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert (found["device"]["compile"], found["device"]["graph"]) == (True, True)
+    assert found["timings"][0]["share_outside_networks"] is None  # they are no calls then
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_an_untrained_model_is_measured_from_start_to_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = ["model=caloinn", "model/size=tiny", "data=ds1_photons", "batch_sizes=[1,50]"]
-    outcome = asked(tmp_path, *chosen)
+    outcome = asked(tmp_path, *TINY, "batch_sizes=[1,50]")
     path = tmp_path / "out" / "benchmark.json"
     assert outcome["output"] == str(path)
     assert [item.name for item in path.parent.iterdir()] == ["benchmark.json"]
@@ -204,6 +227,7 @@ def test_a_gan_generates_with_fewer_parameters_than_it_trains() -> None:
         (["checkpoint=nowhere.ckpt"], "no checkpoint nowhere.ckpt"),
         (["model=caloinn"], "an untrained model needs data=NAME"),
         (["model=epic_fm", "data=jetnet30", "solver=heun"], "set model.solver"),
+        ([*TINY, "graph=true"], "graph=true records what a card does, .*: set device=cuda"),
         (["model=caloinn", "data=jetnet30"], "does not fit jetnet30"),
         (["checkpoint=a", "batch_sizes=[0]"], r"whole numbers from 1, got \[0\]"),
         (["checkpoint=a", "batch_sizes=[]"], "batch_sizes must name one size at least"),

@@ -236,10 +236,24 @@ def test_a_missing_package_names_the_extra(
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
+def test_compiled_programs_need_a_compiler(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    def none() -> str:
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", none)
+    with pytest.raises(UserError, match="format=aoti needs a C\\+\\+ compiler"):
+        export(compose("export", [f"checkpoint={checkpoint}", "format=aoti"]))
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
 @pytest.mark.slow
 @pytest.mark.grid
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("form", ["pt2", "torchscript"])
+@pytest.mark.parametrize("form", ["pt2", "torchscript", "aoti"])
 def test_programs_of_torch_reproduce_the_pairs_and_are_left_to_others(
     checkpoint: Path, form: str
 ) -> None:

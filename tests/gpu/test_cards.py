@@ -18,17 +18,14 @@ import torch
 from torch import Tensor
 
 from simulacra.cli.train import train
-from simulacra.core import Batch, Conditions
-from simulacra.core.draws import Kind
-from simulacra.core.noise import drawn
+from simulacra.core import Batch
 from simulacra.data.base import EventDataModule
-from simulacra.deploy.export.graph import Sampler
 from simulacra.evaluation.config import compose
 from simulacra.evaluation.memory import memory_of
 from simulacra.evaluation.timing import Protocol, Stopwatch
 from simulacra.running.distributed import end_group
 from simulacra.training.generative import GenerativeModule
-from support import made
+from support import called_again, made
 
 CARD = pytest.param(
     "cuda",
@@ -84,27 +81,6 @@ def median_ms(call: Callable[[], object], repeats: int = 20) -> float:
     return statistics.median(times)
 
 
-def recorded(call: Callable[[], Batch], device: str) -> tuple[Callable[[], object], Batch]:
-    """A call as a CUDA graph, and where its results appear; on the CPU a call that leaves them there."""
-    if device == "cpu":
-        place = call()
-
-        def again() -> None:
-            place.x.copy_(call().x)
-
-        return again, place
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(3):
-            call()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        place = call()
-    return graph.replay, place
-
-
 @pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.smoke), CARD])
 def test_bfloat16_gives_the_losses_and_events_of_float32(
     device: str, toy: Toy, record_property: Record
@@ -145,30 +121,24 @@ def test_compiled_networks_give_the_same_events(
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_recorded_graph_makes_one_shower_at_a_time(
-    device: str, toy: Toy, record_property: Record
+@pytest.mark.parametrize("events", [1, 16])
+def test_a_recorded_sampler_makes_the_events_that_its_numbers_give(
+    device: str, events: int, toy: Toy, record_property: Record
 ) -> None:
     """All of a sampler, from conditions to cells, whose conditions and noise lie in fixed places."""
     module, batch = on(device, "vit", toy)
-    some = batch.conditions(module.given).to(device)
-    cond = Conditions(1, {name: value[:1].clone() for name, value in some.values.items()})
-    sampler = Sampler(module, some)
-    source = torch.Generator().manual_seed(2)
-
-    def fresh() -> dict[Kind, Tensor]:
-        return {
-            kind: drawn(kind, 1, width, source).to(device) for kind, width in sampler.widths.items()
-        }
-
-    place = fresh()
-    call = lambda: sampler(cond, place)  # noqa: E731
-    replay, shown = recorded(call, device)
-    for _ in range(3):
-        for kind, values in fresh().items():
-            place[kind].copy_(values)
-        replay()
-        torch.testing.assert_close(shown.x, call().x, rtol=1e-4, atol=1e-4)
-    record_property("graph/speed-up at batch 1", median_ms(call, 5) / median_ms(replay, 5))
+    cond = batch.conditions(module.given)[:events]
+    draw = lambda: module.sample(cond, generator=torch.Generator(device).manual_seed(1))  # noqa: E731
+    plain = median_ms(draw, 5)
+    module.use_graphs(called_again if device == "cpu" else None)
+    for seed in (1, 2):
+        source = torch.Generator(device).manual_seed(seed)
+        found = module.sample(cond, generator=source)
+        space = module.latent_space()
+        source.manual_seed(seed)
+        numbers = torch.empty(events, space.width, device=device).normal_(generator=source)
+        torch.testing.assert_close(space.events(numbers, cond).x, found.x, rtol=1e-4, atol=1e-4)
+    record_property(f"graph/speed-up at batch {events}", plain / median_ms(draw, 5))
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -100,6 +100,7 @@ def test_events_made_with_the_conditions_of_weighted_ones_have_their_weights(
         ([], "n=NUMBER or conditions=FILE"),
         (["conditions=nowhere.hdf5"], "no file nowhere.hdf5"),
         (["n=5", "solver=heun"], "toy_flow has no solver"),
+        (["n=5", "graph=true"], "the generator is on the cpu: set device=cuda"),
     ],
 )
 def test_bad_requests_are_refused_before_anything_is_written(

@@ -126,6 +126,8 @@ def test_samples_are_valid_physical_events_and_repeat_with_a_generator(fitted) -
     assert not torch.equal(first.x, other.x)
     events.spec.validate(first)
     events.judged.spec.validate(events.native(first))
+    made = [first.x, *first.event.values(), *([] if first.mask is None else [first.mask])]
+    assert not any(value.is_inference() for value in made)  # gradients may be asked of them
     if events.spec.kind in ("grid", "layers", "image") and events.spec.threshold > 0:
         assert not bool(((first.x > 0) & (first.x < events.spec.threshold)).any())
 

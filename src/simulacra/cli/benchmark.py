@@ -19,7 +19,7 @@ from simulacra.cli.machine import whole_folder
 from simulacra.core import UserError
 from simulacra.core.units import factor
 from simulacra.evaluation import build, saved
-from simulacra.evaluation.checkpoints import generator_of, load
+from simulacra.evaluation.checkpoints import generator_of, load, quickened
 from simulacra.evaluation.facts import count, processor
 from simulacra.evaluation.growth import Growth, growth
 from simulacra.evaluation.memory import memory_of
@@ -62,9 +62,11 @@ def benchmark(cfg: DictConfig) -> dict[str, Any]:
     protocol = asked(config)
     device = torch.device(config["device"])
     with expected_warnings(), interruptible(), threads(config["threads"]):
-        module = measured(config).to(device)
+        module = quickened(measured(config).to(device), config)
         stopwatch = Stopwatch(module, protocol, memory_of(device))
-        timings = [stopwatch.looked_at(item) for item in stopwatch(config["batch_sizes"])]
+        timings = stopwatch(config["batch_sizes"])
+        if not (config["compile"] or config["graph"]):  # there networks are no calls of Python
+            timings = [stopwatch.looked_at(item) for item in timings]
         geant4 = geant4_of(module, stopwatch)
         grown = growth(stopwatch.trials, config["gib"])
         found = record(module, config, protocol, timings, geant4, grown)
@@ -164,6 +166,8 @@ def record(
             "name": processor() if device.type == "cpu" else torch.cuda.get_device_name(device),
             "threads": torch.get_num_threads(),
             "precision": precision(module),
+            "compile": config["compile"],
+            "graph": config["graph"],
             "memory": "resident memory of the process"
             if device.type == "cpu"
             else "allocated by torch",
@@ -242,7 +246,7 @@ def show(found: dict[str, Any], timings: Sequence[Timing]) -> None:
             f"{first}, {third}",
             f"{low}, {high}",
             f"{item['peak_memory_gib']:.2f}",
-            f"{100 * item['share_outside_networks']:.0f} %",
+            "" if timing.outside is None else f"{100 * timing.outside:.0f} %",
             "" if ratio is None else f"{ratio:.3g}",
         )
     Console().print(table)

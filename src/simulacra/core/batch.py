@@ -147,6 +147,10 @@ class Batch:
         """Copy on a device."""
         return self._apply(lambda value: value.to(device, non_blocking=non_blocking))
 
+    def clone(self) -> Batch:
+        """Copy in memory of its own, of tensors that gradients can be asked of, whatever these come from."""
+        return self._apply(torch.clone)
+
     def pin_memory(self) -> Batch:
         """Copy in page-locked memory, called by loaders with ``pin_memory``."""
         return self._apply(lambda value: value.pin_memory())

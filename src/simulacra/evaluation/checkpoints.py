@@ -17,7 +17,10 @@ from simulacra.training import generator_set, served, zoo
 from simulacra.training.generative import GenerativeModule
 from simulacra.training.module import Module
 
-ASKED = ("n", "conditions", "batch_size", "seed", "solver", "device", "posterior_draw", "shard")
+ASKED = (
+    *("n", "conditions", "batch_size", "seed", "solver", "device", "compile", "graph"),
+    *("posterior_draw", "shard"),
+)
 
 
 def draw_paths(output: str, draws: int) -> list[str]:
@@ -37,6 +40,19 @@ def load(config: dict[str, Any]) -> GenerativeModule:
     changes = {} if solver is None else {"solver": solver}
     found = generator_set.load(config["checkpoint"], allow=tuple(config["allow"]), changes=changes)
     return generator_of(found, str(config["checkpoint"]))
+
+
+def quickened(module: GenerativeModule, config: dict[str, Any]) -> GenerativeModule:
+    """A generator on its device, with compiled networks or a recorded sampler where that is asked for.
+
+    Raises:
+        UserError: If no sampler can be recorded there.
+    """
+    if config["compile"]:
+        module.compile_nets()
+    if config["graph"]:
+        module.use_graphs()
+    return module
 
 
 def generator_of(module: Module, origin: str) -> GenerativeModule:

@@ -201,6 +201,8 @@ class Sample(TypedDict):
     redraw: Whole
     seed: Seed
     device: Device
+    compile: bool
+    graph: bool
     allow: Names
 
 
@@ -293,6 +295,8 @@ class Benchmark(TypedDict):
     seconds: Positive
     gib: Positive
     device: Device
+    compile: bool
+    graph: bool
     threads: Count | None
     output: PathName | None
     paths: Paths
@@ -306,7 +310,7 @@ class Export(TypedDict):
     checkpoint: PathName | None
     output: PathName | None
     overwrite: bool
-    format: Literal["onnx", "torchscript", "pt2", "safetensors"]
+    format: Literal["onnx", "torchscript", "pt2", "aoti", "safetensors"]
     contract: Literal["plain", "par04", "ddml", "fastcalosim"]
     seed: Seed
     licence: str | None

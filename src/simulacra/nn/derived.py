@@ -12,7 +12,9 @@ trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 import torch
@@ -24,6 +26,7 @@ Source = tuple[nn.Parameter, int, int, Tensor]
 """A parameter, how often it had been written to, where it lay, and a view that holds this memory, so that no
 other tensor gets its place."""
 _changes = 0
+_held: ContextVar[list[object] | None] = ContextVar("held", default=None)
 
 
 def changed() -> None:
@@ -70,7 +73,7 @@ class Derived(Generic[Value]):
         if kept is not None:
             changes, sources, value = kept
             if changes == _changes and _same(sources, parameters):
-                return value
+                return _noted(value)
             self._kept = None
         made = self.function(*parameters, *constants)
         plain = [item for item in parameters if type(item) is nn.Parameter]
@@ -79,13 +82,30 @@ class Derived(Generic[Value]):
         made = made if self.lay is None else self.lay(made)
         sources = [(item, item._version, item.data_ptr(), item.detach()) for item in plain]
         self._kept = _changes, sources, made
-        return made
+        return _noted(made)
 
     def __deepcopy__(self, memo: dict[int, object]) -> Derived[Value]:
         return type(self)(self.function, self.lay)
 
     def __reduce__(self) -> tuple[type[Derived[Value]], tuple[object, ...]]:
         return type(self), (self.function, self.lay)
+
+
+@contextmanager
+def held() -> Iterator[list[object]]:
+    """What is kept of all that is asked for during a block, for whoever goes on reading where it lies."""
+    values: list[object] = []
+    token = _held.set(values)
+    try:
+        yield values
+    finally:
+        _held.reset(token)
+
+
+def _noted(value: Value) -> Value:
+    if (values := _held.get()) is not None:
+        values.append(value)
+    return value
 
 
 def _same(sources: list[Source], parameters: tuple[Tensor, ...]) -> bool:

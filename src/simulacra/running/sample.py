@@ -19,6 +19,7 @@ from simulacra.evaluation.checkpoints import (
     draw_paths,
     load,
     provenance,
+    quickened,
 )
 from simulacra.evaluation.condition_files import of_file
 from simulacra.evaluation.conditions import PRIOR, drawn, in_chunks
@@ -64,7 +65,7 @@ def sample_resolved(config: dict[str, Any]) -> Iterator[Sampled]:
     paths = [config["output"]] if draws is None else draw_paths(config["output"], draws)
     if shard is not None:
         paths = [shard.path(path) for path in paths]
-    module = load(config).to(config["device"])
+    module = quickened(load(config).to(config["device"]), config)
     datamodule = data_of(module, config)
     for path in paths:
         check_output(path, datamodule.format, config["overwrite"])

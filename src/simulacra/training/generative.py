@@ -9,19 +9,21 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Self, overload
 
 import torch
 from torch import Tensor
 
-from simulacra.core import Batch, Conditions, Latent, Spec, UserError
+from simulacra.core import Batch, Conditions, Latent, Spec, UserError, draws
 from simulacra.core.bags import FRACTION
 from simulacra.core.pair import LABEL
 from simulacra.training import asked
 from simulacra.training.latent_space import EVENTS, LatentSpace
 from simulacra.training.module import Module
 from simulacra.training.objective import Objective, frozen
+from simulacra.training.replay import Made, Recorder, Replays, cuda_graph
 
 __all__ = ["GenerativeModule", "NonFiniteEventsError", "Objective", "Redraws", "frozen"]
 
@@ -72,6 +74,8 @@ class GenerativeModule(Module):
         given: Conditions and event fields that the generator is given (None: all conditions of the
             spec); it makes the remaining event fields itself.
     """
+
+    _replays: Replays | None = None
 
     @classmethod
     def unfit(cls, spec: Spec) -> str | None:
@@ -294,23 +298,51 @@ class GenerativeModule(Module):
             n, {name: value.long() if name in classes else value for name, value in values.items()}
         )
 
-    @torch.no_grad()
+    def use_graphs(self, record: Recorder | None = None) -> None:
+        """Record the sampler from now on, once for each number of events that are generated at once, see
+        :mod:`simulacra.training.replay`.
+
+        Args:
+            record: What records (None: CUDA).
+
+        Raises:
+            UserError: If there is no card that could.
+        """
+        if record is None and self.device.type != "cuda":
+            raise UserError(
+                f"graph=true records what a card does, the generator is on the {self.device.type}: set "
+                "device=cuda"
+            )
+        self._replays = Replays(record or cuda_graph)
+
+    @contextmanager
+    def one_network(self, generator: torch.Generator | None = None) -> Iterator[None]:
+        """As of the base class; a recording is that of one network."""
+        with super().one_network(generator):
+            self._forget()
+            yield
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._replays is not None:
+            self._replays.forget()
+
     def _chunk(
         self, cond: Conditions, generator: torch.Generator | None, redraws: Redraws
     ) -> Batch:
-        with self.evaluating():
+        with self.evaluating(), torch.inference_mode():
             on_device = cond.to(self.device)
-            batch, sound = self._drawn(on_device, generator)
+            batch, sound = self._drawn_fast(on_device, generator, cond.n)
             for _ in range(redraws.rounds):
                 bad = torch.nonzero(~sound)[:, 0]
                 if not len(bad):
                     break
-                again, sound[bad] = self._drawn(on_device[bad], generator)
+                again, sound[bad] = self._drawn_fast(on_device[bad], generator, cond.n)
                 batch = _put(batch, again, bad)
                 redraws.events += len(bad)
         if not bool(sound.all()):
             raise NonFiniteEventsError(int((~sound).sum()), len(sound))
-        batch = batch.to("cpu")
+        batch = batch.to("cpu").clone()
         names = {field.name for field in self.spec.conditions}
         known = {name: value for name, value in cond.values.items() if name in names}
         given = {name: cond.values[name] for name in self.given if name not in names}
@@ -321,7 +353,15 @@ class GenerativeModule(Module):
         self.spec.validate(done)
         return done
 
-    def _drawn(self, cond: Conditions, generator: torch.Generator | None) -> tuple[Batch, Tensor]:
+    def _drawn_fast(self, cond: Conditions, generator: torch.Generator | None, size: int) -> Made:
+        """As :meth:`_drawn`, where that is asked for by a recording of ``size`` events; none is of use for
+        given noise.
+        """
+        if self._replays is None or draws.unrolled():
+            return self._drawn(cond, generator)
+        return self._replays.made(self._drawn, cond, generator, size, self)
+
+    def _drawn(self, cond: Conditions, generator: torch.Generator | None) -> Made:
         """Events, and which of them are finite, bool ``(B,)``, looked at before and after decoding: a
         comparison with a threshold makes an empty cell of NaN, one with a number of points an empty
         event.

@@ -25,6 +25,7 @@ from simulacra.training.latent_space import LatentSpace
 from simulacra.training.module import Module
 from simulacra.training.objective import Objective
 from simulacra.training.record import Record
+from simulacra.training.replay import Recorder
 
 SEEDS = 2**62
 """Seeds of the noise of a chunk."""
@@ -92,6 +93,14 @@ class GeneratorSet(GenerativeModule):
             UserError: Always.
         """
         raise UserError(f"{self._text} are no single graph: export them one by one")
+
+    def use_graphs(self, record: Recorder | None = None) -> None:
+        """See :meth:`GenerativeModule.use_graphs`.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{self._text} are no single graph: set graph=false")
 
     def latent_space(self, cond: Conditions | None = None) -> LatentSpace:
         """See :meth:`GenerativeModule.latent_space`.

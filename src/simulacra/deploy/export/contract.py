@@ -29,7 +29,7 @@ class Contract(ABC):
     """
 
     name: ClassVar[str]
-    formats: ClassVar[tuple[str, ...]] = ("onnx", "torchscript", "pt2")
+    formats: ClassVar[tuple[str, ...]] = ("onnx", "torchscript", "pt2", "aoti")
     """Formats that the host reads."""
     batch: ClassVar[int | None] = None
     """Events of one call, None for any number."""

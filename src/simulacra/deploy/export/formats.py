@@ -47,6 +47,15 @@ class Format(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     """Packages that it needs."""
 
+    def ready(self) -> None:
+        """Look whether all is there that writing it needs.
+
+        Raises:
+            UserError: If something is missing.
+        """
+        for package in self.packages:
+            required(package)
+
     @abstractmethod
     def write(self, program: ExportedProgram, contract: Contract, path: Path) -> None:
         """Write the program as a file."""
@@ -188,7 +197,42 @@ class Pt2(Format):
         return _of_torch(module)
 
 
-FORMATS: dict[str, Format] = {form.name: form for form in (Onnx(), TorchScript(), Pt2())}
+class Aoti(Format):
+    """A program that is compiled for the processor of this machine, for LibTorch (AOTInductor).
+
+    It is machine code: it runs on processors with the same instructions alone, and does whatever it was
+    compiled from.
+    """
+
+    name = "aoti"
+    file = "compiled.pt2"
+
+    def ready(self) -> None:
+        """See :meth:`Format.ready`."""
+        from torch._inductor import cpp_builder, exc  # hundreds of modules
+
+        try:
+            cpp_builder.get_cpp_compiler()
+        except exc.InvalidCxxCompiler as error:
+            raise UserError(
+                "format=aoti needs a C++ compiler, and there is none (CXX names one): install one, or take "
+                "format=torchscript"
+            ) from error
+
+    def write(self, program: ExportedProgram, contract: Contract, path: Path) -> None:
+        """See :meth:`Format.write`."""
+        threads = {"cpp.dynamic_threads": True}  # of the host, not of this process
+        with quiet():
+            torch._inductor.aoti_compile_and_package(
+                program, package_path=str(path), inductor_configs=threads
+            )
+
+    def load(self, path: Path, threads: int = 1) -> Run:
+        """See :meth:`Format.load`."""
+        return _of_torch(torch._inductor.aoti_load_package(str(path)))
+
+
+FORMATS: dict[str, Format] = {form.name: form for form in (Onnx(), TorchScript(), Pt2(), Aoti())}
 
 
 def _of_torch(module: Callable[..., Tensor | tuple[Tensor, ...]]) -> Run:

@@ -81,8 +81,7 @@ def write(
             f"programs of contract={contract} read format={known}, not format={form.name}"
         )
     free(folder, overwrite)
-    for package in form.packages:
-        required(package)
+    form.ready()
     held = contract_of(module, contract, seed)
     pairs = checks.made(held, seed)
     inputs = tuple(torch.from_numpy(a[: held.batch or EVENTS]) for a in pairs.inputs)
