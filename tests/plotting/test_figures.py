@@ -18,12 +18,13 @@ from simulacra.plotting import figures
 from simulacra.plotting.curves import Level, curves
 from simulacra.plotting.figures import chosen
 from simulacra.plotting.histogram import counted, draw, histogram_pages
-from simulacra.plotting.style import NETWORKS
+from simulacra.plotting.marks import plain_marks
+from simulacra.plotting.style import NETWORKS, styled
 from simulacra.tracking.captions import caption
 
 
-def drawn(figure: Figure) -> np.ndarray:
-    figure.savefig(buffer := io.BytesIO(), format="png", dpi=40)
+def drawn(figure: Figure, dpi: int = 40) -> np.ndarray:
+    figure.savefig(buffer := io.BytesIO(), format="png", dpi=dpi)
     buffer.seek(0)
     return plt.imread(buffer)
 
@@ -57,6 +58,29 @@ def test_every_figure_is_drawn_and_pyplot_stays_empty(name: str, wanted: set[str
         assert pixels.std() > 0.02, "an empty figure"
     assert not plt.get_fignums()
     assert dict(mpl.rcParams) == before
+
+
+def logarithmic() -> Figure:
+    with styled():
+        figure = Figure(figsize=(6, 3))
+        main, ratio, cells, short = figure.subplots(1, 4)
+        ratio.sharex(main)
+        main.loglog([3e-3, 5e3], [2e-4, 7e2])
+        ratio.semilogy([1, 2], [1e3, 2])
+        image = cells.imshow([[1.0, 20.0], [3e3, 4e5]], norm=mcolors.LogNorm())
+        figure.colorbar(image, ax=cells)
+        short.semilogx([2, 7], [1, 2])  # numbers between powers of ten
+    return figure
+
+
+def test_small_ticks_as_markers_are_the_same_pixels() -> None:
+    plain, light = logarithmic(), logarithmic()
+    with styled():
+        plain_marks(light)
+        assert not light.axes[0].get_xticks(minor=True).size
+        assert not light.axes[1].get_yticks(minor=True).size
+        assert light.axes[3].get_xticks(minor=True).size
+        np.testing.assert_array_equal(drawn(light, 150), drawn(plain, 150))
 
 
 def test_a_panel_shows_counts_errors_and_unit() -> None:

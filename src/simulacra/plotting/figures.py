@@ -176,7 +176,7 @@ def agreed(agreement: Agreement | None) -> str:
     if agreement is None:
         return ""
     chi2 = f"{agreement.chi2:.1f}" if agreement.chi2 < 100 else f"{agreement.chi2:,.0f}"
-    text = rf"$\chi^2$/ndf = {chi2}/{agreement.ndf}"
+    text = f"χ²/ndf = {chi2}/{agreement.ndf}"
     if agreement.p is None:
         return text
     return f"{text}, p < {TINY:g}" if agreement.p < TINY else f"{text}, p = {agreement.p:.2g}"

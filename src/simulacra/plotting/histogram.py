@@ -28,6 +28,7 @@ from simulacra.plotting.style import (
     ratio_axis,
     reach,
     shared,
+    stairs,
     with_unit,
 )  # fmt: skip
 
@@ -151,10 +152,10 @@ def draw(main: Axes, ratio: Axes, panel: Panel, half: float | None = None) -> No
         half: Half width of the ratio panel around 1; None: what the panel needs.
     """
     edges = panel.drawn
-    main.stairs(panel.reference, edges, fill=True, fc=TRUTH_FILL, ec=TRUTH_EDGE, lw=0.8)
+    stairs(main, panel.reference, edges, fill=True, fc=TRUTH_FILL, ec=TRUTH_EDGE, lw=0.8)
     if panel.networks is not None:
         _spread(main, edges, *panel.networks)
-    main.stairs(panel.generated, edges, color=MODEL, lw=1.4)
+    stairs(main, panel.generated, edges, ec=MODEL, lw=1.4)
     log_y = _ordinate(main, panel)
     _ratio(ratio, panel, panel.reach if half is None else half)
     low, high = _range(panel, whole=log_y)
@@ -173,9 +174,8 @@ def draw(main: Axes, ratio: Axes, panel: Panel, half: float | None = None) -> No
 
 def _spread(ax: Axes, edges: Array, mean: Array, width: Array) -> None:
     """One standard deviation of the networks around their mean."""
-    ax.stairs(
-        mean + width, edges, baseline=mean - width, fill=True, color=NETWORKS, alpha=0.5, lw=0
-    )
+    band = mean - width
+    stairs(ax, mean + width, edges, baseline=band, fill=True, fc=NETWORKS, alpha=0.5, lw=0)
 
 
 def _ordinate(ax: Axes, panel: Panel) -> bool:
@@ -210,12 +210,12 @@ def _steep(panel: Panel, filled: Array) -> bool:
 def _ratio(ax: Axes, panel: Panel, half: float) -> None:
     edges, (value, error, band) = panel.drawn, panel.ratio
     ax.axhline(1, color=TRUTH_EDGE, lw=0.8)
-    ax.stairs(1 + band, edges, baseline=1 - band, fill=True, color=BAND, alpha=0.4, lw=0)
+    stairs(ax, 1 + band, edges, baseline=1 - band, fill=True, fc=BAND, alpha=0.4, lw=0)
     if panel.networks is not None:
         mean, width = (quotient(item, panel.reference) for item in panel.networks)
         unknown = np.isnan(value)
         _spread(ax, edges, np.where(unknown, np.nan, mean), np.where(unknown, np.nan, width))
-    ax.stairs(value, edges, color=MODEL, lw=1.2, baseline=None)
+    stairs(ax, value, edges, ec=MODEL, lw=1.2, baseline=None)
     middles = panel.middles
     ax.vlines(middles, value - error, value + error, color=MODEL, lw=0.7, alpha=0.7)
     ratio_axis(ax, half)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -19,7 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, StepPatch
 from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
@@ -254,6 +255,11 @@ def plain_numbers(figure: Figure) -> None:
         for axis in (ax.xaxis, ax.yaxis):
             if type(axis.get_major_formatter()) is ScalarFormatter:
                 axis.set_major_formatter(Numbers(useMathText=False))
+
+
+def stairs(ax: Axes, values: Array, edges: Array, **look: Any) -> None:
+    """``ax.stairs`` on an axis whose limits are set by hand, without the search for what it reaches."""
+    ax.add_artist(StepPatch(values, edges, **{"fill": False, **look}))
 
 
 def few_numbers(ax: Axes) -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from simulacra.core.files import whole
 from simulacra.plotting import figures, panels
+from simulacra.plotting.marks import plain_marks
 from simulacra.plotting.style import plain_numbers, styled
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def write(
     paths = [folder / f"{name.replace('/', '_')}.{kind}" for kind in formats]
     with styled():
         plain_numbers(figure)
+        plain_marks(figure)
         for kind, path in zip(formats, paths, strict=True):
             with whole(path) as part:
                 figure.savefig(part, format=kind, dpi=dpi, metadata=dict(UNDATED[kind]))
