@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from simulacra.core import light
 from simulacra.core.lazy import lazily
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ __all__ = [
 ]
 
 __version__ = version("simulacra")
-
-light.install()
 
 # torch takes a second, and the package itself should not
 __getattr__ = lazily(

@@ -23,7 +23,7 @@ OF_NETWORKS = {
 @pytest.mark.parametrize("unwanted", [UNWANTED, OF_NETWORKS])
 def test_commands_import_what_they_use(unwanted: dict[str, tuple[str, ...]]) -> None:
     code = (
-        "import importlib, sys\n"
+        "import importlib, sys\nfrom simulacra.core import light\nlight.install()\n"
         f"for name, unwanted in {unwanted!r}.items():\n"
         "    importlib.import_module(f'simulacra.cli.{name}')\n"
         "    found = [item for item in unwanted if item in sys.modules]\n"
@@ -35,7 +35,8 @@ def test_commands_import_what_they_use(unwanted: dict[str, tuple[str, ...]]) -> 
 @pytest.mark.slow
 def test_what_stood_for_modules_while_lightning_was_imported_is_gone() -> None:
     succeeds(
-        "import simulacra, pytorch_lightning, scipy.signal, matplotlib.pyplot, torch\n"
+        "from simulacra.core import light\nlight.install()\n"
+        "import pytorch_lightning, scipy.signal, matplotlib.pyplot, torch\n"
         "from lightning_fabric.wrappers import OptimizedModule, _unwrap_compiled\n"
         "from torchmetrics.utilities import plot\n"
         "assert scipy.signal.hilbert and matplotlib.pyplot.subplots\n"

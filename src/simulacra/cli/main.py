@@ -140,7 +140,9 @@ def _main(arguments: list[str]) -> None:
         raise SystemExit(1)
 
     from simulacra.cli import errors
+    from simulacra.core import light
 
+    light.install()
     with errors.one_sentence() as full_error, interruptible():
         if first == "-sc":
             from simulacra.cli import completion

@@ -128,6 +128,6 @@ class Finder(MetaPathFinder):
 
 
 def install() -> None:
-    """From now on, in this process."""
+    """From now on, in this process: for commands, not for whoever imports the package."""
     if not any(isinstance(item, Finder) for item in sys.meta_path):
         sys.meta_path.insert(0, Finder())
