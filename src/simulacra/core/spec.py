@@ -282,7 +282,7 @@ class Spec:
             )
         if self.kind == "cloud" and batch.mask is None:
             raise UserError(f"{self.name} events are clouds, but the batch has no mask")
-        if self.kind in ("grid", "layers", "image") and len(batch) and bool((batch.x < 0).any()):
+        if self.kind in ("grid", "layers", "image") and len(batch) and float(batch.x.min()) < 0:
             raise UserError(
                 f"{self.name} events hold a negative {self.unit} value: {float(batch.x.min()):.6g}"
             )

@@ -30,6 +30,9 @@ def check_finite(
     path: Path | str, key: str, values: NDArray[np.floating], start: int, noun: str = "event"
 ) -> None:
     """Refuse NaN and infinity; ``start`` is the number of the first event of ``values``."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):  # then all are, and it takes a fifth of the time
+            return
     finite = np.isfinite(values).reshape(len(values), -1)
     if not finite.all():
         first = start + int(np.argmin(finite.all(axis=1)))

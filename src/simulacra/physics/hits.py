@@ -44,14 +44,14 @@ class Hits:
     def of(cls, flat: Tensor, geometry: Geometry, cut: float) -> Hits:
         """Hits of showers ``(B, V)``."""
         showers = flat.detach().cpu().contiguous().numpy()
-        layer = geometry.layer_index.numpy().astype(np.int32)
+        first = np.cumsum([0, *geometry.sizes[:-1]])
         step = max(1, BLOCK // geometry.n_voxels)
         parts = [
-            _block(showers[start : start + step], layer, len(geometry), cut)
+            _block(showers[start : start + step], first, cut)
             for start in range(0, len(showers), step)
         ]
         if not parts:
-            parts = [_block(showers, layer, len(geometry), cut)]
+            parts = [_block(showers, first, cut)]
         energy, voxel, counts = (np.concatenate(part) for part in zip(*parts, strict=True))
         return cls(energy, voxel, counts)
 
@@ -77,7 +77,7 @@ class Hits:
     def moments(self, functions: Tensor) -> Tensor:
         """Sums over layers ``(B, L, G)``, float64, of ``functions`` of position ``(V, G)``."""
         rows = self.counts.size
-        start = np.zeros(rows + 1, dtype=np.int64)
+        start = np.zeros(rows + 1, dtype=np.int32 if len(self.voxel) < 2**31 else np.int64)
         np.cumsum(self.counts.reshape(-1), out=start[1:])
         matrix = sparse.csr_array(
             (self.energy.astype(np.float64), self.voxel, start), shape=(rows, len(functions))
@@ -103,14 +103,15 @@ class Hits:
 
 
 def _block(
-    showers: NDArray[np.floating], layer: NDArray[np.int32], layers: int, cut: float
+    showers: NDArray[np.floating], first: NDArray[np.int64], cut: float
 ) -> tuple[NDArray[np.floating], NDArray[np.int32], NDArray[np.int64]]:
+    """Hits of some showers ``(B, V)`` whose layers begin at the voxels ``first`` ``(L,)``."""
     events, voxels = showers.shape
     flat = showers.reshape(-1)
     hit = np.flatnonzero(flat >= cut if cut > 0 else flat > 0)
+    event = np.arange(events) * voxels
+    begins = np.searchsorted(hit, (event[:, None] + first).reshape(-1))
+    counts = np.diff(begins, append=len(hit)).reshape(events, len(first))
     position = hit.astype(np.int32)
-    event = position // np.int32(voxels)
-    position -= event * np.int32(voxels)
-    row = event * np.int32(layers) + layer[position]
-    counts = np.bincount(row, minlength=events * layers)
-    return flat[hit], position, counts.reshape(events, layers)
+    position -= np.repeat(event.astype(np.int32), counts.sum(1))
+    return flat[hit], position, counts
