@@ -99,6 +99,15 @@ def test_the_density_of_two_cells_integrates_to_one():
     assert total == pytest.approx(1, abs=1e-3)
 
 
+def test_samples_invert_to_their_noise() -> None:
+    flow = moved(conv_flow((4, 6), 2, 3, RationalQuadratic(4, 3.0), net(), cells=True), 0.2)
+    context = normal(5, 2, 2, 3)
+    with torch.no_grad():
+        x = flow.sample(5, context, torch.Generator().manual_seed(3))
+        z = torch.randn(x.shape, generator=torch.Generator().manual_seed(3), dtype=x.dtype)
+        torch.testing.assert_close(flow(x, context)[0], z)
+
+
 @pytest.mark.parametrize("periodic", [0, 1])
 def test_rolling_the_input_along_the_periodic_axis_rolls_the_output(periodic: int):
     flow = moved(conv_flow((6, 8), 2, 3, RationalQuadratic(6, 5.0), net(periodic)), 0.2)

@@ -49,6 +49,9 @@ def test_each_step_has_an_exact_inverse_and_log_determinant(step: Step):
     back, log_back = step.inverse(z, context)
     torch.testing.assert_close(back, x)
     torch.testing.assert_close(log_back, -log_det)
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            torch.testing.assert_close(step.undo(z, context), x)
     for i in range(6):
         one = None if context is None else context[i : i + 1]
         jacobian = torch.autograd.functional.jacobian(

@@ -9,8 +9,9 @@ from scipy.interpolate import CubicHermiteSpline
 from torch.nn import functional
 from zuko.transforms import MonotonicRQSTransform
 
+from simulacra.dynamics import spline_bins
 from simulacra.dynamics.cubic import Cubic
-from simulacra.dynamics.splines import RationalQuadratic, Spline
+from simulacra.dynamics.splines import RationalQuadratic, SoftQuadratic, Spline
 
 SPLINE = RationalQuadratic(bins=6, bound=4.0)
 
@@ -71,6 +72,39 @@ def test_gradients_agree_with_finite_differences(inverse: bool):
     x, free = draw()
     x, free = x[:4, :2].clone().requires_grad_(), free[:, :4, :2].clone().requires_grad_()
     assert torch.autograd.gradcheck(SPLINE.inverse if inverse else SPLINE.__call__, (x, free))
+
+
+def test_few_elements_are_mapped_as_many_are(monkeypatch: pytest.MonkeyPatch):
+    x, free = draw()
+    found = []
+    for few in (0, x.numel()):
+        monkeypatch.setattr(spline_bins, "FEW", few)
+        a, b = x.clone().requires_grad_(), free.clone().requires_grad_()
+        y, log_slope = SPLINE(a, b)
+        (y * x + 0.3 * log_slope).sum().backward()
+        found.append((y, log_slope, a.grad, b.grad))
+    torch.testing.assert_close(*found)
+
+
+def test_undoing_is_the_inverse_without_its_slopes():
+    x, free = draw(dtype=torch.float32)
+    for gradients in (True, False):
+        with torch.set_grad_enabled(gradients):
+            torch.testing.assert_close(SPLINE.undo(x, free), SPLINE.inverse(x, free)[0])
+
+
+def test_soft_splines_are_those_of_zuko_with_its_free_numbers():
+    spline = SoftQuadratic(6, 4.0)
+    x, free = draw(scale=4.0)
+    leaf = free.clone().requires_grad_()
+    numbers = leaf.permute(1, 2, 0).split([6, 6, 5], -1)
+    y, log_slope = spline(x, leaf)
+    expected, log_expected = MonotonicRQSTransform(*numbers, bound=4.0).call_and_ladj(x)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(log_slope, log_expected)
+    found, wanted = (torch.autograd.grad(v.sum(), leaf)[0] for v in (log_slope, log_expected))
+    torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(spline.undo(y.detach(), free), x)
 
 
 def test_log_slope_is_the_log_of_the_derivative():

@@ -90,6 +90,10 @@ class ChannelNorm(ActNorm):
         x, log_det = super().inverse(z.movedim(1, -1))
         return x.movedim(-1, 1), log_det * z[0, 0].numel()
 
+    def undo(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """See :class:`~simulacra.dynamics.flows.Step`."""
+        return super().undo(z.movedim(1, -1)).movedim(-1, 1)
+
     def initialise(self, x: Tensor) -> None:
         """Match mean and standard deviation of each channel of ``x`` ``(B, C, H, W)``."""
         super().initialise(x.movedim(1, -1).flatten(0, -2))

@@ -43,6 +43,10 @@ class Step(nn.Module, ABC):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Steered:
         """Towards data: values and the log-determinant of this inverse map."""
 
+    def undo(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """The values of :meth:`inverse` alone, which is what sampling asks for."""
+        return self.inverse(z, context)[0]
+
     def initialise(self, x: Tensor) -> None:
         """Set statistics from the values ``(B, D)`` that reach this step; nothing for most steps."""
 
@@ -57,6 +61,7 @@ class ActNorm(Step):
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(features))
         self.log_scale = nn.Parameter(torch.zeros(features))
+        self.back = Derived(_back)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Steered:
         """``(x + shift) exp(log_scale)``."""
@@ -64,7 +69,12 @@ class ActNorm(Step):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Steered:
         """Undo :meth:`forward`."""
-        return z * (-self.log_scale).exp() - self.shift, -self.log_scale.sum()
+        return ActNorm.undo(self, z), -self.log_scale.sum()
+
+    def undo(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """See :class:`Step`."""
+        scale, start = self.back(self.log_scale, self.shift)
+        return torch.addcmul(start, z, scale)
 
     @torch.no_grad()
     def initialise(self, x: Tensor) -> None:
@@ -72,6 +82,10 @@ class ActNorm(Step):
         std = x.std(0, correction=0)
         self.shift.copy_(-x.mean(0))
         self.log_scale.copy_(-torch.log(torch.where(std > 1e-6, std, 1.0)))
+
+
+def _back(log_scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    return (-log_scale).exp(), -shift
 
 
 class Permute(Step):
@@ -95,7 +109,11 @@ class Permute(Step):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Steered:
         """Restore the order."""
-        return z[:, self.back], z.new_zeros(())
+        return self.undo(z), z.new_zeros(())
+
+    def undo(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """See :class:`Step`."""
+        return z.index_select(1, self.back)
 
 
 class ContextAffine(Step):
@@ -134,6 +152,11 @@ class ContextAffine(Step):
         """Undo :meth:`forward`."""
         mean, log_width = self._steer(context)
         return mean + z * log_width.exp(), log_width.sum(-1)
+
+    def undo(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """See :class:`Step`."""
+        mean, log_width = self._steer(context)
+        return torch.addcmul(mean, z, log_width.exp())
 
     def _steer(self, context: Tensor | None) -> tuple[Tensor, Tensor]:
         if context is None:
@@ -201,6 +224,11 @@ class Coupling(Step):
         moved, log_slope = self.spline.inverse(moved, self._free(kept, context))
         return torch.cat([kept, moved], dim=-1), log_slope.sum(-1)
 
+    def undo(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """See :class:`Step`."""
+        kept, moved = z.split([self.kept, self.moved], dim=-1)
+        return torch.cat([kept, self.spline.undo(moved, self._free(kept, context))], dim=-1)
+
     def _free(self, kept: Tensor, context: Tensor | None) -> Tensor:
         """Free numbers ``(numbers, B, D / 2)``."""
         hidden = self.last(self.trunk(kept, context))
@@ -253,7 +281,9 @@ class Flow(Density):
         """Draw ``(n, D)``, one for each row of the context."""
         like = next(self.parameters())
         z = draws.normal((n, self.features), like, generator)
-        return self.inverse(z, context)[0]
+        for step in reversed(self._steps()):
+            z = step.undo(z, context)
+        return z
 
     @torch.no_grad()
     def fit(self, rows: Iterable[Rows]) -> None:

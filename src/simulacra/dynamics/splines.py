@@ -8,9 +8,8 @@ A rational-quadratic spline (Durkan et al. 2019, arXiv:1906.04032) has knots :ma
                        {s_k + (\delta_{k+1} + \delta_k - 2 s_k) \xi (1 - \xi)}.
 
 Free numbers stand first, ``(3K - 1, B, D)``, in the order widths ``K``, heights ``K``, inner slopes ``K -
-1``; all zeros give the identity. Choosing the bin needs every number of an element, evaluating it only six:
-the choice is one autograd function with a closed-form gradient that works slab by slab. Bins are selected by
-arithmetic with 0 and 1, since ``where`` and ``gather`` do not vectorise on a CPU.
+1``; all zeros give the identity. The choice of the bin and the map within it have gradients in closed form
+(:mod:`simulacra.dynamics.spline_bins`).
 
 A masked autoregressive step knows the free numbers of a feature only when the features before it are done, so
 it undoes the map row by row, for a whole batch at once. :class:`Rows` is the plain way;
@@ -23,19 +22,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from simulacra.core import draws
 from simulacra.core.constructors import role
 from simulacra.core.ranges import Count, Positive
-from simulacra.nn.derived import keeps
+from simulacra.dynamics.spline_bins import bin_of, soft, within
 
-FEW = 4096
-"""Elements up to which few operations are faster than operations slab by slab."""
 Inverse = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -80,96 +75,13 @@ class Spline(ABC):
     def inverse(self, y: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the map: values and the log slopes of the inverse map, both ``(B, D)``."""
 
+    def undo(self, y: Tensor, free: Tensor) -> Tensor:
+        """The values of :meth:`inverse` alone."""
+        return self.inverse(y, free)[0]
+
     def rows(self, y: Tensor) -> Rows:
         """Inverses of the rows of ``y`` ``(D, B)``, one after the other and without gradients."""
         return Rows(y, self.numbers, self.inverse)
-
-
-class _Bin(torch.autograd.Function):
-    r"""Bin of each element: left edge and width along both axes of the unit square, and the raw slopes at its
-    ends.
-
-    A bin's share of an axis is :math:`p_k = \epsilon + (1 - K \epsilon)\,\sigma_k` with :math:`\sigma` the
-    softmax of the free numbers :math:`a`, its left edge :math:`\sum_{j<k} p_j`. With gradients :math:`g` of
-    the edge and :math:`q` of the share, :math:`\partial a_j = (1 - K \epsilon)\,\sigma_j (g [j < k] + q [j =
-    k] - g \sum_{i<k} \sigma_i - q \sigma_k)`.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, unit: Tensor, free: Tensor, bins: int, floor: float, axis: int
-    ) -> tuple[Tensor, ...]:
-        """Left edge, share along the input; the same along the output; raw slope left, right; all ``(B, D)``.
-
-        ``unit`` ``(B, D)`` is the position along ``axis`` (0 input, 1 output), ``free`` ``(3K - 1, B, D)``.
-        """
-        rest = 1 - bins * floor
-        raw = free[: 2 * bins].unflatten(0, (2, bins))
-        dense = torch.sub(raw, raw.amax(1, keepdim=True)).exp_()  # (2, K, B, D)
-        total = dense.sum(1)
-        scale = total[axis] / rest
-        position = unit * scale
-        after = dense.new_empty(
-            bins + 1, *unit.shape
-        )  # after[k] is 1 where the bin is k or a later one
-        after[0], after[bins] = 1, 0
-        seen = torch.zeros_like(unit)
-        for k in range(1, bins):
-            seen += dense[axis, k - 1]
-            torch.ge(torch.sub(position, scale, alpha=floor * k), seen, out=after[k])
-        edge, share = torch.zeros_like(total), torch.zeros_like(total)
-        left, right = torch.zeros_like(unit), torch.zeros_like(unit)
-        for k in range(bins):
-            own = after[k] - after[k + 1]
-            share.addcmul_(dense[:, k], own)
-            if k > 0:
-                edge.addcmul_(dense[:, k - 1], after[k])
-                left.addcmul_(free[2 * bins + k - 1], own)
-            if k < bins - 1:
-                right.addcmul_(free[2 * bins + k], own)
-        edge /= total
-        share /= total
-        ctx.save_for_backward(dense, after, total, edge, share)
-        ctx.rest = rest
-        number = after[1:bins].sum(0)
-        start, share_ = (number * floor).add(edge, alpha=rest), share.mul(rest).add_(floor)
-        return start[0], share_[0], start[1], share_[1], left, right
-
-    @staticmethod
-    @once_differentiable
-    def backward(
-        ctx: Any, g0: Tensor, q0: Tensor, g1: Tensor, q1: Tensor, left: Tensor, right: Tensor
-    ) -> tuple[None, Tensor, None, None, None]:
-        dense, after, total, edge, share = ctx.saved_tensors
-        bins = dense.shape[1]
-        factor = ctx.rest / total
-        g, q = torch.stack([g0, g1]).mul_(factor), torch.stack([q0, q1]).mul_(factor)
-        common = -(g * edge + q * share)
-        grad = dense.new_empty(3 * bins - 1, *dense.shape[2:])
-        pair = grad[: 2 * bins].unflatten(0, (2, bins))
-        for k in range(bins):
-            own = after[k] - after[k + 1]
-            part = torch.addcmul(common, g, after[k + 1]).addcmul_(q, own)
-            torch.mul(part, dense[:, k], out=pair[:, k])
-            if k < bins - 1:
-                torch.mul(right, own, out=grad[2 * bins + k])
-            if k > 0:
-                grad[2 * bins + k - 1].addcmul_(left, own)
-        return None, grad, None, None, None
-
-
-def _gathered(unit: Tensor, free: Tensor, bins: int, floor: float, axis: int) -> tuple[Tensor, ...]:
-    """The same without gradients, in few operations and none in place, as an exported graph wants it."""
-    raw, slopes = free[: 2 * bins].unflatten(0, (2, bins)), free[2 * bins :]
-    shares = floor + (1 - bins * floor) * torch.softmax(raw, 1)  # (2, K, B, D)
-    starts = torch.nn.functional.pad(shares[:, :-1].cumsum(1), (0, 0) * unit.ndim + (1, 0))
-    index = (starts[axis, 1:] <= unit).sum(0, keepdim=True)  # (1, B, D)
-    both = index.expand(2, *index.shape)
-    start, share = starts.gather(1, both)[:, 0], shares.gather(1, both)[:, 0]
-    zero = torch.zeros_like(slopes[:1])
-    ends = torch.cat([zero, slopes, zero])
-    left, right = ends.gather(0, index)[0], ends.gather(0, index + 1)[0]
-    return start[0], share[0], start[1], share[1], left, right
 
 
 class RationalQuadratic(Spline):
@@ -201,24 +113,27 @@ class RationalQuadratic(Spline):
 
     def __call__(self, x: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Spline`."""
-        x, unit, inside, x0, width, y0, height, d0, d1 = self._bin(x, free, axis=0)
-        slope = height / width
-        xi = (unit - x0) / width
-        product = xi * (1 - xi)
-        denominator = slope + (d0 + d1 - 2 * slope) * product
-        moved = y0 + height * (slope * xi * xi + d0 * product) / denominator
-        y = x + (2 * self.bound) * inside * (moved - unit)
-        return y, inside * self.log_slope(slope, d0, d1, xi, product, denominator)
+        x, unit, *box = self._bin(x, free, axis=0)
+        moved, log_slope = within(unit, *box)
+        inside = self._inside(x)
+        return x + (2 * self.bound) * inside * (moved - unit), inside * log_slope
 
     def inverse(self, y: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Spline`."""
-        y, unit, inside, x0, width, y0, height, d0, d1 = self._bin(y, free, axis=1)
-        slope = height / width
+        y, unit, (x0, y0), (width, height), (d0, d1) = self._bin(y, free, axis=1)
+        slope, inside = height / width, self._inside(y)
         xi = self.place(unit - y0, height, slope, d0, d1)
         x = y + (2 * self.bound) * inside * (x0 + xi * width - unit)
         product = xi * (1 - xi)
         denominator = slope + (d0 + d1 - 2 * slope) * product
         return x, -inside * self.log_slope(slope, d0, d1, xi, product, denominator)
+
+    def undo(self, y: Tensor, free: Tensor) -> Tensor:
+        """See :class:`Spline`."""
+        y, unit, (x0, y0), (width, height), (d0, d1) = self._bin(y, free, axis=1)
+        xi = self.place(unit - y0, height, height / width, d0, d1)
+        moved = torch.addcmul(x0, xi, width) - unit
+        return torch.add(y, moved * self._inside(y), alpha=2 * self.bound)
 
     def rows(self, y: Tensor) -> Rows:
         """See :class:`Spline`."""
@@ -227,12 +142,12 @@ class RationalQuadratic(Spline):
     @staticmethod
     def place(rise: Tensor, height: Tensor, slope: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
         """Where in its bin, from 0 to 1, the map has risen by ``rise``; equations 6 to 8."""
-        rise = rise.clamp(min=0)
-        bend = rise * torch.sub(d0 + d1, slope, alpha=2)
-        a = height * (slope - d0) + bend
-        b = height * d0 - bend
+        rise = (rise / height).clamp(min=0)  # a, b and c of the equations, over the height
+        b = torch.addcmul(d0, rise, torch.sub(d0 + d1, slope, alpha=2), value=-1)
         c = slope * rise
-        square = torch.add(b * b, a * c, alpha=4).clamp(min=0)  # negative only by rounding
+        square = torch.addcmul(b * b, slope - b, c, value=4).clamp(
+            min=0
+        )  # negative only by rounding
         low = torch.finfo(rise.dtype).tiny
         return ((c + c) / (b + torch.sqrt(square)).clamp(min=low)).clamp(max=1)
 
@@ -247,16 +162,56 @@ class RationalQuadratic(Spline):
         return torch.log(ratio * ratio * numerator)
 
     def _bin(self, value: Tensor, free: Tensor, axis: int) -> tuple[Tensor, ...]:
-        """Element, place in the unit interval, 1 inside the box; edges, sizes and slopes of its bin."""
+        """Element and place in the unit interval, ``(B, D)``; edges, sizes and slopes of its bin, ``(2, B,
+        D)``.
+        """
         dtype = torch.promote_types(value.dtype, torch.float32)
         value, free = value.to(dtype), free.to(dtype)
-        inside = (value.detach().abs() < self.bound).to(dtype)
         unit = (value / (2 * self.bound) + 0.5).clamp(0, 1)
-        few = draws.unrolled() or (keeps() and unit.numel() <= FEW)
-        choose = _gathered if few else _Bin.apply
-        *box, left, right = choose(unit, free, self.bins, self.min_bin, axis)
-        d0, d1 = (torch.exp(self.limit * torch.tanh(raw / self.limit)) for raw in (left, right))
-        return value, unit, inside, *box, d0, d1
+        start, share, raw = bin_of(unit, self.soften(free)(free), self.bins, self.min_bin, axis)
+        return value, unit, start, share, self.slopes(raw)
+
+    def _inside(self, value: Tensor) -> Tensor:
+        """1 where an element is inside the box, 0 elsewhere, ``(B, D)``."""
+        return (value.detach().abs() < self.bound).to(value.dtype)
+
+    def soften(self, like: Tensor) -> Callable[[Tensor], Tensor]:
+        """What makes the numbers of the bins of free numbers ``(numbers, *)`` of the shape of ``like``."""
+        return _same
+
+    def slopes(self, raw: Tensor) -> Tensor:
+        """Slopes at the knots from softened numbers, both of any shape."""
+        return torch.exp(self.limit * torch.tanh(raw / self.limit))
+
+
+def _same(free: Tensor) -> Tensor:
+    return free
+
+
+class SoftQuadratic(RationalQuadratic):
+    r"""The same, with free numbers :math:`a` bounded by :math:`a / (1 + |a| / L)`, with :math:`L = -\ln
+    \delta_{min}` for slopes and half of it for widths and heights, whose smallest share follows from it.
+
+    Args:
+        bins: Number of bins ``K``.
+        bound: Half width of the box ``B``.
+        min_slope: Smallest slope at a knot; the largest is its inverse.
+
+    Reference: as in the package zuko, ``MonotonicRQSTransform``.
+    """
+
+    def __init__(self, bins: Count = 8, bound: Positive = 5.0, min_slope: float = 1e-3) -> None:
+        super().__init__(bins, bound, 0.0, min_slope)
+
+    def soften(self, like: Tensor) -> Callable[[Tensor], Tensor]:
+        """See :class:`RationalQuadratic`."""
+        inverse = like.new_full((self.numbers, *(1,) * (like.ndim - 1)), 1 / self.limit)
+        inverse[: 2 * self.bins] *= 2
+        return partial(soft, inverse)
+
+    def slopes(self, raw: Tensor) -> Tensor:
+        """See :class:`RationalQuadratic`."""
+        return raw.exp()
 
 
 class RationalQuadraticRows(Rows):
@@ -270,7 +225,7 @@ class RationalQuadraticRows(Rows):
     def __init__(self, y: Tensor, spline: RationalQuadratic) -> None:
         super().__init__(y, spline.numbers, spline.inverse)
         bins, (count, batch) = spline.bins, y.shape
-        self.spline = spline
+        self.spline, self.soft = spline, spline.soften(self.free)
         self.inside = (y.abs() < spline.bound).to(y.dtype)
         self.raw, self.raw_slopes = self.free[: 2 * bins].view(2, bins, -1), self.free[2 * bins :]
         # the knots of one feature: starts of the bins along both axes, their sizes, raw slopes
@@ -281,7 +236,7 @@ class RationalQuadraticRows(Rows):
         first = [0, bins, 2 * bins, 3 * bins, 4 * bins, 4 * bins + 1]
         self.first = torch.tensor(first, device=y.device)[:, None].expand(-1, batch).contiguous()
         self.index = torch.empty_like(self.first)
-        self.floor, self.limit = y.new_tensor(spline.min_bin), y.new_tensor(spline.limit)
+        self.floor = y.new_tensor(spline.min_bin)
         self.rest = 1 - bins * spline.min_bin
         self.piece = y.new_empty(count, 6, batch)
         self.places: list[Tensor] = []
@@ -292,12 +247,15 @@ class RationalQuadraticRows(Rows):
     def solve(self, i: int) -> Tensor:
         """See :class:`Rows`."""
         y, x, unit, scale, piece, slopes = self.each[i]
+        soft = self.soft(self.free)
+        if soft is not self.free:
+            self.free.copy_(soft)
         torch.add(self.floor, torch.softmax(self.raw, 1), alpha=self.rest, out=self.sizes)
         torch.cumsum(self.widths, 1, out=self.inner)
         self.slopes.copy_(self.raw_slopes)
         torch.add(self.first, torch.le(self.heights, unit).sum(0), out=self.index)
         torch.gather(self.table, 0, self.index, out=piece)
-        slopes.div_(self.limit).tanh_().mul_(self.limit).exp_()
+        slopes.copy_(self.spline.slopes(slopes))
         x0, y0, width, height, d0, d1 = piece.unbind(0)
         place = self.spline.place(unit - y0, height, height / width, d0, d1)
         self.places.append(place)
