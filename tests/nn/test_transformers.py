@@ -87,6 +87,20 @@ def test_attention_is_that_of_torch() -> None:
     torch.testing.assert_close(mine(x, keys, mask), expected)
 
 
+@pytest.mark.parametrize("real", [5, 3])
+def test_points_that_ask_themselves_find_the_same_by_one_product(real: int) -> None:
+    torch.manual_seed(0)
+    attention, x = Attention(8, 2).double(), torch.randn(4, 5, 8, dtype=torch.float64)
+    mask = torch.arange(5) < torch.tensor([5, real, real, 5])[:, None]
+    for _ in range(2):
+        with torch.no_grad():
+            found = attention(x, x, mask)
+        torch.testing.assert_close(found, attention(x, x.clone(), mask))
+        with torch.no_grad():  # what is kept follows from the weights as they are
+            attention.query.bias.add_(1)
+            attention.key_value.weight.mul_(2)
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ValueError, match="cannot be split into 3 heads"):
         Attention(16, 3)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from simulacra.nn.derived import Derived, keeps
 from simulacra.nn.groups import recorded
 
 SHORT = 64
@@ -41,18 +42,20 @@ class Attention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width if other is None else other, 2 * width)
         self.output = nn.Linear(width, width)
+        self.joint: Derived[tuple[Tensor, Tensor]] = Derived(_joint)
         if zero_init:
             nn.init.zeros_(self.output.weight)
             nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
         """``(B, M, W)``; ``mask`` ``(B, N)`` marks the real keys (None: all)."""
-        pair = self.project(keys)
-        if mask is None or (not recorded(mask) and bool(mask.all())):
-            return self.attend(x, pair)
+        parts = self._of_itself(x) if x is keys and keeps() else self._of_both(x, keys)
+        mask = None if mask is None else padded(mask)
+        if mask is None:
+            return self._answer(attended(*parts))
         some = mask.any(1)
         allowed = (mask | ~some[:, None])[:, None, None]  # (B, 1, 1, N), at least one key
-        return self.attend(x, pair, allowed) * some[:, None, None].to(x.dtype)
+        return self._answer(attended(*parts, allowed)) * some[:, None, None].to(x.dtype)
 
     def project(self, keys: Tensor) -> tuple[Tensor, Tensor]:
         """Keys ``(B, N, K)`` as :meth:`attend` takes them, and may take them again: two tensors
@@ -76,7 +79,22 @@ class Attention(nn.Module):
             allowed: Which keys a query sees, bool, broadcast to ``(B, heads, M, N)`` (None: all).
             causal: Whether query ``m`` sees the first ``m + 1`` keys alone.
         """
-        found = attended(self._split(self.query(x)), *pair, allowed, causal)
+        return self._answer(attended(self._split(self.query(x)), *pair, allowed, causal))
+
+    def _of_both(self, x: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each ``(B, heads, N, W / heads)``."""
+        return self._split(self.query(x)), *self.project(keys)
+
+    def _of_itself(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of points that ask themselves, by one product; laid out one after the other."""
+        one, two = self.query, self.key_value
+        made = F.linear(x, *self.joint(one.weight, two.weight, one.bias, two.bias))
+        parts = made.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).contiguous()
+        query, key, value = parts.unbind(0)
+        return query, key, value
+
+    def _answer(self, found: Tensor) -> Tensor:
+        """What heads found, ``(B, heads, M, W / heads)``, to ``(B, M, W)``."""
         made: Tensor = self.output(found.transpose(1, 2).flatten(2))
         return made
 
@@ -111,11 +129,26 @@ def attended(
     few = key.shape[-2] <= SHORT and not (causal or torch.is_grad_enabled() or recorded(query))
     if not few:
         return F.scaled_dot_product_attention(query, key, value, allowed, is_causal=causal)
-    q, k, v = (part.flatten(0, 1) for part in (query * query.shape[-1] ** -0.5, key, value))
-    scores = torch.bmm(q, k.transpose(1, 2)).unflatten(0, query.shape[:2])
+    q, k, v = (part.flatten(0, 1) for part in (query, key, value))
+    scale = query.shape[-1] ** -0.5
+    scores = torch.baddbmm(q.new_empty(()), q, k.transpose(1, 2), beta=0, alpha=scale)
     if allowed is not None:
-        scores.masked_fill_(~allowed, -math.inf)
-    return torch.bmm(scores.softmax(-1).flatten(0, 1), v).unflatten(0, query.shape[:2])
+        scores.view(*query.shape[:3], -1).masked_fill_(~allowed, -math.inf)
+    return torch.bmm(scores.softmax(-1), v).view_as(query)
+
+
+def padded(mask: Tensor) -> Tensor | None:
+    """The mask ``(B, N)`` where some points are not real, else None; itself where nothing may depend on
+    values.
+    """
+    return None if not recorded(mask) and bool(mask.all()) else mask
+
+
+def _joint(
+    query: Tensor, pair: Tensor, query_bias: Tensor, pair_bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights ``(3 W, W)`` and biases ``(3 W,)`` of queries, keys and values."""
+    return torch.cat([query, pair]), torch.cat([query_bias, pair_bias])
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core.ranges import Count, Dropout
-from simulacra.nn.attention import Attention, masked_mean
+from simulacra.nn.attention import Attention, masked_mean, padded
 from simulacra.nn.fourier import FourierFeatures
 from simulacra.nn.groups import in_groups
 from simulacra.nn.mlp import MLP
@@ -98,10 +98,11 @@ class NormFormer(Parted, nn.Module):
         return in_groups(self._of_group, self.widest, x, mask, (self.context(self.time(t), cond),))
 
     def _of_group(self, x: Tensor, mask: Tensor, context: Tensor) -> Tensor:
-        h = self.embed(x, context)
+        h, some = self.embed(x, context), padded(mask)
         for layer in self.layers:
-            h = layer(h, mask, context)
-        return self.output(h, context) * mask[..., None]
+            h = layer(h, some, context)
+        found = self.output(h, context)
+        return found if some is None else found * some[..., None]
 
 
 class _NormFormerLayer(nn.Module):
@@ -113,9 +114,9 @@ class _NormFormerLayer(nn.Module):
         within = nn.Sequential(_leaky(), nn.LayerNorm(hidden))
         self.local = _Local(width, context, width, hidden, within)
 
-    def forward(self, h: Tensor, mask: Tensor, context: Tensor) -> Tensor:
+    def forward(self, h: Tensor, mask: Tensor | None, context: Tensor) -> Tensor:
         normed = self.before(h)
-        h = h + self.after(self.attention(normed, normed, mask))
+        h = self.after(self.attention(normed, normed, mask)).add_(h)  # sums in place: memory-bound
         return h + self.local(self.norm(h), context)
 
 
@@ -269,4 +270,4 @@ class _CrossLayer(nn.Module):
 
 
 def _leaky() -> nn.Module:
-    return nn.LeakyReLU(0.1)
+    return nn.LeakyReLU(0.1, inplace=True)
