@@ -229,6 +229,17 @@ def test_messages_are_summed_over_real_pairs() -> None:
     )
 
 
+def test_no_view_of_messages_is_written_to() -> None:
+    layer = MessagePassing(3, 0, [4, 5], [6], 2, sum_scale=0.5, dropout=0.0)
+    made = layer(torch.randn(2, 6, 3), torch.ones(2, 1, 6), torch.zeros(2, 0))
+    waiting, copies = [made.grad_fn], 0  # each such copies all messages in the backward pass
+    while waiting:
+        node = waiting.pop()
+        copies += node.name().endswith("CopySlices")
+        waiting += [before for before, _ in node.next_functions if before is not None]
+    assert copies == 0
+
+
 def test_pooling_of_equal_points_does_not_depend_on_their_number() -> None:
     torch.manual_seed(0)
     pool = PMA(8, 0, 2, norm=False, dropout=0.0).double()

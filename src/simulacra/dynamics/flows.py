@@ -21,6 +21,7 @@ from simulacra.core.ranges import Count, Dropout, Whole
 from simulacra.dynamics.density import Density, Rows, first
 from simulacra.dynamics.splines import Spline
 from simulacra.nn.derived import Derived, keeps
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.mlp import MLP
 from simulacra.nn.slabs import in_rows, slabs
 from simulacra.nn.variational import Bayesian
@@ -202,7 +203,7 @@ class Coupling(Step):
             self.kept + context, hidden[-1], hidden[:-1], activation, dropout, linear=linear
         )
         self.last = (
-            nn.Sequential(activation(), nn.Dropout(dropout)) if dropout > 0 else activation()
+            nn.Sequential(activation(), RandomDrop(dropout)) if dropout > 0 else activation()
         )
         # numbers first, so that each is one contiguous slab (B, D / 2)
         self.weight = nn.Parameter(torch.zeros(spline.numbers, hidden[-1], self.moved))

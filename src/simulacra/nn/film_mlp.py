@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from simulacra.core import Layout
 from simulacra.core.ranges import Count, Dropout
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.known import Known
 from simulacra.nn.parted import Parted
 
@@ -32,7 +33,7 @@ class FilmBlock(nn.Module):
         self.shortcut = nn.Linear(width, width)
         layers: list[nn.Module] = []
         for _ in range(2):
-            layers += [nn.Linear(width, width), nn.LeakyReLU(), nn.Dropout(dropout)]
+            layers += [nn.Linear(width, width), nn.LeakyReLU(), RandomDrop(dropout)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, h: Tensor, known: Tensor) -> Tensor:

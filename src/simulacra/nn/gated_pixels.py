@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core.ranges import Count, Dropout, Whole
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.pixel_net import ColumnConv, Memory, PixelNet, RowConv, sides
 
 
@@ -96,7 +97,7 @@ class GatedPixels(PixelNet):
         self.links = nn.ModuleList(nn.Conv2d(2 * c, 2 * c, 1) for _ in sizes)
         self.gates = nn.ModuleList(Gate(c, known, seen) for _ in sizes)
         self.kept = nn.ModuleList(nn.Conv2d(c, c, 1) for _ in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = RandomDrop(dropout)
         last = nn.Conv2d(head, outputs, 1)
         for parameter in last.parameters():
             nn.init.zeros_(parameter)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from simulacra.core.errors import UserError
 from simulacra.core.ranges import Count, Dropout
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.locally_connected import LocallyConnected2d
 from simulacra.nn.verdicts import leaky
 
@@ -57,11 +58,11 @@ class LocalFeatures(nn.Module):
                 f"but the first, got {len(kernels)} and {len(strides)}"
             )
         layers: list[nn.Module] = [same_conv(1, channels[0], kernels[0]), leaky()]
-        layers += [nn.Dropout(dropout)] if dropout else []
+        layers += [RandomDrop(dropout)] if dropout else []
         for (a, b), kernel, stride in zip(pairwise(channels), kernels[1:], strides, strict=True):
             local = LocallyConnected2d(size, a, b, (kernel,) * 2, stride, (kernel // 2,) * 2)
             layers += [local, leaky()]
-            layers += [nn.Dropout(dropout)] if dropout else []
+            layers += [RandomDrop(dropout)] if dropout else []
             layers += [nn.BatchNorm2d(b)] if batch_norm else []
             size = local.size
         block = [min(pool, n) for n in size]

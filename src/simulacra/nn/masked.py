@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simulacra.nn.derived import Derived
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.slabs import in_rows, slabs
 
 SEEN = 1e4  # larger inputs look like this one, so that no finite input overflows
@@ -97,7 +98,7 @@ class MaskedNet(nn.Module):
         self.layers = nn.ModuleList(MaskedLinear(mask.float()) for mask in masks)
         self.context = nn.Linear(context, hidden[0], bias=False) if context > 0 else None
         self.activation = activation()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = RandomDrop(dropout)
         # numbers first, so that each is one contiguous slab (B, D)
         self.weight = nn.Parameter(torch.zeros(numbers, features, hidden[-1]))
         self.bias = nn.Parameter(torch.zeros(numbers, 1, features))

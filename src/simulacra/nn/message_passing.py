@@ -29,6 +29,7 @@ from simulacra.nn.cloud_gan import (
     point_noise,
     weights,
 )
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.groups import at_once
 from simulacra.nn.sets import SplitLinear
 
@@ -59,7 +60,7 @@ class MessagePassing(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        self.sum_scale, self.dropout, self.widest = sum_scale, dropout, max(edges)
+        self.sum_scale, self.widest = sum_scale, max(edges)
         self.receiver = SplitLinear(inputs, context, edges[0])
         self.sender = nn.Linear(inputs, edges[0], bias=False)
         self.message = _activated(edges, dropout)
@@ -77,8 +78,7 @@ class MessagePassing(nn.Module):
         """Sums of messages ``(B, N, E)``, for some receivers of some events after the other."""
         batch, points = sender.shape[:2]
         rows = at_once(points * self.widest, sender)
-        dropped = self.training and self.dropout > 0  # and drawn at once
-        if rows is None or dropped or batch * points <= rows:
+        if rows is None or batch * points <= rows:
             return self._summed(receiver, sender, weight)
         events = max(1, rows // points)
         parts = (part.split(events) for part in (receiver, sender, weight))
@@ -92,7 +92,19 @@ class MessagePassing(nn.Module):
     def _summed(self, receiver: Tensor, sender: Tensor, weight: Tensor) -> Tensor:
         """The same of receivers ``(B, M, E)`` and senders ``(B, N, E)``."""
         pairs = receiver[:, :, None] + sender[:, None]  # (B, M, N, E)
-        return (weight[:, None] @ self.message(pairs))[:, :, 0]
+        return (weight[:, None] @ _by_rows(self.message, pairs))[:, :, 0]
+
+
+def _by_rows(layers: nn.Sequential, pairs: Tensor) -> Tensor:
+    """What layers make of pairs ``(B, M, N, E)``. They see them as rows: a linear layer gives back a view of
+    anything else, and what writes in place to a view has the backward pass copy all of it.
+    """
+    first, *others = layers
+    rows = first(pairs).flatten(0, 2)
+    for layer in others:
+        rows = layer(rows)
+    made: Tensor = rows.unflatten(0, pairs.shape[:3])
+    return made
 
 
 def _activated(widths: Sequence[int], dropout: float) -> nn.Sequential:
@@ -101,7 +113,7 @@ def _activated(widths: Sequence[int], dropout: float) -> nn.Sequential:
     """
 
     def activation() -> list[nn.Module]:
-        return [nn.LeakyReLU(SLOPE, inplace=True), *([nn.Dropout(dropout)] if dropout > 0 else [])]
+        return [nn.LeakyReLU(SLOPE, inplace=True), *([RandomDrop(dropout)] if dropout > 0 else [])]
 
     layers = activation()
     for a, b in pairwise(widths):

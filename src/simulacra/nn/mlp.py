@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from simulacra.core.ranges import Count, Dropout
+from simulacra.nn.dropout import RandomDrop
 
 
 class MLP(nn.Module):
@@ -44,7 +45,7 @@ class MLP(nn.Module):
         for a, b in pairwise(widths):
             layers += [linear(a, b), activation()]
             if dropout > 0:
-                layers.append(nn.Dropout(dropout))
+                layers.append(RandomDrop(dropout))
         last = linear(widths[-1], outputs)
         if zero_init:
             nn.init.zeros_(last.weight)

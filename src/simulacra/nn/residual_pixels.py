@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from simulacra.core.ranges import Count, Dropout
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.pixel_net import ColumnConv, Memory, PixelNet, RowConv, sides
 
 Convolve = Callable[[nn.Module, Tensor], Tensor]
@@ -63,7 +64,7 @@ class Block(nn.Module):
         self.beside = nn.Conv2d(2 * beside, channels, 1, bias=False) if beside else None
         self.numbers = nn.Linear(known, 2 * channels)
         self.maps = nn.Conv2d(maps, 2 * channels, 1, bias=False) if maps else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = RandomDrop(dropout)
 
     def forward(
         self, x: Tensor, beside: Sequence[Tensor], known: Tensor, maps: Tensor, convolve: Convolve

@@ -24,6 +24,7 @@ from simulacra.core import Layout
 from simulacra.core.errors import UserError
 from simulacra.core.ranges import Count, Dropout
 from simulacra.nn.cell_grid import CellGrid, pooled, spread
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.padded_conv import PaddedConv
 from simulacra.nn.parted import Parted
 from simulacra.nn.pointwise import GaussianFourier
@@ -57,7 +58,7 @@ class ScoreBlock(nn.Module):
         self.second = PaddedConv(outputs, outputs, kernel, periodic=periodic)
         self.steer = nn.Linear(known, outputs)
         norm = nn.BatchNorm1d if len(kernel) == 1 else nn.BatchNorm3d
-        self.norm, self.dropout = norm(outputs), nn.Dropout(dropout)
+        self.norm, self.dropout = norm(outputs), RandomDrop(dropout)
 
     def forward(self, x: Tensor, known: Tensor) -> Tensor:
         """Map ``(B, C, *sizes)`` given ``(B, known)``."""

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from simulacra.nn.attention import Attention
+from simulacra.nn.dropout import RandomDrop
 from simulacra.nn.sets import SplitLinear
 
 SLOPE = 0.2
@@ -45,7 +46,7 @@ class FeedForward(nn.Module):
         super().__init__()
         self.inner = SplitLinear(width, context, width)
         self.norm1, self.norm2 = (nn.LayerNorm(width) if norm else nn.Identity() for _ in range(2))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = RandomDrop(dropout)
 
     def forward(self, x: Tensor, answer: Tensor, context: Tensor) -> Tensor:
         """Points and what attention adds to them, ``(B, N, H)``, to ``(B, N, H)``."""
