@@ -140,7 +140,7 @@ class Geometry:
 
     def unpad(self, padded: Tensor) -> Tensor:
         """Inverse of :meth:`pad`: what lies outside the mask is dropped."""
-        return padded.flatten(-3)[..., self.padded_index.to(padded.device)]
+        return padded.flatten(-3).index_select(-1, self.padded_index.to(padded.device))
 
     def mask(self) -> Tensor:
         """Cells of the padded form that exist, bool ``(L, max rows, max cols)``."""
@@ -175,7 +175,7 @@ class Geometry:
 
     def spread(self, per_layer: Tensor) -> Tensor:
         """Give each voxel its layer's value: ``(B, L)`` to ``(B, V)``."""
-        return per_layer[..., self.layer_index.to(per_layer.device)]
+        return per_layer.index_select(-1, self.layer_index.to(per_layer.device))
 
     def centres(self) -> Tensor:
         """Cell centres ``(V, 3)``: two transverse coordinates [mm] (:meth:`Layer.cartesian`) and

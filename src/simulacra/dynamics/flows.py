@@ -106,7 +106,7 @@ class Permute(Step):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Steered:
         """Reorder."""
-        return x[:, self.order], x.new_zeros(())
+        return x.index_select(1, self.order), x.new_zeros(())
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Steered:
         """Restore the order."""

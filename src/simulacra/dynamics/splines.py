@@ -120,7 +120,8 @@ class RationalQuadratic(Spline):
 
     def inverse(self, y: Tensor, free: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Spline`."""
-        y, unit, (x0, y0), (width, height), (d0, d1) = self._bin(y, free, axis=1)
+        y, unit, *pairs = self._bin(y, free, axis=1)
+        (x0, y0), (width, height), (d0, d1) = (pair.unbind(0) for pair in pairs)
         slope, inside = height / width, self._inside(y)
         xi = self.place(unit - y0, height, slope, d0, d1)
         x = y + (2 * self.bound) * inside * (x0 + xi * width - unit)
@@ -130,7 +131,8 @@ class RationalQuadratic(Spline):
 
     def undo(self, y: Tensor, free: Tensor) -> Tensor:
         """See :class:`Spline`."""
-        y, unit, (x0, y0), (width, height), (d0, d1) = self._bin(y, free, axis=1)
+        y, unit, *pairs = self._bin(y, free, axis=1)
+        (x0, y0), (width, height), (d0, d1) = (pair.unbind(0) for pair in pairs)
         xi = self.place(unit - y0, height, height / width, d0, d1)
         moved = torch.addcmul(x0, xi, width) - unit
         return torch.add(y, moved * self._inside(y), alpha=2 * self.bound)

@@ -209,7 +209,7 @@ class Module(Stepping, ABC):
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """Evaluation mode for the duration of a block."""
-        if not any(part.training for part in self.modules()):  # quicker than to set all modes twice
+        if not _trains(self):  # quicker than to set all modes twice
             yield
             return
         before = self.training
@@ -276,6 +276,16 @@ class Module(Stepping, ABC):
             }
             self.log_dict(logs, batch_size=len(batch), sync_dist=True)
         return next(iter(losses.values()))["loss"].detach()
+
+
+def _trains(module: nn.Module) -> bool:
+    """Whether any part is in training mode; quicker than ``modules()``, which names them."""
+    parts = [module]
+    for part in parts:
+        if part.training:
+            return True
+        parts += [child for child in part._modules.values() if child is not None]
+    return False
 
 
 def compile_called(part: nn.Module) -> None:

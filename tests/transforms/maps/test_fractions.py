@@ -148,3 +148,18 @@ def test_renormalised_layers_have_the_asked_sums_and_no_cell_below_the_threshold
     asked = torch.where(possible, energies, 0.0)
     torch.testing.assert_close(geometry.layer_sums(done), asked, atol=1e-5, rtol=1e-5)
     assert (done[cells == 0] == 0).all()
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_a_few_showers_are_renormalised_as_many_are(threshold: float):
+    generator = torch.Generator().manual_seed(0)
+    cells = torch.rand(20, 12, generator=generator) * (
+        torch.rand(20, 12, generator=generator) > 0.3
+    )
+    energies = 9 * torch.rand(20, 3, generator=generator)
+    many = renormalise_layers(cells, energies, RAGGED, threshold)
+    few = [
+        renormalise_layers(cells[i : i + 1], energies[i : i + 1], RAGGED, threshold)
+        for i in range(20)
+    ]
+    assert torch.equal(torch.cat(few), many)

@@ -14,7 +14,10 @@ import math
 import torch
 from torch import Tensor
 
-from simulacra.core import Geometry
+from simulacra.core import Geometry, draws
+
+FEW = 4
+"""Events up to which layers that differ are scaled at once, padded to the largest one."""
 
 
 def renormalise(cells: Tensor, energy: Tensor, threshold: float) -> Tensor:
@@ -52,6 +55,9 @@ def renormalise_layers(
         return renormalise(cells.unflatten(-1, (len(geometry), -1)), energies, threshold).flatten(
             -2
         )
+    if len(cells) <= FEW and not draws.unrolled():
+        padded = renormalise(geometry.pad(cells).flatten(-2), energies, threshold)
+        return geometry.unpad(padded.view(-1, *geometry.padded_shape))
     parts = torch.split(cells, list(geometry.sizes), dim=-1)
     done = [renormalise(part, energies[:, i], threshold) for i, part in enumerate(parts)]
     return torch.cat(done, dim=-1)
