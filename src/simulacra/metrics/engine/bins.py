@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -88,7 +90,7 @@ def bin_index(values: Tensor, edges: Tensor) -> Tensor:
     if not np.issubdtype(numbers.dtype, np.floating):
         numbers = numbers.astype(np.float64)
     exact = edges.double().numpy()
-    even = _even(exact)
+    even = _even(exact.tobytes())
     found = np.empty(len(numbers), dtype=np.int64)
     for start in range(0, len(numbers), BLOCK):
         block = numbers[start : start + BLOCK]
@@ -98,10 +100,12 @@ def bin_index(values: Tensor, edges: Tensor) -> Tensor:
     return torch.from_numpy(found)
 
 
-def _even(edges: NDArray[np.float64]) -> tuple[bool, float, float, float] | None:
+@lru_cache(maxsize=4096)  # every observable is binned many times
+def _even(written: bytes) -> tuple[bool, float, float, float] | None:
     """Whether bins are even in the logarithm, the transformed lower end, bins per unit of it, and by how many
-    bins an edge lies off an even one.
+    bins an edge lies off an even one; of edges as they lie in memory.
     """
+    edges = np.frombuffer(written)
     for log in (False, True):
         if log and edges[0] <= 0:
             return None

@@ -125,14 +125,12 @@ def floors(reference: Sample, truth: Sample | None, size: int, binning: Binning)
     """Floors of all figures of observables for ``size`` generated events."""
     chosen, kind = pairs(reference, truth, size)
     replicas = REPLICAS if len(chosen) == 1 else 0
-    found = [
-        compare(Binned(first, binning), Binned(second, binning), replicas, _generator())
-        for first, second in chosen
-    ]
+    binned = [(Binned(first, binning), Binned(second, binning)) for first, second in chosen]
+    found = [compare(first, second, replicas, _generator()) for first, second in binned]
     sizes = [effective(sample.weight) for sample in chosen[0]]
     wanted = [effective(reference.weight), float(size)]
     fuller = (
-        {} if kind == "independent" else _filling(chosen[0], binning, sum(wanted) / sum(sizes) - 1)
+        {} if kind == "independent" else _filling(binned[0], binning, sum(wanted) / sum(sizes) - 1)
     )
     values = {
         key: _scaled(key, _drawn(key, found), (sizes[0], sizes[1]), (wanted[0], wanted[1]), fuller)
@@ -179,19 +177,18 @@ def _times(floor: Floor, factor: float) -> Floor:
     return Floor(floor.value * factor, None if floor.error is None else floor.error * factor)
 
 
-def _filling(pair: tuple[Sample, Sample], binning: Binning, extra: float) -> dict[str, float]:
+def _filling(pair: tuple[Binned, Binned], binning: Binning, extra: float) -> dict[str, float]:
     """By what factor the number of filled bins grows if there are ``1 + extra`` times as many events, by the
     key of the separation power; nothing where events have weights.
     """
-    if any(unequal(sample.weight) is not None for sample in pair):
+    if any(unequal(part.sample.weight) is not None for part in pair):
         return {}
-    binned = [Binned(sample, binning) for sample in pair]
     counts = {
-        f"separation/{name}": [part.counts(name).plain for part in binned] for name in binning.edges
+        f"separation/{name}": [part.counts(name).plain for part in pair] for name in binning.edges
     }
     for item, edges in binning.response:
         counts[f"separation/response/{item.name}"] = [
-            Counts(ratios(sample, item), edges).plain for sample in pair
+            Counts(ratios(part.sample, item), edges).plain for part in pair
         ]
     return {
         key: _growth((parts[0] + parts[1])[1:-1], min(extra, 1.0)) for key, parts in counts.items()
