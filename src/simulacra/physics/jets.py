@@ -79,7 +79,8 @@ def four_momentum(eta: Tensor, phi: Tensor, pt: Tensor) -> tuple[Tensor, Tensor]
 
 def _summed(eta: Tensor, phi: Tensor, pt: Tensor) -> tuple[Tensor, Tensor]:
     eta, phi, pt = eta.double(), phi.double(), pt.double()
-    plus, minus = (pt * torch.exp(eta)).sum(1), (pt * torch.exp(-eta)).sum(1)
+    grown = torch.exp(eta)
+    plus, minus = (pt * grown).sum(1), (pt / grown).sum(1)
     squared = (pt * torch.cos(phi)).sum(1).square() + (pt * torch.sin(phi)).sum(1).square()
     return (plus * minus - squared).clamp_min(0).sqrt(), squared.sqrt()
 
