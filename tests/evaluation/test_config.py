@@ -124,7 +124,7 @@ def test_the_batch_system_takes_nodes_and_cards_from_the_trainer() -> None:
 
 
 def test_strategies_that_do_not_work_here_are_refused() -> None:
-    with pytest.raises(UserError, match=r"trainer\.strategy must be one of auto, ddp"):
+    with pytest.raises(UserError, match=r"trainer\.strategy must be one of auto, ddp, fsdp2"):
         resolve(compose("train", ["trainer.strategy=fsdp", "paths.run=/x"]), Train)
 
 

@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from simulacra.cli.main import main
+from simulacra.cli.train import train
 from simulacra.core import UserError
+from simulacra.evaluation.config import compose
+from simulacra.running.strategy import WatchedShards
 from simulacra.training import checkpoint
 
 
@@ -57,6 +61,51 @@ def test_two_jobs_of_two_processes_each(project: Path) -> None:
     assert "model=toy_flow" in table
     assert "experiment=toy" not in table
     assert not (project / "outputs" / "train").exists()
+
+
+VIT = (
+    *("model=vit", "model/size=tiny", "data=ds2", "data.limit=32", "data.batch_size=8"),
+    *("trainer=ddp_cpu", "trainer.max_epochs=1", "trainer.check_val_every_n_epoch=1", "logger=csv"),
+    *("evaluation=quick", "evaluation.events=20", "evaluation.replicas=2", "evaluation.draw=false"),
+)
+
+
+@pytest.mark.grid
+@pytest.mark.timeout(900)
+def test_processes_with_parts_of_the_weights_write_the_checkpoints_of_whole_ones(
+    project: Path,
+) -> None:
+    found = []
+    for strategy, other in (("ddp", "fsdp2"), ("fsdp2", "ddp")):
+        run = project / strategy
+        done = simulacra("train", *VIT, f"trainer.strategy={strategy}", f"paths.run={run}")
+        assert done.returncode == 0, done.stderr[-3000:]
+        more = ("trainer.max_epochs=2", f"trainer.strategy={other}")
+        done = simulacra("train", f"resume={run}", *more)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(checkpoint.read(run / "checkpoints" / "last.ckpt"))
+    whole, parts = found
+    assert whole.keys() == parts.keys()
+    torch.testing.assert_close(whole["state_dict"], parts["state_dict"])
+    moments, others = (item["optimizer_states"][0]["state"] for item in found)
+    torch.testing.assert_close(moments, others)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("toy_gan", "trains one objective, which takes every turn once"),
+        ("toy_flow", "the model gathers 3, the first is 'running.num_batches_tracked'"),
+    ],
+)
+def test_weights_that_processes_cannot_keep_in_parts_are_refused(
+    project: Path, model: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WatchedShards, "setup_environment", lambda _: None)  # no processes
+    monkeypatch.setattr(WatchedShards, "_configure_launcher", lambda _: None)
+    words = ("experiment=toy", f"model={model}", "trainer.strategy=fsdp2", "trainer.max_epochs=1")
+    with pytest.raises(UserError, match=said):
+        train(compose("train", [*words, f"paths.run={project / 'run'}"]))
 
 
 def test_wrong_input_ends_in_one_sentence(

@@ -15,10 +15,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from pytorch_lightning.trainer.states import TrainerFn
+from torch import nn
 
 from simulacra.core import UserError
 from simulacra.core.ranges import Dropout, Interval
-from simulacra.nn import derived
+from simulacra.nn import derived, sharding
 from simulacra.training.module import Module
 
 
@@ -51,6 +52,12 @@ class EMA(WeightAveraging):
         self._averaged = {
             i for i, parameter in enumerate(pl_module.parameters()) if id(parameter) in wanted
         }
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Where processes have parts of the weights, they have those of the average."""
+        mesh = sharding.mesh_of(pl_module)
+        if mesh is not None and self._average_model is not None:
+            sharding.shard(self._average_model.module, mesh)
 
     def on_train_batch_end(
         self,
@@ -124,15 +131,21 @@ class EMA(WeightAveraging):
         if self._average_model is not None:
             self._settle()
             super().on_save_checkpoint(trainer, pl_module, checkpoint)
+            average = self._average_model.module
+            assert isinstance(average, nn.Module)
+            if sharding.mesh_of(average) is not None:
+                checkpoint["state_dict"] = sharding.state(average)
 
     def _swap_models(self, pl_module: pl.LightningModule) -> None:
-        """Lightning writes through ``parameter.data``."""
-        super()._swap_models(pl_module)
+        """Lightning writes through ``parameter.data``, here of parts where processes have such."""
+        with sharding.apart(pl_module):
+            super()._swap_models(pl_module)
         derived.changed()
 
     def _copy_average_to_current(self, pl_module: pl.LightningModule) -> None:
         """As :meth:`_swap_models`."""
-        super()._copy_average_to_current(pl_module)
+        with sharding.apart(pl_module):
+            super()._copy_average_to_current(pl_module)
         derived.changed()
 
     def _settle(self) -> None:

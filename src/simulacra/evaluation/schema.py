@@ -89,7 +89,7 @@ class Trainer(TypedDict):
     accelerator: str
     devices: Literal[-1, "auto"] | Count | Sequence[Whole]
     num_nodes: Count
-    strategy: Literal["auto", "ddp"]
+    strategy: Literal["auto", "ddp", "fsdp2"]
     backend: Literal["gloo", "nccl", "mpi"] | None
     precision: Literal["32-true", "bf16-mixed", "16-mixed"]
     max_epochs: End

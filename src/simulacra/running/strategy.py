@@ -6,7 +6,7 @@ other way than well, also where both are stopping in order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,8 +15,12 @@ from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.trainer.connectors.signal_connector import _SignalConnector
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 
+from simulacra.core import UserError
+from simulacra.nn import sharding
 from simulacra.nn.gathering import gathered
 from simulacra.running.ranks import Family
 
@@ -81,6 +85,58 @@ class WatchedDDP(DDPStrategy):
         made.parameters_to_ignore |= fixed
         made._assign_modules_buffers()
         return made
+
+
+class WatchedShards(WatchedDDP):
+    """As :class:`WatchedDDP`, but each process keeps a part of the weights (:mod:`simulacra.nn.sharding`).
+
+    Checkpoints are those of one process. Weights are whole in validations.
+
+    Args:
+        family: The processes.
+        backend: gloo, nccl or None for the device's own.
+    """
+
+    def __init__(self, family: Family, backend: str | None) -> None:
+        super().__init__(family, backend, find_unused=False)
+
+    def configure_ddp(self) -> None:
+        """Take the module apart; it is not wrapped."""
+        assert self.model is not None
+        refused = gathered(self.model)
+        if refused:
+            raise UserError(
+                f"trainer.strategy=fsdp2 keeps no statistics alike on all processes, and the model gathers "
+                f"{len(refused)}, the first is {min(refused)!r}: set trainer.strategy=ddp"
+            )
+        mesh = init_device_mesh(self.root_device.type, (self.world_size,))
+        sharding.shard(self.model, mesh, "training_step")
+
+    def on_validation_start(self) -> None:
+        """Weights are whole, so that each process samples as many events as it likes."""
+        assert self.model is not None
+        sharding.put_together(self.model)
+
+    def on_validation_end(self) -> None:
+        """They are in parts again."""
+        assert self.model is not None
+        sharding.take_apart(self.model)
+
+    def lightning_module_state_dict(self) -> dict[str, Any]:
+        """That of the whole module, on the first process."""
+        assert self.model is not None
+        return sharding.state(self.model)
+
+    def optimizer_state(self, optimizer: Optimizer) -> dict[str, Any]:
+        """As of one process, on the first."""
+        assert self.model is not None
+        return sharding.optimizer_state(self.model, optimizer)
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """From a checkpoint of any number of processes."""
+        assert self.model is not None
+        for optimizer, found in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
+            sharding.load_optimizer_state(self.model, optimizer, found)
 
 
 class CommandSignals(_SignalConnector):

@@ -23,6 +23,7 @@ from simulacra.core.signals import Interrupted, behind
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation import build, saved
 from simulacra.evaluation.judge import judge, measured
+from simulacra.nn import sharding
 from simulacra.running import distributed
 from simulacra.running.opening import opening
 from simulacra.running.quiet import expected_warnings
@@ -273,3 +274,4 @@ def load_best(module: Module, run: Path, trainer: pl.Trainer) -> None:
             checkpoint.load_weights(module, checkpoint.read(path)["state_dict"], str(path))
             break
     module.to(trainer.strategy.root_device)
+    sharding.put_together(module)

@@ -22,7 +22,7 @@ from simulacra.callbacks.checkpoint import AtomicCheckpointIO
 from simulacra.callbacks.interruption import EpochsFinished, Interruption
 from simulacra.core import UserError
 from simulacra.running.ranks import Family
-from simulacra.running.strategy import CommandSignals, WatchedDDP
+from simulacra.running.strategy import CommandSignals, WatchedDDP, WatchedShards
 from simulacra.training.module import Module
 
 OWN = (
@@ -94,10 +94,11 @@ def build_trainer(
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # the launcher requeues
+    strategy = _strategy(config, several, family)
     try:
         trainer = pl.Trainer(
             **options,
-            strategy=_strategy(config, several, family),
+            strategy=strategy,
             plugins=plugins,
             profiler=_profiler(config.get("profiler"), family.folder),
             callbacks=[*callbacks, Interruption()],
@@ -137,6 +138,13 @@ def _narrow(line: str) -> str:
 
 
 def _strategy(config: Mapping[str, Any], several: bool, family: Family) -> str | Strategy:
-    if config["strategy"] != "ddp":
+    if config["strategy"] == "ddp":
+        return WatchedDDP(family, config["backend"], find_unused=several)
+    if config["strategy"] != "fsdp2":
         return str(config["strategy"])
-    return WatchedDDP(family, config["backend"], find_unused=several)
+    if several:
+        raise UserError(
+            "trainer.strategy=fsdp2 trains one objective, which takes every turn once: set "
+            "trainer.strategy=ddp"
+        )
+    return WatchedShards(family, config["backend"])

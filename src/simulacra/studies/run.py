@@ -44,7 +44,7 @@ def study_resolved(settings: Settings) -> dict[str, float]:
     run = Path(config["paths"]["run"])
     if not config.get("study"):
         raise UserError(f"say which study=NAME: there are {', '.join(choices('study'))}")
-    if config["trainer"]["strategy"] == "ddp":
+    if config["trainer"]["strategy"] != "auto":
         raise UserError(
             "the trainings of a study run one after the other in one process: take trainer=cpu or trainer=gpu"
         )

@@ -22,6 +22,7 @@ from simulacra.core import IncompatibleError, Spec, UserError
 from simulacra.core.archive import read_archive
 from simulacra.core.instantiate import TRUSTED, Trust, instantiate
 from simulacra.core.strict import read as typed
+from simulacra.nn import sharding
 from simulacra.training.adaptation import Adaptation, Full, merge
 from simulacra.training.module import Module
 from simulacra.training.parts import PARTS, Part
@@ -263,7 +264,7 @@ def load_weights(module: Module, state: Mapping[str, torch.Tensor], origin: str)
     for name, value in state.items():
         if name not in marked and not bool(value.isfinite().all()):
             raise UserError(f"{origin} was not loaded: {_diverged(name, ~value.isfinite())}")
-    module.load_state_dict(dict(state))
+    sharding.load_state(module, state)
 
 
 def adapted(config: Mapping[str, Any], trust: Trust = TRUSTED) -> tuple[Adaptation, Sequence[Part]]:

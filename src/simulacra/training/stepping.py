@@ -27,6 +27,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from simulacra.core import Batch, Latent, UserError
+from simulacra.nn import sharding
 from simulacra.training.finite import Buffers, Skips, finite
 from simulacra.training.objective import Objective, Renewal, check_phases
 from simulacra.transforms.base import Transform
@@ -209,7 +210,7 @@ class Stepping(pl.LightningModule):
             return True
         scale = self._scale(optimizer)
         total = torch.nn.utils.get_total_norm(gradients)
-        norm = total / scale
+        norm = sharding.whole(total) / scale
         self._note({f"{prefix}/grad_norm": norm})
         sound = finite(norm, losses.sum())
         if self.trainer.world_size > 1:
