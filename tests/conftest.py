@@ -19,6 +19,7 @@ import pytest
 import torch
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.plugins.config_source import ConfigResult
+from torch import distributed
 
 from simulacra import data
 from simulacra.data.base import EventDataModule
@@ -81,6 +82,15 @@ def _each_configuration_is_read_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FileConfigSource, "load_config", load_config)
         yield
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[None]:
+    """Processes that exchange something; there is one."""
+    store = distributed.FileStore(str(tmp_path / "store"), 1)
+    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
 
 
 @pytest.fixture(scope="session")

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import distributed, nn
+from torch import nn
 
 from simulacra.callbacks.exchange import exchange
-
-
-@pytest.fixture
-def group(tmp_path: Path) -> Iterator[None]:
-    store = distributed.FileStore(str(tmp_path / "store"), 1)
-    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
 
 
 def test_gradients_and_buffers_are_counted(group: None) -> None:

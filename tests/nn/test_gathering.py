@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import torch
-from torch import distributed, nn
+from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from simulacra.dynamics.running_scale import RunningScale
@@ -26,14 +24,6 @@ class Net(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         self.scale.see(x[..., None])
         return self.last(self.norm(x)) * self.table[0]
-
-
-@pytest.fixture
-def group(tmp_path: Path) -> Iterator[None]:
-    store = distributed.FileStore(str(tmp_path / "store"), 1)
-    distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    distributed.destroy_process_group()
 
 
 def test_buffers_that_change_in_training_are_known() -> None:
