@@ -35,8 +35,9 @@ def bin_of(unit: Tensor, free: Tensor, bins: int, floor: float, axis: int) -> Bo
         floor: Smallest share.
         axis: 0 input, 1 output.
     """
-    few = unit.numel() <= FEW
-    if draws.unrolled() or (few and keeps()):
+    recorded = draws.unrolled()  # as a graph, for any number of elements
+    few = recorded or unit.numel() <= FEW
+    if recorded or (few and keeps()):
         return _gathered(unit, free, bins, floor, axis)[0]
     choose = _Gathered if few else _Slabs
     found: Box = choose.apply(unit, free, bins, floor, axis)

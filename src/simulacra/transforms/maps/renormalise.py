@@ -55,7 +55,7 @@ def renormalise_layers(
         return renormalise(cells.unflatten(-1, (len(geometry), -1)), energies, threshold).flatten(
             -2
         )
-    if len(cells) <= FEW and not draws.unrolled():
+    if not draws.unrolled() and len(cells) <= FEW:
         padded = renormalise(geometry.pad(cells).flatten(-2), energies, threshold)
         return geometry.unpad(padded.view(-1, *geometry.padded_shape))
     parts = torch.split(cells, list(geometry.sizes), dim=-1)
