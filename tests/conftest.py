@@ -29,7 +29,7 @@ torch.set_num_threads(1)
 
 TOY_EVENTS = {"pxd": 3}  # one dense event is 31 MB
 DEFAULT_TOY_EVENTS = 40
-SOME = {"faults": 10, "grid": 3, "smoke": 2, "docs": 2}
+SOME = {"faults": 20, "grid": 6, "smoke": 4, "docs": 4}
 """Of how many tests with a mark ``--some`` runs one."""
 
 
@@ -38,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--some",
         action="store_true",
-        help="run a tenth of the faults, a third of the grid, half of smokes and pages",
+        help="run a twentieth of the faults, a sixth of the grid, a quarter of smokes and pages",
     )
     group.addoption("--faults-report", metavar="FILE", help="write what the campaign found as JSON")
 
