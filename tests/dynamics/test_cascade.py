@@ -116,9 +116,10 @@ ENTROPY = 6.0
 @pytest.mark.smoke
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_cascade_is_learnt(seed: int) -> None:
-    """Per image, above its entropy: 0.11 to 0.45 nat by seed and processor, untrained 4.5 to 6.8."""
+    """Per image, above its entropy; seeds 0 to 5: 0.13 to 0.19 nat, untrained 4.5 to 6.8."""
     law = cascade(2, seed=seed)
     optimizer = torch.optim.Adam(law.parameters(), lr=1e-2)
+    slower = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, 300)
     noise = generator(seed)
     for _ in range(300):
         shares = torch.rand(256, 3, generator=noise)
@@ -126,9 +127,10 @@ def test_a_cascade_is_learnt(seed: int) -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        slower.step()
     with torch.no_grad():
         law_of = law.log_law(_halves(torch.rand(4000, 3, generator=noise)), None)
-    assert -float(law_of.mean()) - ENTROPY < 1.0
+    assert -float(law_of.mean()) - ENTROPY < 0.3
 
 
 def _halves(shares: torch.Tensor) -> torch.Tensor:
