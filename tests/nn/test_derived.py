@@ -197,3 +197,28 @@ def test_layers_are_the_same_functions_with_and_without_kept_values(name: str) -
 
 def first(found: Tensor | tuple[Tensor, ...]) -> Tensor:
     return found if isinstance(found, Tensor) else found[0]
+
+
+@torch.no_grad()
+def test_whoever_reads_on_holds_what_was_asked_for_also_if_it_was_kept() -> None:
+    first, second, third = Doubled(), Doubled(), Doubled()
+    kept = first()
+    with derived.held() as values:
+        first()
+        made = second()
+    third()
+    assert len(values) == 2
+    assert values[0] is kept
+    assert values[1] is made
+
+
+def test_a_value_that_is_held_outlives_a_change_of_the_weights() -> None:
+    layer = Doubled()
+    with torch.no_grad(), derived.held() as values:
+        layer()
+    place = values[0].data_ptr()
+    fused_step(layer)
+    with torch.no_grad():
+        changed = layer()
+    assert changed.data_ptr() != place
+    torch.testing.assert_close(values[0], torch.full((3,), 2.0))
