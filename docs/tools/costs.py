@@ -72,10 +72,11 @@ units:
   set of a model to its second: 1 is linear, 2 quadratic. The two differ in more than their size, and part
   of the cost does not depend on it.
 
-Times are of one run on one machine (CPU_NAME) that other work shared: some 20 % mean nothing. Memory of
-training is not here. The number of events of a request changes neither time nor memory of an event, since
-events are made, written and read in batches. Ranks and jobs divide the cost of generation, see [large
-productions](guides/production.md).
+Times are of one run on one machine (CPU_NAME) beside other work: those of a few calls scatter by a factor of
+two, so that the table shows orders of magnitude and laws, and no ranking. Memory of training is not here.
+The number of events of a request changes neither time nor memory of an event, since events are made, written
+and read in batches. Ranks and jobs divide the cost of generation, see
+[large productions](guides/production.md).
 
 `simulacra benchmark` measures any checkpoint like this, `docs/tools/costs.py` wrote the figures of this
 page.
