@@ -9,20 +9,21 @@ os.environ["WANDB_MODE"] = "offline"
 os.environ["MPLBACKEND"] = "Agg"
 os.environ.pop("SIMULACRA_DATA", None)
 
+import pickle
 import zlib
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra.plugins.config_source import ConfigResult
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from torch import distributed
 
 from simulacra import data
 from simulacra.data.base import EventDataModule
+from simulacra.evaluation.config import register
 from support import CONF, composed, sets
 
 torch.set_num_threads(1)
@@ -69,18 +70,23 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _each_configuration_is_read_once() -> Iterator[None]:
-    """Of the package's own tree, which no test changes: a quarter of what a composition takes."""
-    read = FileConfigSource.load_config
-    first = cache(read)
+    """Of the package's own tree, which no test changes: a third of what a composition takes."""
+    register()  # brings Hydra's plug-ins, whose classes are not those that an import gives
+    kind = SourcesRegistry.instance().resolve("file")
+    read = kind.load_config
 
-    def load_config(source: FileConfigSource, config_path: str) -> ConfigResult:
+    @cache
+    def first(config_path: str) -> bytes:
+        return pickle.dumps(read(own, config_path))
+
+    def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
         if source.path != str(CONF):
             return read(source, config_path)
-        return deepcopy(first(own, config_path))
+        return pickle.loads(first(config_path))  # five times faster than a copy
 
-    own = FileConfigSource(provider="main", path=str(CONF))
+    own = kind(provider="main", path=str(CONF))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FileConfigSource, "load_config", load_config)
+        patch.setattr(kind, "load_config", load_config)
         yield
 
 

@@ -17,38 +17,39 @@ OF_NETWORKS = {
     "sample": (*COMPILER, "sklearn", "wandb", "matplotlib"),
     "train": (*COMPILER, "wandb"),
 }
+"""Commands and what they do without."""
+IMPORTED = """
+import importlib, sys
+from simulacra.core import light
+light.install()
+for name, unwanted in {}.items():
+    importlib.import_module("simulacra.cli." + name)
+    found = [item for item in unwanted if item in sys.modules]
+    assert not found, (name, found)
+"""
+REPLACED = """
+import pytorch_lightning, scipy.signal, matplotlib.pyplot, torch
+from lightning_fabric.wrappers import OptimizedModule, _unwrap_compiled
+from torchmetrics.utilities import plot
+assert scipy.signal.hilbert and matplotlib.pyplot.subplots
+layer = torch.nn.Linear(1, 1)
+assert not isinstance(layer, OptimizedModule)
+assert _unwrap_compiled(torch.compile(layer))[0] is layer
+assert plot.plt.subplots
+with plot.style_change(["default"]):
+    pass
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unwanted", [UNWANTED, OF_NETWORKS])
-def test_commands_import_what_they_use(unwanted: dict[str, tuple[str, ...]]) -> None:
-    code = (
-        "import importlib, sys\nfrom simulacra.core import light\nlight.install()\n"
-        f"for name, unwanted in {unwanted!r}.items():\n"
-        "    importlib.import_module(f'simulacra.cli.{name}')\n"
-        "    found = [item for item in unwanted if item in sys.modules]\n"
-        "    assert not found, f'{name} imports {found}'\n"
-    )
-    succeeds(code)
-
-
-@pytest.mark.slow
-def test_what_stood_for_modules_while_lightning_was_imported_is_gone() -> None:
-    succeeds(
-        "from simulacra.core import light\nlight.install()\n"
-        "import pytorch_lightning, scipy.signal, matplotlib.pyplot, torch\n"
-        "from lightning_fabric.wrappers import OptimizedModule, _unwrap_compiled\n"
-        "from torchmetrics.utilities import plot\n"
-        "assert scipy.signal.hilbert and matplotlib.pyplot.subplots\n"
-        "layer = torch.nn.Linear(1, 1)\n"
-        "assert not isinstance(layer, OptimizedModule)\n"
-        "assert _unwrap_compiled(torch.compile(layer))[0] is layer\n"
-        "assert plot.plt.subplots\n"
-        "with plot.style_change(['default']):\n"
-        "    pass\n"
-    )
-
-
-def succeeds(code: str) -> None:
+@pytest.mark.parametrize(
+    ("unwanted", "then"),
+    [
+        pytest.param(UNWANTED, "", id="without torch's trainer"),
+        pytest.param(OF_NETWORKS, REPLACED, id="of networks, and what stood for modules is gone"),
+    ],
+)
+def test_commands_import_what_they_use(unwanted: dict[str, tuple[str, ...]], then: str) -> None:
+    code = IMPORTED.format(unwanted) + then
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -62,7 +62,7 @@ def test_the_class_of_a_choice_is_that_of_its_composition(group: str) -> None:
 
 
 @pytest.mark.parametrize("own", ["", "_target_: ${.kind}\nkind: mine.Table\n"])
-def test_a_class_that_a_file_leaves_to_others_is_composed(
+def test_a_class_that_a_file_leaves_to_others_or_to_an_expression_is_found(
     own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "conf" / "data").mkdir(parents=True)

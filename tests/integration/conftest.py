@@ -9,8 +9,15 @@ import pytest
 
 from simulacra.cli.train import train
 from simulacra.evaluation.config import compose
+from simulacra.metrics.classifiers import boosted
 
 PROJECT = Path(__file__).parent / "toy_project"
+
+
+@pytest.fixture(autouse=True)
+def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The boosted judge of this process grows a quarter of its trees; what it is worth is tested elsewhere."""
+    monkeypatch.setattr(boosted, "ITERATIONS", boosted.ITERATIONS // 4)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import csv
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,18 +23,6 @@ Run = Callable[..., tuple[Path, dict[str, float]]]
 SHORT = ("callbacks.physics=null", "callbacks.classifier=null")
 
 
-def start(folder: Path, *overrides: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "simulacra", "train", "experiment=toy", "logger=csv", *SHORT]
-    command += [f"hydra.run.dir={folder}", *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.05)
-
-
 def states(run: Path) -> dict[str, torch.Tensor]:
     contents = checkpoint.read(run / "checkpoints" / "last.ckpt")
     return {
@@ -43,6 +30,12 @@ def states(run: Path) -> dict[str, torch.Tensor]:
         for part in ("state_dict", "current_model_state", "averaging_state")
         for name, value in contents[part].items()
     }
+
+
+def spare(run: Path) -> None:
+    """Send no signal when the run goes on."""
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("toy_plugin.Signal", "toy_plugin.Silent"))
 
 
 def resume(run: Path) -> None:
@@ -65,14 +58,14 @@ def assert_equal(expected: dict[str, torch.Tensor], found: dict[str, torch.Tenso
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(run_toy: Run, project: Path) -> None:
-    whole, _ = run_toy("whole", "trainer.max_epochs=40", *SHORT)
+    whole, _ = run_toy("whole", *SHORT)
     run = project / "outputs" / "killed"
-    last = run / "checkpoints" / "last.ckpt"
-    process = start(run, "trainer.max_epochs=40")
-    wait_for(last.is_file, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert checkpoint.read(last)["epoch"] < 39, "the run ended before it was killed"
+    killed = f"+callbacks.sent={{_target_: toy_plugin.Signal, number: {int(signal.SIGKILL)}, epoch: 1, batch: 3}}"
+    command = [sys.executable, "-m", "simulacra", "train", "experiment=toy", "logger=csv", *SHORT]
+    done = subprocess.run([*command, f"hydra.run.dir={run}", killed], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert checkpoint.read(run / "checkpoints" / "last.ckpt")["epoch"] == 0
+    spare(run)
     resume(run)
     assert_equal(states(whole), states(run))
 
@@ -85,8 +78,7 @@ def test_two_objectives_resume_bit_for_bit(run_toy: Run) -> None:
         run_toy("stopped", *gan, stop)
     run = whole.parent / "stopped"
     assert checkpoint.read(run / "checkpoints" / "last.ckpt")["epoch"] == 1
-    text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace("epoch: 2", "epoch: 99"))
+    spare(run)
     with (run / "metrics.csv").open("ab") as table:
         table.write(b"400,")  # as a run leaves it that was killed long after its last checkpoint
     resume(run)
@@ -105,8 +97,7 @@ def test_adapted_weights_resume_bit_for_bit(run_toy: Run, way: str) -> None:
         run_toy("stopped", *options, stop)
     run = whole.parent / "stopped"
     (first / "checkpoints" / "last.ckpt").unlink()
-    text = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(text.replace("epoch: 2", "epoch: 99"))
+    spare(run)
     resume(run)
     assert_equal(states(whole), states(run))
 
@@ -233,8 +224,7 @@ def test_a_second_interrupt_ends_a_run_at_once_and_leaves_nothing_half_written(
     assert not list(run.rglob("*.part"))
     assert max(saved) == (12 if writing else 8)  # of 8 steps an epoch
     assert checkpoint.read(run / "checkpoints" / "last.ckpt")["global_step"] == 8
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("toy_plugin.Signal", "toy_plugin.Silent"))
+    spare(run)
     resume(run)
     assert_equal(states(whole), states(run))
     assert rows(whole) == rows(run)
@@ -259,8 +249,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     contents = checkpoint.read(run / "checkpoints" / "last.ckpt")
     if steps is not None:
         assert contents["global_step"] == steps  # the group in which the signal came is done
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("toy_plugin.Signal", "toy_plugin.Silent"))
+    spare(run)
     resume(run)
     assert_equal(states(whole), states(run))
     assert rows(whole) == rows(run)

@@ -239,30 +239,42 @@ def _is_named(value: object) -> bool:
     return isinstance(value, (str, dict, QuotedString, Sweep))
 
 
-def _optional(command: str) -> set[str]:
+@cache
+def _optional(command: str) -> frozenset[str]:
     """Groups of which a command chooses nothing by itself."""
     defaults = OmegaConf.load(folder("conf") / f"{command}.yaml").defaults
     pairs = (next(iter(item.items())) for item in defaults if isinstance(item, DictConfig))
-    return {str(group) for group, name in pairs if name is None}
+    return frozenset(str(group) for group, name in pairs if name is None)
 
 
 def target(group: str, name: str) -> str:
     """The class that a choice of the groups ``data`` or ``model`` names.
 
-    It is read from the choice's own file, which is hundreds of times faster than to compose the choice with
-    all the files it is made of; a choice that leaves its class to one of these is composed.
+    It is read from the choice's own file or from those of its group that it takes whole, which is hundreds of
+    times faster than to compose the choice; one whose class is an expression is composed.
     """
+    return _target(group, name) or str(load_choice(group, name)["_target_"])
+
+
+def _target(group: str, name: str) -> str | None:
+    """The class that a file names by itself, or the last one that it takes whole."""
     files = (base / group / f"{name}.yaml" for base in _folders())
-    own = _target(next(path for path in files if path.is_file()))
-    return str(load_choice(group, name)["_target_"]) if own is None else own
+    own, wholes = _named_class(next((path for path in files if path.is_file()), None))
+    if own is not None:
+        return None if "$" in own else own
+    return next((found for whole in wholes if (found := _target(group, whole))), None)
 
 
 @cache
-def _target(path: Path) -> str | None:
-    """The class that a file names by itself."""
-    own = OmegaConf.to_container(OmegaConf.load(path))
-    found = own.get("_target_") if isinstance(own, dict) else None
-    return found if isinstance(found, str) and "$" not in found else None
+def _named_class(path: Path | None) -> tuple[str | None, tuple[str, ...]]:
+    """What stands in a file as its class, and the files that it takes whole, the last first."""
+    content = None if path is None else OmegaConf.to_container(OmegaConf.load(path))
+    if not isinstance(content, dict):
+        return None, ()
+    listed = [item for item in reversed(content.get("defaults", ())) if isinstance(item, str)]
+    wholes = [item.removesuffix("@_here_") for item in listed if item != "_self_"]
+    own = content.get("_target_")
+    return None if own is None else str(own), tuple(name for name in wholes if "@" not in name)
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
