@@ -22,6 +22,7 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from torch import distributed
 
 from simulacra import data
+from simulacra.core.collecting import settled
 from simulacra.data.base import EventDataModule
 from simulacra.evaluation.config import register
 from support import CONF, composed, sets
@@ -49,6 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         dropped = {item for item in items if any(_left_out(item, *each) for each in SOME.items())}
         items[:] = [item for item in items if item not in dropped]
         config.hook.pytest_deselected(items=list(dropped))
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: the search for cyclic garbage need not walk through it."""
+    settled()
 
 
 def _left_out(item: pytest.Item, mark: str, of: int) -> bool:

@@ -41,6 +41,8 @@ EMBEDDED = {
     "jetnet30 data.classes=[g]": "jetnet30/g.hdf5",
     "table": "zjets/test/Pythia26_Zjet_pTZ-200GeV.h5",
 }
+QUICK = ("ds3", "jetnet30 data.classes=[g]")
+"""Of these, recognised by default: by shapes, and by a setting."""
 
 
 def asked(path: Path | str, *more: str) -> Any:
@@ -60,9 +62,15 @@ def change(path: Path, key: str, event: int, value: float) -> None:
         file[key][event, 3] = value
 
 
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.grid) for name in EMBEDDED],
+)
+def test_an_embedded_sample_is_recognised(name: str) -> None:
+    assert recognise(embedded_folder(EMBEDDED[name]))[0].name == name
+
+
 def test_files_are_recognised_by_what_they_hold(tmp_path: Path) -> None:
-    for name, place in EMBEDDED.items():
-        assert recognise(embedded_folder(place))[0].name == name
     lhco = tmp_path / "features.h5"
     LhcoFeatures().toy(lhco, 20)
     assert [item.name for item in recognise(lhco)] == ["lhco", "lhco_search"]

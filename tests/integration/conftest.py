@@ -16,7 +16,7 @@ PROJECT = Path(__file__).parent / "toy_project"
 
 @pytest.fixture(autouse=True)
 def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The boosted judge of this process grows a quarter of its trees; what it is worth is tested elsewhere."""
+    """The boosted judge grows a quarter of its trees; what it is worth is tested elsewhere."""
     monkeypatch.setattr(boosted, "ITERATIONS", boosted.ITERATIONS // 4)
 
 

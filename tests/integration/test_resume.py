@@ -60,9 +60,12 @@ def assert_equal(expected: dict[str, torch.Tensor], found: dict[str, torch.Tenso
 def test_a_killed_run_goes_on_bit_for_bit(run_toy: Run, project: Path) -> None:
     whole, _ = run_toy("whole", *SHORT)
     run = project / "outputs" / "killed"
-    killed = f"+callbacks.sent={{_target_: toy_plugin.Signal, number: {int(signal.SIGKILL)}, epoch: 1, batch: 3}}"
+    at = f"number: {int(signal.SIGKILL)}, epoch: 1, batch: 3"
+    killed = f"+callbacks.sent={{_target_: toy_plugin.Signal, {at}}}"
     command = [sys.executable, "-m", "simulacra", "train", "experiment=toy", "logger=csv", *SHORT]
-    done = subprocess.run([*command, f"hydra.run.dir={run}", killed], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, f"hydra.run.dir={run}", killed], capture_output=True, text=True
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert checkpoint.read(run / "checkpoints" / "last.ckpt")["epoch"] == 0
     spare(run)
@@ -86,7 +89,7 @@ def test_two_objectives_resume_bit_for_bit(run_toy: Run) -> None:
     assert logged(run) == logged(whole)
 
 
-@pytest.mark.parametrize("way", ["bias", "lora"])
+@pytest.mark.parametrize("way", [pytest.param("bias", marks=pytest.mark.faults), "lora"])
 def test_adapted_weights_resume_bit_for_bit(run_toy: Run, way: str) -> None:
     first, _ = run_toy("first", "callbacks=minimal", "trainer.max_epochs=1")
     init = f"init={first / 'checkpoints' / 'last.ckpt'}"
@@ -169,15 +172,13 @@ PLACES = {
 
 
 QUICK = (
-    (signal.SIGTERM, "with several objectives in a group"),
     (signal.SIGINT, "in a validation where steps bound the run"),
     (signal.SIGTERM, "with loading processes"),
-    (signal.SIGINT, "after the last epoch"),
 )
 
 
 def interrupted() -> list[Any]:
-    """Every place and signal, four of them in the quick tests."""
+    """Every place and signal, two of them in the quick tests."""
     return [
         pytest.param(
             number,

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("model", ["table_fm", "table_flow"])
+@pytest.mark.parametrize("model", [pytest.param("table_fm", marks=pytest.mark.grid), "table_flow"])
 def test_a_table_of_ones_own_is_trained_sampled_and_judged(
     model: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_reweighter_is_trained_judged_and_remembered(run_pair: Run) -> None:
     assert module.record.provenance["second/source"] == "embedded sample"
 
 
+@pytest.mark.grid
 def test_a_reweighter_is_reproduced_bit_for_bit(run_pair: Run, project: Path) -> None:
     run, _ = run_pair("original", "trainer.max_epochs=2")
     asked = [f"run={run}", f"paths.run={project / 'again'}", "allow=[toy_plugin]"]

@@ -34,7 +34,7 @@ def drawn(figure: Figure, dpi: int = 40) -> np.ndarray:
     [
         ("ds1_photons", {"profiles", "images", "response", "response_shapes", "correlation"}),
         ("jetnet30", {"profiles", "images", "correlation"}),
-        ("pxd_small", {"profiles", "images", "correlation"}),
+        pytest.param("pxd_small", {"profiles", "images", "correlation"}, marks=pytest.mark.grid),
     ],
 )
 def test_every_figure_is_drawn_and_pyplot_stays_empty(name: str, wanted: set[str], toy) -> None:  # type: ignore[no-untyped-def]

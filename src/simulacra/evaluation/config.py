@@ -12,7 +12,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,6 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.config_search_path import ConfigSearchPath
-from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -28,6 +26,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, QuotedString, Sweep
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 
@@ -69,12 +68,45 @@ class SweepsSource(FileConfigSource):
         return super().list(config_path, ObjectType.CONFIG) if self.is_group(config_path) else []
 
 
+class DataSource(ConfigSource):
+    """Shows the group ``data`` again under the names of :data:`PARTS`."""
+
+    @staticmethod
+    def scheme() -> str:
+        """Prefix in the search path."""
+        return "data"
+
+    def available(self) -> bool:
+        """Whether it can be asked; always."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Whether ``config_path`` is one of the groups."""
+        return config_path in PARTS
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether ``config_path`` is a data set in one of them."""
+        path = Path(config_path)
+        return str(path.parent) in PARTS and path.stem in choices("data")
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        """Names in a group."""
+        shown = config_path in PARTS and results_filter != ObjectType.GROUP
+        return choices("data") if shown else []
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """A data set, as the group ``data`` has it."""
+        config = OmegaConf.create({"defaults": [{"/data@_here_": Path(config_path).stem}]})
+        return ConfigResult(self.provider, self.full_path(), config, {"package": None})
+
+
 class SearchPath(SearchPathPlugin):
-    """Adds the sweeps, and what a user keeps in the current folder."""
+    """Adds the sweeps, the parts of a pair, and what a user keeps in the current folder."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Append, so that the package's own files come first."""
         here = Path.cwd()
+        search_path.append("simulacra-parts", "data://")
         search_path.append("simulacra-sweeps", f"sweeps://{folder(SWEEPS).parent}")
         if (here / "conf").is_dir() and (here / "conf").resolve() != folder("conf"):
             search_path.append("current-folder", f"file://{here / 'conf'}")
@@ -88,8 +120,8 @@ RESOLVERS: dict[str, Callable[..., str]] = {
     "name_of": lambda path: Path(path).name,
 }
 """What configurations of the package may compute, beside what Hydra and OmegaConf offer."""
-PARTS = ("first", "second", "of")
-"""Entries of ``data=pair`` and ``data=bags`` that are data sets themselves."""
+PARTS = ("data/first", "data/second", "data/of")
+"""Groups of what is a data set itself: the entries of ``data=pair`` and ``data=bags``."""
 TOGETHER = 8
 """Choices that are composed together: the cost of each grows with their number."""
 LONGEST = 60
@@ -138,20 +170,12 @@ def _short(value: str) -> str:
 
 
 def register() -> None:
-    """Make Hydra find configurations, and Python the classes of the current folder; may be repeated.
-
-    The groups ``data/first`` and ``data/second`` of ``data=pair`` and ``data/of`` of ``data=bags`` are the
-    group ``data`` under other names.
-    """
+    """Make Hydra find configurations, and Python the classes of the current folder; may be repeated."""
     Plugins.instance().register(SweepsSource)
+    Plugins.instance().register(DataSource)
     Plugins.instance().register(SearchPath)
     for name, resolver in RESOLVERS.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
-    store = ConfigStore.instance()
-    for side, name in product(PARTS, choices("data")):
-        if f"{name}.yaml" not in store.repo.get("data", {}).get(side, {}):
-            alias = {"defaults": [{"/data@_here_": name}]}
-            store.store(name, alias, group=f"data/{side}", provider="simulacra")
     if str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
 
