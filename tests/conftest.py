@@ -76,24 +76,30 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _each_configuration_is_read_once() -> Iterator[None]:
-    """Of the package's own tree, which no test changes: a third of what a composition takes."""
+    """Those of the package and of Hydra, which no test changes: a third of what a composition takes."""
     register()  # brings Hydra's plug-ins, whose classes are not those that an import gives
-    kind = SourcesRegistry.instance().resolve("file")
+    with pytest.MonkeyPatch.context() as patch:
+        for scheme, tree in (("file", str(CONF)), ("pkg", "hydra.conf")):
+            kind = SourcesRegistry.instance().resolve(scheme)
+            patch.setattr(kind, "load_config", _read_once(kind, tree))
+        yield
+
+
+def _read_once(kind: type[ConfigSource], tree: str) -> Callable[[ConfigSource, str], ConfigResult]:
+    """How sources of a kind read, without reading a file of a tree again."""
     read = kind.load_config
+    own = kind(provider="main", path=f"{kind.scheme()}://{tree}")
 
     @cache
     def first(config_path: str) -> bytes:
         return pickle.dumps(read(own, config_path))
 
     def load_config(source: ConfigSource, config_path: str) -> ConfigResult:
-        if source.path != str(CONF):
+        if source.path != tree:
             return read(source, config_path)
         return pickle.loads(first(config_path))  # five times faster than a copy
 
-    own = kind(provider="main", path=str(CONF))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kind, "load_config", load_config)
-        yield
+    return load_config
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ PROJECT = Path(__file__).parent / "toy_project"
 @pytest.fixture(autouse=True)
 def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     """The boosted judge grows a quarter of its trees; what it is worth is tested elsewhere."""
-    monkeypatch.setattr(boosted, "ITERATIONS", boosted.ITERATIONS // 4)
+    grown = boosted.model
+    monkeypatch.setattr(boosted, "model", lambda iterations, seed: grown(iterations // 4, seed))
 
 
 @pytest.fixture
