@@ -295,8 +295,10 @@ def _named_class(path: Path | None) -> tuple[str | None, tuple[str, ...]]:
     content = None if path is None else OmegaConf.to_container(OmegaConf.load(path))
     if not isinstance(content, dict):
         return None, ()
-    listed = [item for item in reversed(content.get("defaults", ())) if isinstance(item, str)]
-    wholes = [item.removesuffix("@_here_") for item in listed if item != "_self_"]
+    defaults = content.get("defaults")
+    listed = reversed(defaults) if isinstance(defaults, list) else ()
+    names = [item for item in listed if isinstance(item, str) and item != "_self_"]
+    wholes = [name.removesuffix("@_here_") for name in names]
     own = content.get("_target_")
     return None if own is None else str(own), tuple(name for name in wholes if "@" not in name)
 
