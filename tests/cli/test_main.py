@@ -141,6 +141,36 @@ def test_a_pair_that_does_not_fit_is_told_what_fits(
     assert "data for gauss: calogan, ds1_photons" in err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: [", "expected the node content, but found '<stream end>' in \""),
+        ("defaults:", "Invalid defaults list in 'data/mine', defaults must be a list"),
+        ("defaults: [3]", "Unsupported type in defaults : int"),
+        ("defaults: [mine@_here_]", "a configuration file includes itself"),
+    ],
+)
+@pytest.mark.parametrize("words", [["data=mine"], ["model=lagan", "data=ds1_photons"]], ids=len)
+def test_a_mistake_in_a_users_configuration_is_one_sentence(
+    words: list[str],
+    text: str,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Chosen, or only met where a pair does not fit and all data sets are looked at."""
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "mine.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(capsys, "train", *words)
+    assert code == 1
+    assert err.startswith("simulacra: ")
+    assert err.count("\n") == 1
+    assert said in err
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine.yaml"]
+
+
 def test_resuming_happens_in_place() -> None:
     assert in_place(["trainer.max_epochs=3"]) == []
     assert in_place(["resume=a/b"]) == ["hydra.run.dir='a/b'", "hydra.output_subdir=null"]

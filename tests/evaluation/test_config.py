@@ -61,15 +61,31 @@ def test_the_class_of_a_choice_is_that_of_its_composition(group: str) -> None:
         assert target(group, name) == config["_target_"]
 
 
-@pytest.mark.parametrize("own", ["", "_target_: ${.kind}\nkind: mine.Table\n"])
-def test_a_class_that_a_file_leaves_to_others_or_to_an_expression_is_found(
-    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("defaults", "own", "named"),
+    [
+        ("[table@_here_, _self_]", "", "table"),
+        ("[table@_here_, _self_]", "_target_: ${.kind}\nkind: mine.Table", "mine.Table"),
+        ("[of_mine@_here_, _self_]", "", "mine.Other"),
+        ("[table@_here_, ds2@_here_]", "", "ds2"),
+        ("[table@_here_, {base@_here_: electrons}]", "", "ds2"),
+        ("[table@_here_]", "_target_: mine.Own", "mine.Own"),
+        ("[_self_, table@_here_]", "_target_: mine.Own", "table"),
+    ],
+)
+def test_the_class_of_a_choice_is_that_of_the_last_file_that_names_one(
+    defaults: str, own: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "conf" / "data").mkdir(parents=True)
-    text = f"defaults: [table@_here_, _self_]\nname: mine\n{own}"
-    (tmp_path / "conf" / "data" / "mine.yaml").write_text(text)
+    files = {
+        "mine": f"defaults: {defaults}\nname: mine\n{own}\n",
+        "of_mine": "defaults: [table@_here_, _self_]\n_target_: ${.kind}\nkind: mine.Other\n",
+    }
+    for name, text in files.items():
+        (tmp_path / "conf" / "data" / f"{name}.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
-    assert target("data", "mine") == ("mine.Table" if own else target("data", "table"))
+    expected = named if "." in named else target("data", named)
+    assert target("data", "mine") == expected == load_choice("data", "mine")["_target_"]
 
 
 def test_names_of_data_sets_are_literals_equal_to_the_file() -> None:

@@ -37,8 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        asked = [*doc_pages.SMALL["train"], "model=caloshowergan"]
-        main(["train", *asked, f"hydra.run.dir={folder / 'run'}"])
+        main(["train", *doc_pages.SMALL["train"], f"hydra.run.dir={folder / 'run'}"])
         given = f"checkpoint={folder / 'run' / 'checkpoints' / 'best.ckpt'}"
         main(["sample", given, "n=200", f"output={folder / 'showers.hdf5'}"])
     return folder / "run"

@@ -172,13 +172,14 @@ PLACES = {
 
 
 QUICK = (
+    (signal.SIGTERM, "with several objectives in a group"),
     (signal.SIGINT, "in a validation where steps bound the run"),
     (signal.SIGTERM, "with loading processes"),
 )
 
 
 def interrupted() -> list[Any]:
-    """Every place and signal, two of them in the quick tests."""
+    """Every place and signal, three of them in the quick tests."""
     return [
         pytest.param(
             number,

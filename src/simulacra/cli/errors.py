@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -18,9 +19,12 @@ from simulacra.cli.machine import as_sentences, remove_empty, threads_told
 from simulacra.cli.suggest import unknown_name
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
+from simulacra.evaluation.config import MISREAD, misread
 from simulacra.running.distributed import is_child, spoken_for
 
 FULL = "HYDRA_FULL_ERROR"
+COMPOSING = "hydra._internal.config_loader_impl"
+"""The module through which Hydra composes; jobs run outside of it."""
 EXTRAS = {
     "hydra/launcher=joblib": "sweep",
     "hydra/sweeper=optuna": "sweep",
@@ -66,6 +70,10 @@ def one_sentence() -> Iterator[bool]:
         if asked:
             raise
         raise stopped(error) from None
+    except MISREAD as error:
+        if asked or not _in_composition(error):
+            raise
+        raise stopped(misread(error)) from None
     except Interrupted as error:
         if is_child():  # all processes stop together, and the first of them says so
             raise SystemExit(error.code) from None
@@ -73,6 +81,12 @@ def one_sentence() -> Iterator[bool]:
     finally:
         if not asked:
             os.environ.pop(FULL, None)
+
+
+def _in_composition(error: BaseException) -> bool:
+    """Whether an error comes from Hydra's reading of configuration files, which are the user's as well."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__") == COMPOSING for frame in frames)
 
 
 @contextmanager

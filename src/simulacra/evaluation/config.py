@@ -8,9 +8,11 @@ folder too.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -29,6 +31,8 @@ from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from simulacra.core import UserError
 from simulacra.evaluation.overrides import quoted, taken
@@ -36,6 +40,10 @@ from simulacra.evaluation.overrides import quoted, taken
 PACKAGE = Path(__file__).resolve().parents[1]
 SWEEPS = "sweeps"
 HYDRA = "hydra"
+SELF = "_self_"
+"""What stands in a list of defaults for the file itself; where it is missing, the file comes last."""
+HERE = "@_here_"
+"""What stands there behind a file that is taken whole, in the place of the file itself."""
 
 
 @cache
@@ -180,16 +188,42 @@ def register() -> None:
         sys.path.insert(0, str(Path.cwd()))
 
 
+MISREAD = (YAMLError, ValueError, RecursionError)
+"""What Hydra and YAML raise at mistakes in configuration files, beside errors of their own."""
+
+
+def misread(error: BaseException) -> UserError:
+    """One of :data:`MISREAD` as an error of the user, whose files they are as well."""
+    if isinstance(error, RecursionError):
+        return UserError("a configuration file includes itself")
+    return UserError(" ".join(str(error).split()))
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Mistakes in the configuration files that a block reads as errors of users."""
+    try:
+        yield
+    except (OmegaConfBaseException, UserError):  # say by themselves what is wrong
+        raise
+    except MISREAD as error:
+        raise misread(error) from error
+
+
 def compose(command: str, overrides: Sequence[str] = ()) -> DictConfig:
     """The configuration of a command, as on the command line but without running it.
 
     A program that calls the command's function with it sets ``paths.run``, the run directory, itself.
+
+    Raises:
+        UserError: If a configuration file cannot be read.
     """
     register()
     running = GlobalHydra.instance().hydra  # within a command there is one already
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(folder("conf")), version_base="1.3", job_name=command):
+        where = initialize_config_dir(str(folder("conf")), version_base="1.3", job_name=command)
+        with where, reading():
             return hydra_compose(command, taken(overrides, command))
     finally:
         GlobalHydra.instance().hydra = running
@@ -274,33 +308,49 @@ def _optional(command: str) -> frozenset[str]:
 def target(group: str, name: str) -> str:
     """The class that a choice of the groups ``data`` or ``model`` names.
 
-    It is read from the choice's own file or from those of its group that it takes whole, which is hundreds of
-    times faster than to compose the choice; one whose class is an expression is composed.
+    It is read from the choice's own file and those that it takes whole, of which the last one counts, as in a
+    composition, but much faster. A class that is an expression is composed; files that an expression chooses,
+    as the sizes of models, name none.
     """
-    return _target(group, name) or str(load_choice(group, name)["_target_"])
+    with reading():
+        found = _target(f"{group}/{name}")
+    if found is None or "$" in found:
+        return str(load_choice(group, name)["_target_"])
+    return found
 
 
-def _target(group: str, name: str) -> str | None:
-    """The class that a file names by itself, or the last one that it takes whole."""
-    files = (base / group / f"{name}.yaml" for base in _folders())
-    own, wholes = _named_class(next((path for path in files if path.is_file()), None))
-    if own is not None:
-        return None if "$" in own else own
-    return next((found for whole in wholes if (found := _target(group, whole))), None)
+def _target(config: str) -> str | None:
+    """The class as it stands in the last file that names one."""
+    files = (base / f"{config}.yaml" for base in _folders())
+    own, order = _said(next((path for path in files if path.is_file()), None))
+    places = ((item, posixpath.join("/", posixpath.dirname(config), item)) for item in order)
+    named = (own if item == SELF else _target(place.lstrip("/")) for item, place in places)
+    return next((found for found in named if found is not None), None)
 
 
 @cache
-def _named_class(path: Path | None) -> tuple[str | None, tuple[str, ...]]:
-    """What stands in a file as its class, and the files that it takes whole, the last first."""
+def _said(path: Path | None) -> tuple[str | None, tuple[str, ...]]:
+    """What a file names as its class, and itself and the files that it takes whole, the last first."""
     content = None if path is None else OmegaConf.to_container(OmegaConf.load(path))
     if not isinstance(content, dict):
         return None, ()
     defaults = content.get("defaults")
-    listed = reversed(defaults) if isinstance(defaults, list) else ()
-    names = [item for item in listed if isinstance(item, str) and item != "_self_"]
-    wholes = [name.removesuffix("@_here_") for name in names]
+    listed = [_whole(item) for item in defaults] if isinstance(defaults, list) else []
+    if SELF not in listed:
+        listed.append(SELF)
     own = content.get("_target_")
-    return None if own is None else str(own), tuple(name for name in wholes if "@" not in name)
+    return None if own is None else str(own), tuple(item for item in reversed(listed) if item)
+
+
+def _whole(item: object) -> str | None:
+    """The file that an entry of a list of defaults puts in the file's own place; None for any other entry."""
+    if isinstance(item, dict):
+        ((group, name),) = item.items()
+        if not str(group).endswith(HERE) or not isinstance(name, str) or "$" in name:
+            return None
+        return f"{str(group).removesuffix(HERE)}/{name}"
+    name = str(item).removesuffix(HERE)
+    return None if "@" in name else name
 
 
 def load_choice(group: str, name: str) -> dict[str, Any]:
