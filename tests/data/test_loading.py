@@ -10,7 +10,7 @@ import pytest
 from simulacra import data
 from simulacra.core import UserError
 from simulacra.data.base import Loading
-from support import composed, config_names, sets
+from support import composed, config_names, data_configs, sets
 
 FIELDS = {
     "batch_size": 3,
@@ -74,7 +74,7 @@ def test_what_cannot_be_loaded_is_refused(changes: dict[str, Any], message: str)
 
 @pytest.mark.parametrize("name", config_names("data"))
 def test_a_data_set_takes_at_most_ten_arguments(name: str) -> None:
-    kind = type(data.build(composed("data", f"data={name}")))
+    kind = type(data.build(data_configs()[name]))
     assert len(inspect.signature(kind).parameters) <= 10
 
 

@@ -302,8 +302,9 @@ def test_a_checkpoint_runs_nothing(
     entry, path = contents["simulacra"], tmp_path / "a.ckpt"
     config = entry["config"]
     places = IN_CHECKPOINT[:4] if use in ("benchmark", "evaluate") else IN_CHECKPOINT
+    nodes = NODES if use == "load" else ("private", "create", "environment")
     for place in places:
-        for node in NODES.values():
+        for node in map(NODES.get, nodes):
             entry["config"] = put(config, place, node)
             torch.save(contents, path)
             with pytest.raises(UserError, match=REFUSED) as found:

@@ -50,8 +50,15 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-@pytest.mark.parametrize("method", ["_open", "_append", "_close"])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "method"),
+    [
+        pytest.param(place, method, marks=[pytest.mark.grid] if whole else [])
+        for place in PLACES
+        for method in ("_open", "_append", "_close")
+        for whole in [place in ("pxd", "jetclass") and method != "_append"]  # large, slow to make
+    ],
+)
 def test_nothing_is_left_of_a_file_whose_writing_is_interrupted(
     place: str,
     method: str,

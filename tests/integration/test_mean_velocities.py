@@ -74,7 +74,14 @@ def plain(
     return mean, events, path, drawn(module, events, Euler(3))
 
 
-@pytest.mark.parametrize("adapt", ["full", "bias", "lora"])
+@pytest.mark.parametrize(
+    "adapt",
+    [
+        "lora",
+        pytest.param("full", marks=pytest.mark.grid),
+        pytest.param("bias", marks=pytest.mark.grid),
+    ],
+)
 def test_it_begins_as_the_plain_model_and_learns_what_lengths_change(
     plain: tuple[str, EventDataModule, Path, Tensor], adapt: str
 ) -> None:

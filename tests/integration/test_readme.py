@@ -37,7 +37,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        main(["train", *doc_pages.SMALL["train"], f"hydra.run.dir={folder / 'run'}"])
+        short = [
+            *doc_pages.SMALL["train"],
+            "model.energies=null",
+            "model.cells.blocks=1",
+        ]  # a small graph
+        main(["train", *short, f"hydra.run.dir={folder / 'run'}"])
         given = f"checkpoint={folder / 'run' / 'checkpoints' / 'best.ckpt'}"
         main(["sample", given, "n=200", f"output={folder / 'showers.hdf5'}"])
     return folder / "run"
@@ -57,6 +62,7 @@ def test_a_command_of_the_readme_runs(
         "RUN": str(run),
         "TEST.hdf5": str(test_file),
         "seed=0,1": "seed=0",
+        "data=ild": "data=ild_10x10",  # a ninth of the cells
         "outputs/train/*/*": f"{run.parent}/*",
     }
     arguments = words[1:]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,18 +35,24 @@ def seen(n: int, seed: int) -> Judged:
     return judged(toy_jets(SPEC, n, seed, 1), JetObservables(SPEC))
 
 
-@pytest.fixture
-def published(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as the published one, with random weights and the statistics of some jets."""
-    net = network()
+    folder, net = tmp_path_factory.mktemp("published"), network()
     state = dict(net.state_dict())
     # the public file also holds each edge network under the name of the convolution around it
     state |= {k.replace("edge_nets.0", "edge_convs.0.nn"): v for k, v in net.state_dict().items()}
-    torch.save(state, tmp_path / "pnet_state_dict.pt")
+    torch.save(state, folder / "pnet_state_dict.pt")
     found = activations(toy_jets(SPEC, 40, 1, 1).x, net)
-    np.savetxt(tmp_path / "t_mu.txt", found.mean(0))
-    np.savetxt(tmp_path / "t_sigma.txt", np.cov(found, rowvar=False))
-    return tmp_path
+    np.savetxt(folder / "t_mu.txt", found.mean(0))
+    np.savetxt(folder / "t_sigma.txt", np.cov(found, rowvar=False))
+    return folder
+
+
+@pytest.fixture
+def published(whole: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
 
 
 def test_particlenet_is_the_average_over_neighbours_particle_by_particle() -> None:

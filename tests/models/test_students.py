@@ -31,13 +31,18 @@ from toy_showers import TOY, toy
 
 MINE = [
     ("caloclouds2_cm", "caloclouds2", "ild_cloud", "model.net.hidden=[12,8]"),
-    ("caloclouds3_cm", "caloclouds3", "ild_cloud", "model.net.hidden=[12,8]"),
     ("fpcd_student", "fpcd", "jetnet30", "model.net.hidden=24"),
     ("caloflow_student", "caloflow_teacher", "ds1_photons", "model.cells.blocks=3"),
-    ("icaloflow_student", "icaloflow", "ds2", "model.cells.flow.blocks=3"),
     ("table_fm_student", "table_fm", "table", "model.net.hidden=24"),
     ("caloscore2_student", "caloscore2", "ds1_photons", "model.cells.net.widths=[4,12]"),
-    ("calodit_cm", "calodit", "ds2", "model.cells.net.width=24"),
+    *(
+        pytest.param(*row, marks=pytest.mark.grid)
+        for row in (
+            ("caloclouds3_cm", "caloclouds3", "ild_cloud", "model.net.hidden=[12,8]"),
+            ("icaloflow_student", "icaloflow", "ds2", "model.cells.flow.blocks=3"),
+            ("calodit_cm", "calodit", "ds2", "model.cells.net.width=24"),
+        )
+    ),
 ]
 
 

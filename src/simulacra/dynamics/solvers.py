@@ -23,7 +23,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torchdiffeq import odeint
 
 from simulacra.core import UserError, draws
 from simulacra.core.constructors import role
@@ -213,6 +212,8 @@ class DormandPrince(OdeSolver):
                 "the solver dormand_prince chooses its steps by what it sees, which an exported graph "
                 "cannot: take one with fixed steps, such as solver=heun or solver=midpoint"
             )
+        from torchdiffeq import odeint  # brings all of scipy.integrate
+
         times = torch.tensor([start, end], dtype=x.dtype, device=x.device)
         bad = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         done = 0
