@@ -14,7 +14,7 @@ UNWANTED = {  # in this order, in one process
     "compare": (*TRAINING, "scipy.stats"),
 }
 OF_NETWORKS = {
-    "sample": (*COMPILER, "sklearn", "wandb", "matplotlib"),
+    "sample": (*COMPILER, "scipy.integrate", "sklearn", "wandb", "matplotlib"),
     "train": (*COMPILER, "wandb"),
 }
 """Commands and what they do without."""

@@ -19,7 +19,7 @@ from simulacra.cli.machine import as_sentences, remove_empty, threads_told
 from simulacra.cli.suggest import unknown_name
 from simulacra.core import UserError
 from simulacra.core.signals import Interrupted
-from simulacra.evaluation.config import MISREAD, misread
+from simulacra.evaluation.misread import MISREAD, misread
 from simulacra.running.distributed import is_child, spoken_for
 
 FULL = "HYDRA_FULL_ERROR"
