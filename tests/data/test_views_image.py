@@ -119,7 +119,7 @@ def test_two_pixels_are_two_prongs_and_one_has_none() -> None:
 
 
 def test_the_mass_of_fine_images_is_that_of_the_particles() -> None:
-    batch = jets(50)
+    batch = jets(12)
     mass = JetObservables(NATIVE)(batch)["mass_rel"]
     errors = []
     for pixels in (25, 401):

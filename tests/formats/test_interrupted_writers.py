@@ -30,6 +30,8 @@ PLACES = {
     "table csv": "rows.csv",
     "table parquet": "rows.parquet",
 }
+LARGE = {place: [pytest.mark.grid] if place in ("pxd", "jetclass") else [] for place in PLACES}
+"""Marks of places whose files take long to make."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,10 +55,9 @@ def send(number: int) -> None:
 @pytest.mark.parametrize(
     ("place", "method"),
     [
-        pytest.param(place, method, marks=[pytest.mark.grid] if whole else [])
+        pytest.param(place, method, marks=LARGE[place] if method != "_append" else [])
         for place in PLACES
         for method in ("_open", "_append", "_close")
-        for whole in [place in ("pxd", "jetclass") and method != "_append"]  # large, slow to make
     ],
 )
 def test_nothing_is_left_of_a_file_whose_writing_is_interrupted(
@@ -87,7 +88,7 @@ def test_nothing_is_left_of_a_file_whose_writing_is_interrupted(
     assert bool(left) == (method == "_close")  # a file that is complete appears
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", [pytest.param(place, marks=LARGE[place]) for place in PLACES])
 def test_what_a_killed_writer_left_goes_with_the_next_file_of_that_name(
     place: str,
     toy: Callable[..., EventDataModule],
