@@ -27,6 +27,8 @@ KINDS = (
     ("pxd_small", None),
     ("table", None),
     ("events", None),
+    ("zjets", None),
+    ("toy_shower", None),
 )
 REFUSED = {
     "caloflow_teacher": "export the student",
@@ -66,6 +68,10 @@ def fitted(config: dict, events: EventDataModule) -> GenerativeModule:
 
 def test_refusals_are_of_models_that_there_are() -> None:
     assert set(REFUSED) <= set(models_of(GenerativeModule))
+
+
+def test_each_model_is_exported_on_some_kind_of_data() -> None:
+    assert all(pair(model) for model in models_of(GenerativeModule))
 
 
 @pytest.mark.export

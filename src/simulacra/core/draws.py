@@ -79,7 +79,7 @@ def categorical(n: int, weights: Tensor, generator: torch.Generator | None = Non
     """
     summed = weights.double().cumsum(1)
     level = uniform((n, 1), summed, generator) * summed[:, -1:]
-    rows = level if len(weights) == n else level.T
+    rows = level if weights.shape[0] == n else level.T
     return torch.searchsorted(summed, rows, right=True).flatten().clamp_max(weights.shape[1] - 1)
 
 

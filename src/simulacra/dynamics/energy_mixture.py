@@ -70,7 +70,7 @@ def sample(
     logs, means, widths = mixture
     high = torch.maximum(high, low + LEAST)
     chance = torch.softmax(logs + log_mass(mixture, low, high), -1)
-    chosen = draws.categorical(len(chance), chance, generator)[:, None]
+    chosen = draws.categorical(chance.shape[0], chance, generator)[:, None]
     one = (logs.gather(1, chosen), means.gather(1, chosen), widths.gather(1, chosen))
     a, b = (side[:, 0].double() for side in _tail(one, low, high))
     flipped = ((low + high)[:, None] / 2 > one[1])[:, 0]

@@ -117,11 +117,11 @@ class JuniprNet(nn.Module):
     def drawn(self, step: Step, mother: Tensor, generator: torch.Generator | None) -> Tensor:
         """Splittings ``(R, 3)`` of clusters ``(R,)``, NaN where the chances are."""
         known = self.known(step, mother)
-        values = known.new_zeros(len(known), 0)
+        values = known.new_zeros(known.shape[0], 0)
         for column, net in enumerate((self.angle, self.share, self.azimuth)):
             chances = net(torch.cat([known, values], -1)).softmax(-1)
-            index = draws.categorical(len(known), chances, generator)
-            within = draws.uniform((len(known),), known, generator)
+            index = draws.categorical(known.shape[0], chances, generator)
+            within = draws.uniform((known.shape[0],), known, generator)
             value = ((index + within) / self.bins[column]).masked_fill(
                 chances.isnan().any(1), torch.nan
             )
@@ -153,12 +153,12 @@ def advanced(
         splitting: How, in the unit cube ``(B, 3)``, with the angle itself.
         share: Share of the softer part ``(B,)``.
     """
-    rows = torch.arange(len(states), device=states.device)
+    rows = torch.arange(states.shape[0], device=states.device)
     old = states[rows, mother]
     turn = 2 * math.pi * (splitting[:, 2] - 0.5)
     made = torch.stack([splitting[:, 0], turn.cos(), turn.sin()], 1)
     momentum = old[:, :1]
-    flags = made.new_tensor([[0.0, 0.0], [1.0, 0.0]]).expand(len(old), 2, 2)
+    flags = made.new_tensor([[0.0, 0.0], [1.0, 0.0]]).expand(old.shape[0], 2, 2)
     part = torch.stack([1 - share, share], 1).log() / UNIT
     daughters = [torch.cat([momentum + part[:, [k]], made, flags[:, k]], 1) for k in range(2)]
     states = states.clone()

@@ -139,7 +139,7 @@ class ShowerTrees(Transform):
         unit, mask = latent.x["splittings"].double(), latent.mask[:, 1:]
         logs = self.low + unit[..., :2] * (self.high - self.low)
         azimuth = 2 * math.pi * (unit[..., 2:] - 0.5)
-        jet = logs.new_tensor([0.0, 0.0, 1.0]).expand(len(unit), 3)
+        jet = logs.new_tensor([0.0, 0.0, 1.0]).expand(unit.shape[0], 3)
         trees = Trees(latent.x["mothers"], torch.cat([logs.exp(), azimuth], -1), mask, jet)
         x, real = unfold(trees)
         order = torch.argsort(torch.where(real, x[..., 2], -1.0), dim=1, descending=True)

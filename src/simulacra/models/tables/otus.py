@@ -166,7 +166,7 @@ class OTUS(Unfolder):
         pairs: Sequence[tuple[int, int]],
         generator: torch.Generator | None,
     ) -> Tensor:
-        noise = draws.normal((len(given), self.noise), given, generator)
+        noise = draws.normal((given.shape[0], self.noise), given, generator)
         made: Tensor = net(torch.cat([given, noise], 1))
         source, target = ([pair[side] for pair in pairs] for side in (0, 1))
         kept = torch.zeros_like(made)
