@@ -110,6 +110,14 @@ def test_columns_are_chosen_as_often_as_their_weights_say() -> None:
     assert float((rows[:, 1] == 3).float().mean()) == pytest.approx(0.5, abs=0.04)
 
 
+def test_a_number_at_the_edge_of_a_column_chooses_the_next_one_with_weight(monkeypatch) -> None:
+    weights = torch.tensor([[0.0, 1.0, 3.0, 0.0]])
+    edges = torch.tensor([[0.0], [0.25], [0.2499]], dtype=torch.float64)
+    monkeypatch.setattr(draws, "uniform", lambda shape, like, generator: edges)
+    assert draws.categorical(3, weights).tolist() == [1, 2, 1]
+    assert draws.categorical(3, weights.expand(3, -1)).tolist() == [1, 2, 1]
+
+
 def test_a_coupling_flow_makes_the_same_of_the_same_numbers() -> None:
     torch.manual_seed(0)
     flow = moved(coupling_flow(Layout(6, 2), 4, RationalQuadratic(8, 4.0), [16]))

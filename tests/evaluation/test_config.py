@@ -14,12 +14,14 @@ from simulacra.core import UserError
 from simulacra.core.instantiate import instantiate
 from simulacra.dynamics.solvers import Solver
 from simulacra.evaluation.config import (
+    bare,
     choices,
     compose,
     folder,
     load_choice,
     load_choices,
     register,
+    searched,
     target,
 )
 from simulacra.evaluation.saved import load, relocate, resolve, save
@@ -86,6 +88,21 @@ def test_the_class_of_a_choice_is_that_of_the_last_file_that_names_one(
     monkeypatch.chdir(tmp_path)
     expected = named if "." in named else target("data", named)
     assert target("data", "mine") == expected == load_choice("data", "mine")["_target_"]
+
+
+def test_what_is_composed_without_hydras_own_settings_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("defaults: [ds2@_here_, _self_]\nname: mine\n")
+    asked = [
+        *("+data@all.mine=mine", "+model@all.caloinn=caloinn", "+model/size=tiny"),
+        *("all.caloinn.optim.optimizer.lr=3", *searched([str(tmp_path)])),
+    ]
+    found, whole = (
+        OmegaConf.to_container(way("choices", asked), resolve=True) for way in (bare, compose)
+    )
+    assert found == whole
+    assert found["all"]["mine"]["name"] == "mine"
+    assert found["all"]["caloinn"]["optim"]["optimizer"]["lr"] == 3
 
 
 def test_names_of_data_sets_are_literals_equal_to_the_file() -> None:

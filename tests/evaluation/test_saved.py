@@ -304,7 +304,7 @@ def test_a_checkpoint_runs_nothing(
     places = IN_CHECKPOINT[:4] if use in ("benchmark", "evaluate") else IN_CHECKPOINT
     nodes = NODES if use == "load" else ("private", "create", "environment")
     for place in places:
-        for node in map(NODES.get, nodes):
+        for node in (NODES[name] for name in nodes):
             entry["config"] = put(config, place, node)
             torch.save(contents, path)
             with pytest.raises(UserError, match=REFUSED) as found:

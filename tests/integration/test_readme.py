@@ -37,12 +37,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        short = [
-            *doc_pages.SMALL["train"],
-            "model.energies=null",
-            "model.cells.blocks=1",
-        ]  # a small graph
-        main(["train", *short, f"hydra.run.dir={folder / 'run'}"])
+        graph = ("model.energies=null", "model.cells.blocks=1")  # a small one
+        main(["train", *doc_pages.SMALL["train"], *graph, f"hydra.run.dir={folder / 'run'}"])
         given = f"checkpoint={folder / 'run' / 'checkpoints' / 'best.ckpt'}"
         main(["sample", given, "n=200", f"output={folder / 'showers.hdf5'}"])
     return folder / "run"

@@ -255,7 +255,8 @@ class Batch:
         missing = [name for name in wanted if name not in known]
         if missing:
             raise UserError(f"the events lack {missing}: they have {sorted(known)}")
-        return Conditions(self.x.shape[0], {name: known[name] for name in wanted})
+        n = self.x.shape[0]  # its length would be a fixed number in an exported graph
+        return Conditions(n, {name: known[name] for name in wanted})
 
     def weight_or_one(self) -> Tensor:
         """Event weights ``(B,)``, ones where there are none."""
